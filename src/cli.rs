@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Plan(ApplyOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
     Apply(ApplyOptions),
+    /// Fill the table of a materialized view from rows that are older than the view; collectors may
+    /// run at the same time.
+    Backfill(BackfillOptions),
     /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
     /// List, verify, replay or export the rows that wait on disk.
@@ -409,6 +412,43 @@ pub(crate) struct ApplyOptions {
     /// touch neither existing rows nor anything that only the database has.
     #[arg(long, value_name = "KIND")]
     pub(crate) allow: Vec<Allowed>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackfillOptions {
+    /// Name of the view.
+    pub(crate) view: String,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
+
+    /// Only rows whose id is from this time or later: a time such as 2026-11-28T22:00:00Z, or an age
+    /// such as 90m, 24h or 7d. Default: all rows.
+    #[arg(long, value_parser = since, value_name = "TIME")]
+    pub(crate) from: Option<SystemTime>,
+
+    /// Only rows whose id is from before this time. Default: the rows before those that the view takes
+    /// by itself.
+    #[arg(long, value_parser = since, value_name = "TIME")]
+    pub(crate) to: Option<SystemTime>,
+
+    /// Rows of one INSERT SELECT; ClickHouse holds the result of the query over them in memory.
+    #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "COUNT")]
+    pub(crate) piece_rows: u64,
+
+    /// What is true of a piece that an earlier run was sending when it ended, if ClickHouse cannot
+    /// recognize it any more.
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) in_doubt: Option<PieceInDoubt>,
+}
+
+/// The state of a piece in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PieceInDoubt {
+    /// The table of the view has the rows.
+    Stored,
+    /// The table of the view does not have the rows; they are sent.
+    Missing,
 }
 
 /// A kind of change that an operator allows.

@@ -10,7 +10,7 @@ use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
     ClickHouseUrl,
     route::{Destination, Routes},
-    schema::{Drift, DriftReport, Impact, SyncReport, apply_drift, drift, plan as plan_sync, sync},
+    schema::{Drift, DriftReport, Impact, SyncReport, apply_drift, drift, plan as plan_sync, sync, view_drift},
 };
 use tokio::runtime::Runtime;
 
@@ -30,7 +30,8 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
 pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
-    let found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    let mut found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    append(&mut found, runtime.block_on(view_drift(&store, &tables::SCHEMA))?);
     let planned = runtime.block_on(plan_sync(&store, &tables::SCHEMA));
     match planned {
         Ok(report) => print(&report, &found, options),
@@ -47,16 +48,33 @@ pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
     // Columns of another type must change before the sync adds others.
-    let found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    let mut found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
     runtime.block_on(apply_drift(&store, &found, |impact| is_allowed(impact, options)))?;
     let report = runtime.block_on(sync(&store, &tables::SCHEMA));
     match report {
-        Ok(report) => print(&report, &found, options),
+        Ok(mut report) => {
+            // A query may use a column that the sync has added, and the sync creates a view again
+            // that was dropped.
+            let views = runtime.block_on(view_drift(&store, &tables::SCHEMA))?;
+            runtime.block_on(apply_drift(&store, &views, |impact| is_allowed(impact, options)))?;
+            let again = runtime.block_on(sync(&store, &tables::SCHEMA))?;
+            append(&mut found, views);
+            report.statements.extend(again.statements);
+            report.notes.extend(again.notes);
+            print(&report, &found, options)
+        }
         Err(error) => {
             print_drifts(&found.drifts, options)?;
             Err(error.into())
         }
     }
+}
+
+/// Adds the differences of the views to those of the tables.
+fn append(tables: &mut DriftReport, views: DriftReport) {
+    tables.drifts.extend(views.drifts);
+    tables.warnings.extend(views.warnings);
+    tables.notes.extend(views.notes);
 }
 
 /// Returns whether the operator allows changes with this impact.
@@ -103,9 +121,15 @@ fn print(report: &SyncReport, found: &DriftReport, options: &ApplyOptions) -> Re
         writeln!(io::stdout(), "{statement};")?;
     }
     print_drifts(&found.drifts, options)?;
+    for note in &found.notes {
+        writeln!(io::stdout(), "-- note: {note}")?;
+    }
     let mut stderr = io::stderr().lock();
     for warning in report.warnings.iter().chain(&found.warnings) {
         writeln!(stderr, "warning: {warning}")?;
+    }
+    for note in &report.notes {
+        writeln!(stderr, "note: {note}")?;
     }
     if report.statements.is_empty() && found.drifts.is_empty() {
         writeln!(stderr, "the database matches the schema")?;

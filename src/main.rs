@@ -1,5 +1,6 @@
 //! The command line of the collector.
 
+mod backfill;
 mod check;
 mod cli;
 mod commands;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Plan(options)) => commands::plan(&options),
         Some(Command::Apply(options)) => commands::apply(&options),
+        Some(Command::Backfill(options)) => backfill::backfill(options),
         Some(Command::Routes) => commands::routes(),
         Some(Command::Spool(command)) => spool::spool(command),
         Some(Command::Rejected(command)) => rejected::rejected(command),

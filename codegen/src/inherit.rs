@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     source::Span,
     table_engine::Engine,
-    types::{Declaration, Type},
+    types::{Declaration, Filler, Type},
     yaml::Key,
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct ResolvedTable {
     /// Whether the table is `base` or inherits it, and so has the collector's values in the columns
     /// with their names.
     pub(crate) inherits_base: bool,
+    /// Whether only a materialized view fills the table.
+    pub(crate) is_view_target: bool,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -180,6 +182,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         comment: table.options.comment.clone(),
         is_strict: is_strict.unwrap_or(false),
         inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
+        is_view_target: table.filler == Filler::View,
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

@@ -34,6 +34,7 @@ pub fn json_schema() -> String {
             // YAML reads some texts as numbers and booleans; Rowmill keeps the text as written.
             "text": { "type": ["string", "number", "boolean"] },
             "text_or_nothing": { "anyOf": [{ "$ref": "#/$defs/text" }, { "type": "null" }] },
+            "view": view(),
         },
     });
     format!("{schema:#}\n")
@@ -56,6 +57,14 @@ fn section() -> Value {
                 "description": "Tables by their names.",
                 "type": ["object", "null"],
                 "additionalProperties": { "$ref": "#/$defs/table" },
+            },
+            "views": {
+                "description": "Materialized views by their names.",
+                // A table may have this name, too.
+                "anyOf": [
+                    { "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/view" } },
+                    { "$ref": "#/$defs/table" },
+                ],
             },
         },
         // A table may also be directly under `clickhouse`.
@@ -96,6 +105,35 @@ fn table() -> Value {
         "type": "object",
         "properties": { "_options": { "$ref": "#/$defs/options" } },
         "additionalProperties": { "$ref": "#/$defs/column" },
+    })
+}
+
+fn view() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text_or_nothing", "description": description });
+    json!({
+        "description": "A materialized view; an empty value removes the view of an earlier file.",
+        "type": ["object", "null"],
+        "properties": {
+            "cluster": text("The cluster on which Rowmill creates the view."),
+            "comment": text("A description of the view, for ClickHouse."),
+            "refresh": text("The schedule of a refreshable view, for example `EVERY 1 HOUR`. Without it, the view processes \
+                each inserted row."),
+            "select": text("The query of the view."),
+            "to": {
+                "description": "The table that receives the rows: the name of a table of the schema, or the name of a \
+                    table that no event fills, with its columns and `_options`.",
+                "anyOf": [
+                    { "$ref": "#/$defs/text_or_nothing" },
+                    {
+                        "type": "object",
+                        "additionalProperties": { "$ref": "#/$defs/table" },
+                        "minProperties": 1,
+                        "maxProperties": 1,
+                    },
+                ],
+            },
+        },
+        "additionalProperties": false,
     })
 }
 
@@ -212,6 +250,8 @@ fn options() -> Value {
             "cluster": text("The cluster on which Rowmill creates the table."),
             "comment": text("A description of the table, for ClickHouse and the documentation of the Rust \
                 row. Other tables do not inherit it."),
+            "constraints": by_name("text_or_nothing", "Conditions that each row must fulfil, by their names, for example \
+                `CHECK amount > 0`; an empty value removes an inherited constraint."),
             "engine": text("The table engine as in ClickHouse, for example `ReplacingMergeTree(version)`."),
             "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
@@ -237,7 +277,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS, VIEW_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -251,6 +291,7 @@ mod tests {
 
     #[test]
     fn the_keys_match_the_checker() {
+        assert_eq!(keys(&view()), VIEW_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

@@ -6,13 +6,17 @@ use crate::{
     names,
     paths::{self, Extra, Role, extras},
     table_engine::{Clauses, Engine},
-    types::{Declaration, DefaultKind, Shape, Type, constant},
+    types::{Declaration, DefaultKind, QueryTable, Shape, Type, constant},
 };
 
 /// Everything that the emitters write.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
+    /// The tables that only materialized views fill.
+    pub(crate) targets: Vec<Table>,
+    /// The materialized views, each after those that read its table.
+    pub(crate) views: Vec<View>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
     pub(crate) other: Option<(usize, RouteOptions)>,
@@ -35,6 +39,21 @@ pub(crate) struct Table {
     pub(crate) inherits_base: bool,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
+}
+
+/// One materialized view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) name: String,
+    pub(crate) select: String,
+    /// The table that receives the rows.
+    pub(crate) target: String,
+    /// The table whose inserts the view processes; `None` if the view has a schedule.
+    pub(crate) source: Option<QueryTable>,
+    /// The text after REFRESH.
+    pub(crate) refresh: Option<String>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) comment: Option<String>,
 }
 
 /// One column of a [`Table`].

@@ -134,6 +134,9 @@ fn joined(path: &str) -> String {
 
 /// Checks the event keys of a table's columns.
 pub(crate) fn event_paths(table: &ResolvedTable, report: &mut Report) {
+    if table.is_view_target {
+        return;
+    }
     let roles = roles(table, &extras(&table.columns));
     let paths = paths(&table.columns, &roles);
     not_of_the_event(table, &roles, report);

@@ -83,7 +83,7 @@ fn a_schema_with_errors_generates_a_stub_without_tables() {
     let generated = generate("tests/cases/bad/unknown-type.in-two-files");
     assert!(generated.statements.is_empty());
     let stub: String = generated.code.split_whitespace().collect();
-    assert!(stub.contains("tables:&[]"), "{}", generated.code);
+    assert!(stub.contains("Schema::new(&[])"), "{}", generated.code);
 }
 
 fn run(name: &str, text: &str) -> Generated {

@@ -67,6 +67,7 @@
 //! | [`store`] | the servers of ClickHouse and their errors |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
+//! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
 //!
@@ -82,6 +83,7 @@
 //! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
+//! backfill   the rows of a view that are older than the view
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
 //! block      the rows of one table that are inserted together
@@ -116,6 +118,7 @@ pub mod __rt;
 pub mod ack;
 mod answer;
 mod arena;
+pub mod backfill;
 mod block;
 pub(crate) mod budget;
 mod collect;
@@ -194,7 +197,7 @@ pub mod row {
 pub mod schema {
     pub use crate::sync::{
         Difference, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, drift, plan, state::SchemaState,
-        sync,
+        sync, view_drift,
     };
 }
 

@@ -24,7 +24,7 @@ pub use crate::{
     },
     service::layer::{EventLayer, SchemaMismatch},
     table::{
-        Column, ColumnKind, Format, Schema, Table,
+        Column, ColumnKind, Format, Schema, Table, View,
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },

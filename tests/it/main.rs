@@ -53,4 +53,5 @@ mod start;
 mod stored;
 mod throwing_views;
 mod type_families;
+mod view_pipeline;
 mod views;

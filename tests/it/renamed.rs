@@ -31,7 +31,7 @@ static EARLIER: Table = Table {
     )
 };
 
-static EARLIER_SCHEMA: Schema = Schema { tables: &[&EARLIER] };
+static EARLIER_SCHEMA: Schema = Schema::new(&[&EARLIER]);
 
 /// Leaves rows of the earlier build in a spool, with the ids 0 to 4 and the sums 0.10 to 4.10.
 async fn leave_rows(data: &Path) {

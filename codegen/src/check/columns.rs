@@ -31,6 +31,9 @@ fn extra_part(column: &ResolvedColumn) -> Option<(&str, &str)> {
 }
 
 pub(super) fn extra_of_no_texts(table: &ResolvedTable, report: &mut Report) {
+    if table.is_view_target {
+        return;
+    }
     for column in &table.columns {
         let ty = &column.declaration.ty;
         if extra_part(column).is_some() && !paths::is_text_array(ty) {
@@ -46,6 +49,9 @@ pub(super) fn extra_of_no_texts(table: &ResolvedTable, report: &mut Report) {
 }
 
 pub(super) fn half_an_extra(table: &ResolvedTable, report: &mut Report) {
+    if table.is_view_target {
+        return;
+    }
     for column in &table.columns {
         let Some((prefix, part)) = extra_part(column) else {
             continue;
@@ -67,6 +73,9 @@ pub(super) fn half_an_extra(table: &ResolvedTable, report: &mut Report) {
 }
 
 pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
+    if table.is_view_target {
+        return;
+    }
     for column in &table.columns {
         let is_computed = column
             .declaration
@@ -103,7 +112,7 @@ pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
         .is_some_and(|(engine, _)| engine.is_merge_tree() && !engine.merges_rows());
     // A table without errors may still have inherited too little because of an error in another
     // table.
-    if !keeps_each_row || report.has_errors() {
+    if !keeps_each_row || table.is_view_target || report.has_errors() {
         return;
     }
     let name = &table.name.text;

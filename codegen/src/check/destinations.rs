@@ -63,6 +63,22 @@ pub(super) fn unknown_table(destination: &Destination, schema: &Schema<'_>, repo
     }
 }
 
+/// Rule: no destination names the table of a view, which has no decoder.
+pub(super) fn view_target(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
+    let name = destination.table.text.as_str();
+    let is_target = |table: &&ResolvedTable| table.name.text == name && table.is_view_target;
+    if let Some(table) = schema.tables.iter().find(is_target) {
+        let diagnostic = Diagnostic::error("view-target", format!("only a view fills table `{name}`"))
+            .label(
+                destination.table.span.clone(),
+                format!("the destination of `{}`", destination.path.text),
+            )
+            .label(table.name.span.clone(), "the table of the view")
+            .help("declare the table under `tables`, and name it in the view's `to`");
+        report.push(diagnostic);
+    }
+}
+
 pub(super) fn abstract_table(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
     let name = destination.table.text.as_str();
     if schema
@@ -132,7 +148,11 @@ pub(super) fn unreached_table(schema: &Schema<'_>, report: &mut Report) {
         return;
     }
     let declared = schema.declared;
-    for table in schema.tables.iter().filter(|table| !table.is_abstract) {
+    for table in schema
+        .tables
+        .iter()
+        .filter(|table| !table.is_abstract && !table.is_view_target)
+    {
         let name = table.name.text.as_str();
         let is_named_by = |key: &Key| key.text == name;
         let is_reached = declared
@@ -147,7 +167,8 @@ pub(super) fn unreached_table(schema: &Schema<'_>, report: &mut Report) {
             .tables
             .iter()
             .any(|table| is_named_by(&table.name) && table.options.allows("unreached-table"));
-        if !is_reached && !is_extended && !is_allowed {
+        let is_target = declared.views.iter().any(|view| is_named_by(&view.to));
+        if !is_reached && !is_extended && !is_allowed && !is_target {
             let diagnostic = Diagnostic::warning("unreached-table", format!("table `{name}` gets no events"))
                 .label(table.name.span.clone(), "no destination names it")
                 .help(format!("add `service/name: {name}` to `destinations`"))

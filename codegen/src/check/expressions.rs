@@ -119,7 +119,7 @@ fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
         Clause::Default(_) => is_bare_function(),
         Clause::Projection => is_bare_function() || is_virtual(),
         Clause::OrderBy | Clause::PrimaryKey | Clause::PartitionBy | Clause::SampleBy => is_virtual(),
-        Clause::Ttl | Clause::ColumnTtl | Clause::Index => false,
+        Clause::Ttl | Clause::ColumnTtl | Clause::Index | Clause::Constraint => false,
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             | Clause::SampleBy
             | Clause::Ttl
             | Clause::ColumnTtl => matches!(kind, DefaultKind::Alias | DefaultKind::Ephemeral),
-            Clause::Index => kind == DefaultKind::Ephemeral,
+            Clause::Index | Clause::Constraint => kind == DefaultKind::Ephemeral,
             Clause::Projection | Clause::Default(_) => false,
         };
         for reference in types::references(expression.sql.as_str()) {

@@ -14,6 +14,7 @@ mod partition;
 mod renamed;
 mod table;
 mod throwing;
+mod views;
 
 use crate::{
     declare::{Declared, Destination},
@@ -114,7 +115,13 @@ const RULES: &[Rule] = rules![
     Destination(destinations::bad_path),
     Destination(destinations::abstract_table),
     Destination(destinations::unknown_table),
+    Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
+    Schema(views::duplicate_view),
+    Schema(views::view_query),
+    Schema(views::view_table),
+    Schema(views::lost_column),
+    Schema(views::view_cycle),
     Schema(destinations::unreached_table),
 ];
 
@@ -150,14 +157,8 @@ impl Rule {
 }
 
 fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
-    let tables: Vec<Table> = tables
-        .into_iter()
-        .filter(|table| !table.is_abstract)
-        .filter_map(|mut table| {
-            let (engine, _) = table.engine.take()?;
-            Some(Table::new(table, engine))
-        })
-        .collect();
+    let (targets, tables): (Vec<_>, Vec<_>) = tables.into_iter().partition(|table| table.is_view_target);
+    let tables = existing(tables);
     let index_of = |name: &str| tables.iter().position(|table| table.name == name);
     let mut routes = Vec::new();
     let mut other = None;
@@ -175,7 +176,24 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
             None => other = Some((table, destination.options)),
         }
     }
-    Model { tables, routes, other }
+    Model {
+        tables,
+        targets: existing(targets),
+        views: views::ordered(declared),
+        routes,
+        other,
+    }
+}
+
+fn existing(tables: Vec<ResolvedTable>) -> Vec<Table> {
+    tables
+        .into_iter()
+        .filter(|table| !table.is_abstract)
+        .filter_map(|mut table| {
+            let (engine, _) = table.engine.take()?;
+            Some(Table::new(table, engine))
+        })
+        .collect()
 }
 
 #[cfg(test)]

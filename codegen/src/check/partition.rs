@@ -45,6 +45,9 @@ const REMAINDERS: [&str; 6] = [
 
 /// Rule: the collector chooses the partition of a row, or the key has few values.
 pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
+    if table.is_view_target {
+        return;
+    }
     let is_merge_tree = table.engine.as_ref().is_some_and(|(engine, _)| engine.is_merge_tree());
     let Some(sql) = table.clauses.partition_by.as_ref().filter(|_| is_merge_tree) else {
         return;

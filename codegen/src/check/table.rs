@@ -1,7 +1,7 @@
 //! Queries of the rules on a table: its expressions, and the columns that they name.
 
 use crate::{
-    declare::TableElementKind,
+    declare::{TableElementKind, constraint_parts},
     inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     sql::Sql,
@@ -18,6 +18,7 @@ pub(super) enum Clause {
     Ttl,
     Index,
     Projection,
+    Constraint,
     Default(DefaultKind),
     ColumnTtl,
 }
@@ -51,6 +52,7 @@ impl Clause {
             Self::Ttl | Self::ColumnTtl => "the TTL",
             Self::Index => "the index",
             Self::Projection => "the projection",
+            Self::Constraint => "the constraint",
             Self::Default(DefaultKind::Default) => "the default",
             Self::Default(DefaultKind::Materialized) => "the MATERIALIZED",
             Self::Default(DefaultKind::Alias) => "the ALIAS",
@@ -63,7 +65,9 @@ impl Expression<'_> {
     /// Describes the place of the expression.
     pub(super) fn place(&self) -> String {
         match self.clause {
-            Clause::Index | Clause::Projection => format!("in {} `{}`", self.clause.name(), self.owner),
+            Clause::Index | Clause::Projection | Clause::Constraint => {
+                format!("in {} `{}`", self.clause.name(), self.owner)
+            }
             _ => format!("in {} of `{}`", self.clause.name(), self.owner),
         }
     }
@@ -119,6 +123,10 @@ impl ResolvedTable {
                     (Clause::Index, text.part(expression))
                 }
                 TableElementKind::Projection => (Clause::Projection, text.clone()),
+                TableElementKind::Constraint => {
+                    let (_, condition) = constraint_parts(text.as_str())?;
+                    (Clause::Constraint, text.part(condition))
+                }
             };
             Some(Expression {
                 clause,

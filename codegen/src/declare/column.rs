@@ -110,7 +110,7 @@ impl DeclarationReader<'_> {
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
-        let parsed = match types::parse(text) {
+        let parsed = match types::parse_filled_by(self.filler, text) {
             Ok(mut declaration) => {
                 for problem in declaration.warnings.drain(..) {
                     let warning = self.type_diagnostic(Diagnostic::warning, problem, &node);
@@ -118,7 +118,7 @@ impl DeclarationReader<'_> {
                 }
                 match long {
                     None => Ok(declaration),
-                    Some(long) => long.complete(declaration, &node, self.sources),
+                    Some(long) => long.complete(declaration, &node, self.sources, self.filler),
                 }
             }
             Err(errors) => Err(errors

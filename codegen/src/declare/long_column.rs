@@ -10,7 +10,7 @@ use std::{mem, ops::Range};
 use crate::{
     diagnostic::Diagnostic,
     source::{Sources, Span},
-    types::{self, Declaration, DefaultKind},
+    types::{self, Declaration, DefaultKind, Filler},
     yaml::{Key, Node, Value},
 };
 use {
@@ -216,6 +216,7 @@ impl LongColumn {
         short: Declaration,
         ty: &Node,
         sources: &Sources,
+        filler: Filler,
     ) -> Result<Declaration, Vec<Diagnostic>> {
         let twice = self.duplicate_modifiers(&short, ty, sources);
         if !twice.is_empty() {
@@ -232,7 +233,7 @@ impl LongColumn {
             Modifier::Default(_) => 2,
         });
         let (text, places) = self.append_to(type_text);
-        let mut declaration = types::parse(&text).map_err(|errors| {
+        let mut declaration = types::parse_filled_by(filler, &text).map_err(|errors| {
             let placed = errors.into_iter().map(|error| {
                 // At the border of two pieces, the problem belongs to the one that begins last
                 // before it.

@@ -8,17 +8,20 @@ mod options;
 mod source;
 mod table_element;
 mod value;
+mod view;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
     doc_comment::doc_comments,
     source::{Sources, Span},
-    types,
+    types::{self, Filler},
     yaml::{Key, Node, Value},
 };
 
 #[cfg(test)]
-pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS};
+pub(crate) use self::{
+    destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS, view::VIEW_KEYS,
+};
 pub(crate) use {
     self::{
         column::{Column, Expressions},
@@ -26,7 +29,8 @@ pub(crate) use {
         event_keys::EventKeys,
         options::Options,
         source::Source,
-        table_element::{TableElement, TableElementKind},
+        table_element::{TableElement, TableElementKind, constraint_parts},
+        view::View,
     },
     crate::table_engine::Clauses,
 };
@@ -36,6 +40,7 @@ pub(crate) use {
 pub(crate) struct Declared {
     pub(crate) tables: Vec<Table>,
     pub(crate) destinations: Vec<Destination>,
+    pub(crate) views: Vec<View>,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Table {
     pub(crate) name: Key,
     pub(crate) columns: Vec<Column>,
     pub(crate) options: Options,
+    /// Whether events or a materialized view fill the table.
+    pub(crate) filler: Filler,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
     /// Whether every piece of the entry could be read. If not, most rules skip the table.
@@ -80,6 +87,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         sources,
         report,
         old_base: None,
+        filler: Filler::Events,
         warnings: Vec::new(),
     };
     let (mut section, mut other) = (None, None);
@@ -122,6 +130,8 @@ struct DeclarationReader<'a> {
     report: &'a mut Report,
     declared: Declared,
     old_base: Option<Key>,
+    /// What fills the current table.
+    filler: Filler,
     /// The warnings about the columns of the current table, which the table may allow.
     warnings: Vec<Diagnostic>,
 }
@@ -159,6 +169,13 @@ impl DeclarationReader<'_> {
                         }
                     }
                 },
+                ("views", Value::Null) => {}
+                ("views", Value::Map(entries)) if view::are_views(entries) => {
+                    let entries = self
+                        .mapping(node, "`views` must map names to views", "")
+                        .unwrap_or_default();
+                    self.views(entries);
+                }
                 (name, _) if FOREIGN_KEYS.contains(&name) => {}
                 (_, Value::Map(entries)) => match meant_instead_of_table(&key.text, entries) {
                     None => self.table(key, node),
@@ -212,7 +229,7 @@ impl DeclarationReader<'_> {
         let is_old_base = self.old_base.as_ref().is_some_and(|base| base.span == name.span);
         if is_old_base {
             options.is_abstract = true;
-        } else if options.extend.is_none() {
+        } else if options.extend.is_none() && self.filler == Filler::Events {
             options.extend = self.old_base.clone();
         }
         let is_complete = self.report.found() == known_problems;
@@ -225,6 +242,7 @@ impl DeclarationReader<'_> {
             name,
             columns,
             options,
+            filler: self.filler,
             doc_comments,
             is_complete,
         });

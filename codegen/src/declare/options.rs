@@ -22,7 +22,7 @@ pub(crate) struct Options {
     pub(crate) clauses: Clauses,
     /// The keys that hold the clauses.
     pub(crate) present_keys: Vec<Key>,
-    /// Indexes and projections.
+    /// Indexes, projections and constraints.
     pub(crate) elements: Vec<TableElement>,
     /// A description of the table for its users. Tables that extend this one do not inherit it, as
     /// they hold other rows.
@@ -40,11 +40,12 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 15] = [
+pub(crate) const OPTION_KEYS: [&str; 16] = [
     "abstract",
     "allow",
     "cluster",
     "comment",
+    "constraints",
     "engine",
     "extend",
     "indexes",
@@ -126,6 +127,9 @@ impl DeclarationReader<'_> {
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),
+                "constraints" => options
+                    .elements
+                    .extend(self.elements(node, TableElementKind::Constraint)),
                 "projections" => options
                     .elements
                     .extend(self.elements(node, TableElementKind::Projection)),

@@ -1,5 +1,7 @@
-//! The elements of a table besides its columns: indexes, which let ClickHouse skip data, and
-//! projections, which store it in another order.
+//! The elements of a table besides its columns: indexes, which let ClickHouse skip data,
+//! projections, which store it in another order, and constraints, which each row must fulfil.
+
+use std::ops::Range;
 
 use super::DeclarationReader;
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 
-/// An index or a projection; its text goes to ClickHouse unchanged.
+/// An index, a projection or a constraint; its text goes to ClickHouse unchanged.
 #[derive(Debug, Clone)]
 pub(crate) struct TableElement {
     pub(crate) kind: TableElementKind,
@@ -25,6 +27,8 @@ pub(crate) enum TableElementKind {
     Index,
     /// A [projection](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#projections).
     Projection,
+    /// A [constraint](https://clickhouse.com/docs/sql-reference/statements/create/table#constraints).
+    Constraint,
 }
 
 impl TableElementKind {
@@ -33,6 +37,7 @@ impl TableElementKind {
         match self {
             Self::Index => "indexes",
             Self::Projection => "projections",
+            Self::Constraint => "constraints",
         }
     }
 }
@@ -45,7 +50,7 @@ impl TableElement {
 }
 
 impl DeclarationReader<'_> {
-    /// Reads the entries of `indexes` or `projections`; omits those that have a problem.
+    /// Reads the entries of `indexes`, `projections` or `constraints`; omits those that have a problem.
     pub(super) fn elements(&mut self, node: Node, kind: TableElementKind) -> Vec<TableElement> {
         let (what, example) = match kind {
             TableElementKind::Index => (
@@ -55,6 +60,10 @@ impl DeclarationReader<'_> {
             TableElementKind::Projection => (
                 "`projections` must map names to queries",
                 "projections: { by_email: SELECT * ORDER BY email }",
+            ),
+            TableElementKind::Constraint => (
+                "`constraints` must map names to conditions",
+                "constraints: { is_positive: CHECK amount > 0 }",
             ),
         };
         let mut elements = Vec::new();
@@ -73,6 +82,7 @@ impl DeclarationReader<'_> {
             match kind {
                 TableElementKind::Index => self.bad_index(text.as_str(), span.or(&name.span)),
                 TableElementKind::Projection => self.bad_projection(text.as_str(), span.or(&name.span)),
+                TableElementKind::Constraint => self.bad_constraint(text.as_str(), span.or(&name.span)),
             }
             let text = Some(text);
             elements.push(TableElement { kind, name, text });
@@ -93,6 +103,23 @@ impl DeclarationReader<'_> {
         }
     }
 
+    fn bad_constraint(&mut self, text: &str, span: Span) {
+        let Some((keyword, _)) = constraint_parts(text) else {
+            let diagnostic = Diagnostic::error("bad-constraint", "a constraint must begin with CHECK or ASSUME");
+            self.report.push(
+                diagnostic
+                    .label(span, "")
+                    .help("write `CHECK condition`: ClickHouse then refuses rows that do not fulfil it"),
+            );
+            return;
+        };
+        if text.len() == keyword {
+            let diagnostic = Diagnostic::error("bad-constraint", "the condition is missing");
+            self.report
+                .push(diagnostic.label(span, "").help("write `CHECK condition`"));
+        }
+    }
+
     fn bad_projection(&mut self, text: &str, span: Span) {
         let first = text
             .split(|c: char| !c.is_ascii_alphabetic())
@@ -107,4 +134,13 @@ impl DeclarationReader<'_> {
             );
         }
     }
+}
+
+/// Returns the length of the keyword of a constraint, and the bytes of its condition.
+pub(crate) fn constraint_parts(text: &str) -> Option<(usize, Range<usize>)> {
+    let keyword = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    ["CHECK", "ASSUME"]
+        .iter()
+        .any(|word| text[..keyword].eq_ignore_ascii_case(word))
+        .then_some((keyword, keyword..text.len()))
 }

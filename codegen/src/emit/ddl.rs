@@ -18,6 +18,15 @@ use crate::{
 
 /// Returns the constant that describes a table.
 pub(super) fn table(index: usize, table: &Table) -> TokenStream {
+    let definition = definition(index, table);
+    quote! {
+        /// The table as ClickHouse has it.
+        pub static TABLE: __rt::Table = #definition;
+    }
+}
+
+/// Returns the expression that describes a table.
+pub(super) fn definition(index: usize, table: &Table) -> TokenStream {
     let name = &table.name;
     let index = Literal::usize_unsuffixed(index);
     let create = raw_string(&create(table));
@@ -62,8 +71,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     );
     let partition_key = option(table.clauses.partition_by.as_ref().map(|key| key.to_string()));
     quote! {
-        /// The table as ClickHouse has it.
-        pub static TABLE: __rt::Table = __rt::Table {
+        __rt::Table {
             name: #name,
             index: #index,
             columns: &[#(#columns),*],
@@ -71,7 +79,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             format: __rt::Format::#format,
             row_id: #row_id,
             partition_key: #partition_key,
-        };
+        }
     }
 }
 
@@ -129,13 +137,14 @@ pub(crate) fn create(table: &Table) -> String {
     sql
 }
 
-/// Returns the line of an index or a projection; none if the element removes an inherited one.
+/// Returns the line of an index, a projection or a constraint; none if the element removes an inherited one.
 fn element(element: &TableElement) -> Option<String> {
     let name = quote_name(&element.name.text);
     let text = element.text.as_ref()?;
     Some(match element.kind {
         TableElementKind::Index => format!("INDEX {name} {text}"),
         TableElementKind::Projection => format!("PROJECTION {name} ({text})"),
+        TableElementKind::Constraint => format!("CONSTRAINT {name} {text}"),
     })
 }
 

@@ -19,6 +19,7 @@ mod row;
 mod shape;
 mod text;
 mod text_match;
+mod view;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -96,7 +97,7 @@ fn module(model: &Model) -> Ident {
 
 /// Returns the statement that creates each table.
 pub(crate) fn statements(model: &Model) -> Vec<String> {
-    model.tables.iter().map(ddl::create).collect()
+    model.tables.iter().chain(&model.targets).map(ddl::create).collect()
 }
 
 /// Returns the file that replaces the generated one while the schema has errors, so that an editor
@@ -104,7 +105,7 @@ pub(crate) fn statements(model: &Model) -> Vec<String> {
 pub(crate) fn stub(sources: &Sources) -> String {
     let items = quote! {
         /// The tables of the schema: none until its errors are fixed.
-        pub static SCHEMA: __rt::Schema = __rt::Schema { tables: &[] };
+        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[]);
 
         /// The routes of all tables: none until the schema's errors are fixed.
         #[derive(Debug, Clone, Copy)]
@@ -170,10 +171,9 @@ fn schema(model: &Model) -> TokenStream {
         .tables
         .iter()
         .map(|table| names::ident(&names::module(&table.name)));
+    let views = view::of_schema(model);
     quote! {
         /// All tables, in the order of the schema's files.
-        pub static SCHEMA: __rt::Schema = __rt::Schema {
-            tables: &[#(&#tables::TABLE),*],
-        };
+        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[#(&#tables::TABLE),*]) #views;
     }
 }

@@ -113,15 +113,32 @@ impl Display for Declaration {
     }
 }
 
+/// What fills the columns of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Filler {
+    #[default]
+    Events,
+    /// A materialized view, which can also create states of aggregation.
+    View,
+}
+
 /// Parses a column's declaration.
 ///
 /// # Errors
 /// Returns all problems of its type and its modifiers.
 pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
+    parse_filled_by(Filler::Events, text)
+}
+
+/// Parses the declaration of a column that events or a materialized view fill.
+///
+/// # Errors
+/// Returns all problems of its type and its modifiers.
+pub(crate) fn parse_filled_by(filler: Filler, text: &str) -> Result<Declaration, Vec<TypeError>> {
     let tokens = lexer::lex(text)?;
     let cursor = Cursor::new(text, &tokens);
     if cursor.is_done() || cursor.word().is_some_and(is_modifier_word) {
-        return untyped(cursor);
+        return untyped(cursor, filler);
     }
     let start = cursor.here().start;
     let mut grammar = Grammar::new(cursor);
@@ -138,10 +155,10 @@ pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
     match ty {
         Some(ty) if problems.is_empty() => Ok(Declaration {
             warnings,
-            ..complete(ty, ty_span, written)?
+            ..complete(ty, ty_span, written, filler)?
         }),
         Some(ty) => {
-            problems.extend(complete(ty, ty_span, written).err().into_iter().flatten());
+            problems.extend(complete(ty, ty_span, written, filler).err().into_iter().flatten());
             Err(problems)
         }
         None => Err(problems),
@@ -150,7 +167,7 @@ pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
 
 /// Parses a column without a type: it has the type of its default, if that can be inferred without
 /// ClickHouse.
-fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
+fn untyped(cursor: Cursor<'_>, filler: Filler) -> Result<Declaration, Vec<TypeError>> {
     let first = cursor.here();
     let missing = |span, message: String| TypeError::new("missing-type", span, message);
     let Some(word) = cursor.word() else {
@@ -173,10 +190,10 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     };
     let span = default.span.clone();
     match inference::inferred(&default.text) {
-        Some(Inferred::Type(ty)) => complete(ty, span, written),
+        Some(Inferred::Type(ty)) => complete(ty, span, written, filler),
         Some(Inferred::Column(column)) => Ok(Declaration {
             ty_of: Some(column),
-            ..complete(Type::String, span, written)?
+            ..complete(Type::String, span, written, filler)?
         }),
         None => Err(vec![cannot_infer(span, default.kind)]),
     }
@@ -191,7 +208,7 @@ fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
 }
 
 /// Combines the type and its modifiers.
-fn complete(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaration, Vec<TypeError>> {
+fn complete(ty: Type, ty_span: Range<usize>, written: Written, filler: Filler) -> Result<Declaration, Vec<TypeError>> {
     let Written {
         null,
         default,
@@ -221,7 +238,7 @@ fn complete(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declara
             None
         }
     };
-    if let Some(ty) = &ty {
+    if let (Some(ty), Filler::Events) = (&ty, filler) {
         let kind = default.as_ref().map(|default| default.kind);
         problems.extend(state::is_computed(ty, kind, &ty_span).err());
     }

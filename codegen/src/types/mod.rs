@@ -36,6 +36,7 @@ mod key;
 mod lexer;
 mod literal;
 mod modifiers;
+mod query;
 mod reference;
 mod state;
 mod suggest;
@@ -46,10 +47,11 @@ pub(crate) use self::{
     ast::{DefaultKind, Json, Shape, Type, quote_name, quote_text},
     call::{Call, calls},
     constant::constant,
-    declaration::{Declaration, parse},
+    declaration::{Declaration, Filler, parse, parse_filled_by},
     error::TypeError,
     expression::{index_parts, lexical_problem},
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
+    query::{QueryTable, view_query},
     reference::{Reference, references, subquery},
     suggest::closest,
     variant::text_order,

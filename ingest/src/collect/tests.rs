@@ -34,7 +34,7 @@ use crate::{
     writer::WriterOptions,
 };
 
-static SCHEMA: Schema = Schema { tables: &[&TABLE] };
+static SCHEMA: Schema = Schema::new(&[&TABLE]);
 
 /// The lowest valid uid; the rows below contain their uid minus this one.
 const LOWEST_UID: u64 = 1_000_000_000;

@@ -347,7 +347,7 @@ mod tests {
             "",
             Format::RowBinary,
         );
-        static SCHEMA: Schema = Schema { tables: &[&RENAMED] };
+        static SCHEMA: Schema = Schema::new(&[&RENAMED]);
         let declared = |by_operator| Changes::new(by_operator, &SCHEMA);
         let statement = |changes: &Changes, columns: &[(&str, &str)]| {
             let existing = table(columns);

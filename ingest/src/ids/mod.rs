@@ -182,6 +182,16 @@ fn next_id(last: u64, unix_ms: u64, base: u64) -> u64 {
     }
 }
 
+/// Returns the first id of a millisecond.
+pub(crate) const fn first_id_of(unix_ms: u64) -> u64 {
+    unix_ms << PLACE_BITS
+}
+
+/// Returns the millisecond of an id.
+pub(crate) const fn millisecond_of(id: u64) -> u64 {
+    id >> PLACE_BITS
+}
+
 /// Returns the first id after a millisecond.
 const fn end_of(unix_ms: u64) -> u64 {
     (unix_ms + 1) << PLACE_BITS

@@ -29,8 +29,8 @@ use crate::{
 
 static COLUMNS: [Column; 1] = [Column::new("n", "UInt8", "n UInt8", ColumnKind::Plain)];
 static MAIL: Table = Table::new("mail", 0, &COLUMNS, "", Format::RowBinary);
-static SCHEMA: Schema = Schema { tables: &[&MAIL] };
-static OTHER_SCHEMA: Schema = Schema { tables: &[] };
+static SCHEMA: Schema = Schema::new(&[&MAIL]);
+static OTHER_SCHEMA: Schema = Schema::new(&[]);
 
 thread_local! {
     /// The client's address of the last event.

@@ -147,6 +147,9 @@ fn log_plan(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
         // The `plan` command prints the complete statements.
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
     }
+    for note in &plan.notes {
+        tracing::info!(store = %url, "{note}");
+    }
     for warning in &plan.warnings {
         tracing::warn!(store = %url, "{warning}");
     }

@@ -97,6 +97,8 @@ pub struct DriftReport {
     pub drifts: Vec<Drift>,
     /// The reasons why tables could not be compared, as sentences.
     pub warnings: Vec<String>,
+    /// What only the database has and nothing changes, as sentences.
+    pub notes: Vec<String>,
 }
 
 /// Compares the schema's tables with those that exist in the database. Changes nothing.
@@ -135,7 +137,7 @@ struct Existing {
 
 async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
     let server = url.server_client();
-    let names: Vec<_> = schema.tables.iter().map(|table| table.name).collect();
+    let names: Vec<_> = schema.all_tables().map(|table| table.name).collect();
     let query = server
         .query("SELECT ?fields FROM system.tables WHERE database = ? AND name IN ?")
         .bind(url.database())
@@ -143,12 +145,13 @@ async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftRep
     let existing: Vec<Existing> = within(STATEMENT_TIMEOUT, query.fetch_all())
         .await
         .map_err(|error| Kind::of("reading the sizes of its tables", error))?;
-    let columns = existing_columns(&server, url.database(), schema.tables).await?;
+    let tables: Vec<_> = schema.all_tables().collect();
+    let columns = existing_columns(&server, url.database(), &tables).await?;
     // A temporary table lives as long as its session.
     let session = server.with_setting("session_id", format!("rowmill-{}", Uuid::now_v7()));
 
     let mut report = DriftReport::default();
-    for table in schema.tables {
+    for table in tables {
         let Some(found) = existing.iter().find(|existing| existing.name == table.name) else {
             continue;
         };

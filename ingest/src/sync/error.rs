@@ -30,6 +30,12 @@ pub(super) enum Kind {
         /// The statements that ran before the difference was found.
         done: Vec<String>,
     },
+    /// The query of a view has columns that its table lacks.
+    LostColumns {
+        view: &'static str,
+        target: &'static str,
+        columns: Vec<String>,
+    },
     /// ClickHouse has accepted the statements, but the database lacks the same as before.
     Unchanged { lacking: Vec<String> },
 }
@@ -65,7 +71,7 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match &self.0.kind {
             Kind::Server { error, .. } => error.is_transient(),
-            Kind::Differs { .. } | Kind::Unchanged { .. } => false,
+            Kind::Differs { .. } | Kind::LostColumns { .. } | Kind::Unchanged { .. } => false,
         }
     }
 
@@ -98,6 +104,17 @@ impl fmt::Display for Kind {
                     .iter()
                     .try_for_each(|difference| write!(f, "\n  {difference}"))
             }
+            Self::LostColumns { view, target, columns } => {
+                let columns: Vec<_> = columns.iter().map(|column| quoted(column)).collect();
+                write!(
+                    f,
+                    "view {} would lose columns of its query, which its table {} lacks: {}; add them to the table, or \
+                     give them the names of its columns with AS",
+                    quoted(view),
+                    quoted(target),
+                    columns.join(", ")
+                )
+            }
             Self::Unchanged { lacking } => {
                 f.write_str("ClickHouse ran the statements, but the database still lacks:")?;
                 lacking.iter().try_for_each(|statement| write!(f, "\n  {statement};"))
@@ -127,7 +144,7 @@ impl Error for SyncError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.kind {
             Kind::Server { error, .. } => Some(error),
-            Kind::Differs { .. } | Kind::Unchanged { .. } => None,
+            Kind::Differs { .. } | Kind::LostColumns { .. } | Kind::Unchanged { .. } => None,
         }
     }
 }

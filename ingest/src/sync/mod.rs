@@ -12,6 +12,9 @@
 //! drift       where a definition differs although inserts work
 //! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
+//! view_query  the query of a view, as ClickHouse shows it, and its columns
+//! new_views   creates missing views, each with the rows from which on it takes them
+//! view_drift  where a view differs from the schema
 //! retention   how long ClickHouse keeps dead letters
 //! background  applies the schema to a writer's servers as soon as each is reachable
 //! error       why the database does not match the schema
@@ -22,8 +25,11 @@ mod columns;
 mod definition;
 mod drift;
 mod error;
+mod new_views;
 mod retention;
 pub(crate) mod state;
+mod view_drift;
+mod view_query;
 mod views;
 mod window;
 
@@ -33,17 +39,20 @@ use clickhouse::Client;
 
 pub(crate) use self::{
     background::start,
-    views::{TableName, View, qualified, views_over},
+    view_query::{cut_of, existing_view, query_columns},
+    views::{TableName, View, qualified, receivers_of, views_over},
     window::views_recognize_blocks,
 };
 pub use self::{
     columns::Difference,
     drift::{Drift, DriftReport, Impact, apply_drift, drift},
     error::SyncError,
+    view_drift::view_drift,
 };
 use self::{
     columns::{existing_columns, missing},
     error::Kind,
+    new_views::{MissingView, missing_views},
     window::Deduplication,
 };
 use crate::{
@@ -61,6 +70,8 @@ pub struct SyncReport {
     pub statements: Vec<String>,
     /// Causes of possible duplicate rows and their remedies, as sentences for the log.
     pub warnings: Vec<String>,
+    /// The rows that new materialized views lack, as sentences for the log.
+    pub notes: Vec<String>,
 }
 
 /// Creates the tables and columns of `schema` that the database lacks, and the tables of dead
@@ -99,6 +110,8 @@ pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, Sy
 pub async fn plan(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let mut plan = make_plan(url, schema).await.map_err(|kind| kind.at(url))?;
     plan.statements.append(&mut plan.windows);
+    let views = new_views::planned(url, schema, &plan.views).await;
+    plan.statements.extend(views.map_err(|kind| kind.at(url))?);
     Ok(plan.report(url))
 }
 
@@ -109,7 +122,10 @@ struct Plan {
     statements: Vec<String>,
     /// Statements that prevent duplicate rows. Inserts work without them.
     windows: Vec<String>,
+    /// The materialized views that are missing.
+    views: Vec<MissingView>,
     warnings: Vec<String>,
+    notes: Vec<String>,
     /// Whether the user's profile turns deduplication off and allows an insert to turn it on.
     is_turned_off: bool,
 }
@@ -127,6 +143,7 @@ impl Plan {
         SyncReport {
             statements: self.statements,
             warnings: self.warnings,
+            notes: self.notes,
         }
     }
 }
@@ -151,6 +168,12 @@ async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         done.statements.push(statement);
     }
     let needed = done.statements.len();
+    for missing in plan.views {
+        let created = new_views::create(url, schema, &missing).await?;
+        done.statements.push(created.statement);
+        done.warnings.extend(created.warning);
+        done.notes.extend(created.note);
+    }
     set_windows(url, plan.windows, &mut done).await?;
     // Checks new tables like existing ones: ClickHouse must display their types as the schema has
     // them.
@@ -204,7 +227,7 @@ async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Pl
 
 /// Returns the tables of a schema, and the tables that every collector has.
 fn all_tables(schema: &Schema) -> Vec<&'static Table> {
-    schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
+    schema.all_tables().chain([&REJECTED, &NODES]).collect()
 }
 
 const READING_WINDOWS: &str = "reading the deduplication windows";
@@ -224,6 +247,7 @@ async fn make_plan(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         done: Vec::new(),
     })?;
     plan.statements.extend(missing);
+    plan.views = missing_views(url, schema).await?;
     match Deduplication::check(&client, url.database(), &tables).await {
         Ok(deduplication) => {
             plan.windows = deduplication.statements;

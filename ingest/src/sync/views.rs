@@ -90,6 +90,14 @@ impl Tables {
         self.0.get(name)
     }
 
+    /// Returns the views directly over a table.
+    pub(super) fn views_of(&self, table: &TableName) -> Vec<TableName> {
+        let receivers = self.get(table).into_iter().flat_map(Existing::receivers);
+        receivers
+            .filter(|name| self.get(name).is_some_and(Existing::is_view))
+            .collect()
+    }
+
     /// Returns whether the user may see all direct receivers of rows of `existing`.
     pub(super) fn knows_receivers_of(&self, existing: &Existing) -> bool {
         existing.receivers().all(|name| self.0.contains_key(&name))
@@ -180,6 +188,32 @@ pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableNam
     Ok((name, views))
 }
 
+/// Returns a table, and the tables that receive its rows through views, each with the value of its
+/// setting for the deduplication window, if it sets one.
+///
+/// # Errors
+/// ClickHouse is unreachable, or the user lacks the permission.
+pub(crate) async fn receivers_of(
+    client: &Client,
+    database: &str,
+    table: &str,
+) -> Result<Vec<(TableName, Option<u64>)>, ClickHouseError> {
+    let tables = Tables::read(client, database, [table]).await?;
+    let name = (database.to_owned(), table.to_owned());
+    let receivers = tables.receivers_of(&name).into_iter().map(|receiver| receiver.name);
+    let window = |name: &TableName| {
+        let engine = &tables.get(name)?.engine_full;
+        let (_, value) = engine.split_once("deduplication_window = ")?;
+        let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+        value[..end].parse().ok()
+    };
+    let all = [name.clone()].into_iter().chain(receivers);
+    Ok(all
+        .map(|name| (window(&name), name))
+        .map(|(window, name)| (name, window))
+        .collect())
+}
+
 /// Returns the database in which the client's requests run.
 pub(super) async fn current_database(client: &Client) -> Result<String, ClickHouseError> {
     within(
@@ -213,7 +247,7 @@ pub(crate) fn qualified((database, name): &TableName) -> String {
 
 /// Returns the table after TO in a view's statement. In `system.tables`, each name includes the
 /// database.
-fn target_in(create_view: &str) -> Option<TableName> {
+pub(super) fn target_in(create_view: &str) -> Option<TableName> {
     let rest = create_view.strip_prefix("CREATE MATERIALIZED VIEW ")?;
     let (_, rest) = qualified_name(rest)?;
     let (target, _) = qualified_name(rest.strip_prefix(" TO ")?)?;

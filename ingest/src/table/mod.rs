@@ -5,14 +5,50 @@ pub(crate) mod dead_letter;
 pub(crate) mod node_leases;
 pub mod refusal;
 pub(crate) mod shape;
+pub(crate) mod view;
 
-pub use crate::table::shape::Shape;
+pub use crate::table::{
+    shape::Shape,
+    view::{Source, View},
+};
 
 /// All tables of one schema folder, in the order of its files.
 #[derive(Debug)]
 pub struct Schema {
     /// The tables that exist in ClickHouse; abstract ones are excluded.
     pub tables: &'static [&'static Table],
+    /// The tables that only materialized views fill.
+    pub targets: &'static [&'static Table],
+    /// The materialized views, in the order in which they are created.
+    pub views: &'static [View],
+}
+
+impl Schema {
+    /// Returns a schema of tables without views.
+    pub const fn new(tables: &'static [&'static Table]) -> Self {
+        Self {
+            tables,
+            targets: &[],
+            views: &[],
+        }
+    }
+
+    /// Adds materialized views, and the tables that only views fill.
+    pub const fn with_views(mut self, targets: &'static [&'static Table], views: &'static [View]) -> Self {
+        self.targets = targets;
+        self.views = views;
+        self
+    }
+
+    /// Returns all tables, those of views last.
+    pub(crate) fn all_tables(&self) -> impl Iterator<Item = &'static Table> {
+        self.tables.iter().chain(self.targets).copied()
+    }
+
+    /// Returns a table, also one that only views fill.
+    pub(crate) fn table(&self, name: &str) -> Option<&'static Table> {
+        self.all_tables().find(|table| table.name == name)
+    }
 }
 
 /// One table of ClickHouse.

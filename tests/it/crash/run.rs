@@ -46,14 +46,28 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the rows of the view's table, and the result of the view's query over the whole
-    /// source table.
+    /// Returns the sums and the states of the views' tables, and the results of the views' queries
+    /// over the whole source table.
     fn sums(&self, database: &Database) -> [String; 2] {
         let Self { table, number } = self;
-        let of_table = format!("SELECT * FROM ({}) ORDER BY bucket", sums(table, number));
-        let of_view =
-            format!("SELECT bucket, sum(events), sum(total) FROM {table}_sums GROUP BY bucket ORDER BY bucket");
-        [of_view, of_table].map(|sql| database.query(&sql))
+        let of_rows = sums(table, number);
+        let both = |sums: &str, states: &str| {
+            database.query(&format!("SELECT * FROM ({sums}) ORDER BY bucket"))
+                + &database.query(&format!("SELECT * FROM ({states}) ORDER BY decade"))
+        };
+        let of_views = both(
+            &format!("SELECT bucket, sum(events), sum(total) FROM {table}_sums GROUP BY bucket"),
+            &format!(
+                "SELECT decade, sumMerge(events), sumMerge(total), uniqExactMerge(buckets) FROM {table}_states GROUP BY decade"
+            ),
+        );
+        let of_table = both(
+            &of_rows,
+            &format!(
+                "SELECT intDiv(bucket, 10) AS decade, sum(events), sum(total), uniqExact(bucket) FROM ({of_rows}) GROUP BY decade"
+            ),
+        );
+        [of_views, of_table]
     }
 }
 

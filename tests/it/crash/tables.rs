@@ -90,12 +90,24 @@ pub fn small_window(table: &str) -> String {
     format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10")
 }
 
-/// Creates a table that sums numbers in buckets, and a view that fills it. Only the collector's
-/// sync gives the table a deduplication window.
-pub fn summed(table: &str, number: &str) -> [String; 2] {
+/// Creates a table that sums numbers in buckets, in partitions, and a view that fills it; and a
+/// table of states over these sums, with its view. Only the collector's sync gives the tables a
+/// deduplication window.
+pub fn summed(table: &str, number: &str) -> [String; 4] {
     [
         format!(
-            "CREATE TABLE {table}_sums (bucket UInt64, events UInt64, total UInt64) ENGINE = SummingMergeTree ORDER BY bucket"
+            "CREATE TABLE {table}_sums (bucket UInt64, events UInt64, total UInt64) ENGINE = SummingMergeTree \
+             ORDER BY bucket PARTITION BY bucket % 3"
+        ),
+        format!(
+            "CREATE TABLE {table}_states (decade UInt64, events AggregateFunction(sum, UInt64), \
+             total AggregateFunction(sum, UInt64), buckets AggregateFunction(uniqExact, UInt64)) \
+             ENGINE = AggregatingMergeTree ORDER BY decade PARTITION BY decade % 2"
+        ),
+        format!(
+            "CREATE MATERIALIZED VIEW {table}_states_view TO {table}_states AS SELECT intDiv(bucket, 10) AS decade, \
+             sumState(events) AS events, sumState(total) AS total, uniqExactState(bucket) AS buckets \
+             FROM {table}_sums GROUP BY decade"
         ),
         format!(
             "CREATE MATERIALIZED VIEW {table}_view TO {table}_sums AS {}",

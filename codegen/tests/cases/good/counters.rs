@@ -203,9 +203,7 @@ ENGINE = Memory",
     pub type CountersLayer = __rt::EventLayer<counters::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&counters::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&counters::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

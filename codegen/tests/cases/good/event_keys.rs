@@ -399,9 +399,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     pub type SignupsLayer = __rt::EventLayer<signups::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&signups::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&signups::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

@@ -241,9 +241,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     pub type PaymentsLayer = __rt::EventLayer<payments::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&payments::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&payments::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

@@ -748,9 +748,9 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
     pub type RefundsLayer = __rt::EventLayer<refunds::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&orders::TABLE, &refunds::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(
+        &[&orders::TABLE, &refunds::TABLE],
+    );
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

@@ -274,9 +274,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     pub type OrdersLayer = __rt::EventLayer<orders::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&orders::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&orders::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

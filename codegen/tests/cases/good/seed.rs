@@ -718,9 +718,9 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     pub type MailStatisticsLayer = __rt::EventLayer<mail_statistics::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&webhooks::TABLE, &mail_statistics::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(
+        &[&webhooks::TABLE, &mail_statistics::TABLE],
+    );
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

@@ -1056,9 +1056,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
     pub type TypesLayer = __rt::EventLayer<types::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&types::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&types::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

@@ -35,7 +35,7 @@ const fn table(name: &'static str, index: usize, columns: &'static [Column]) -> 
 }
 static A: Table = table("a", 0, &IN_ROWS);
 static B: Table = table("b", 1, &IN_COLUMNS);
-static SCHEMA: Schema = Schema { tables: &[&A, &B] };
+static SCHEMA: Schema = Schema::new(&[&A, &B]);
 
 /// The columns of `B` in a later program, with one more column before `x`.
 static LATER_COLUMNS: [Column; 2] = [
@@ -43,9 +43,7 @@ static LATER_COLUMNS: [Column; 2] = [
     COLUMN.shaped(Shape::Fixed(1)),
 ];
 static LATER_B: Table = table("b", 1, &LATER_COLUMNS);
-static LATER_SCHEMA: Schema = Schema {
-    tables: &[&A, &LATER_B],
-};
+static LATER_SCHEMA: Schema = Schema::new(&[&A, &LATER_B]);
 
 /// An insert as the server receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
