@@ -35,7 +35,10 @@ fn apply(database: &Database, is_allowed: impl Fn(Impact) -> bool) {
     let url: ClickHouseUrl = database.url().parse().unwrap();
     Runtime::new().unwrap().block_on(async {
         let report = drift(&url, &embedder::tables::SCHEMA).await.unwrap();
-        apply_drift(&url, &report, is_allowed).await.unwrap();
+        let refused = apply_drift(&url, &report, |drift| is_allowed(drift.impact))
+            .await
+            .unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
     });
 }
 
