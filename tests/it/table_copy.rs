@@ -21,7 +21,9 @@ use tempfile::TempDir;
 use crate::support::{
     collector::{self, Collector},
     engine::Database,
-    http, wait_for,
+    http,
+    proxy::Proxy,
+    wait_for,
 };
 
 const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
@@ -319,4 +321,50 @@ fn a_table_that_cannot_be_copied_is_refused_unchanged() {
     );
     assert_eq!(database.count("mail_statistics"), 13);
     database.query("INSERT INTO mail_statistics (id) VALUES (99)");
+}
+
+#[test]
+fn rows_in_doubt_are_found_in_the_new_table() {
+    let database = Database::create("copy_doubt");
+    with_old_key(&database);
+    fill(&database, 1000);
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    }
+    wait_for("rows whose answer is lost", || {
+        (database.count("mail_statistics") > 1000).then_some(())
+    });
+    let (is_done, text) = apply(&database, "copy");
+    assert!(is_done, "{text}");
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT count(), uniqExact(id) FROM mail_statistics"),
+        "1020\t1020\n"
+    );
+}
+
+#[test]
+fn a_mutation_during_the_copy_ends_it_and_opens_the_table() {
+    let database = Database::create("copy_mutation");
+    with_old_key(&database);
+    fill(&database, 1000);
+    kill_at("is created", &database);
+    database.query("ALTER TABLE mail_statistics DELETE WHERE id = 7 SETTINGS mutations_sync = 2");
+    let (is_done, text) = apply(&database, "copy");
+    assert!(
+        !is_done && text.contains("a mutation has changed its rows during the copy"),
+        "{text}"
+    );
+    database.query("INSERT INTO mail_statistics (id) VALUES (5000)");
+    database.query("DROP TABLE rowmill_copy_mail_statistics SYNC");
+    let (is_done, text) = apply(&database, "copy");
+    assert!(is_done, "{text}");
+    assert_eq!(
+        database.query("SELECT count(), countIf(id = 7) FROM mail_statistics"),
+        "1000\t0\n"
+    );
 }

@@ -27,7 +27,7 @@ use url::Url;
 pub(crate) use self::{
     connection::{Connection, INSERT_SETTINGS},
     insert::{InsertClient, InsertRequest},
-    version::version,
+    version::{ServerVersion, version},
 };
 /// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] accepts.
 pub use clickhouse::Client;
@@ -37,7 +37,6 @@ pub use self::{
     error::{Class, ClickHouseError},
     quorum::{InsertQuorum, InvalidInsertQuorum},
     servers::Servers,
-    version::ServerVersion,
 };
 
 /// ClickHouse's own default for HTTP.

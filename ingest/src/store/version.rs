@@ -15,19 +15,19 @@ const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// The version of a ClickHouse server: the year and the number of the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServerVersion {
+pub(crate) struct ServerVersion {
     /// The first number.
-    pub major: u32,
+    pub(crate) major: u32,
     /// The second number.
-    pub minor: u32,
+    pub(crate) minor: u32,
 }
 
 impl ServerVersion {
     /// The oldest version that has every function, format and setting that the collector uses.
-    pub const OLDEST: Self = Self { major: 23, minor: 8 };
+    pub(crate) const OLDEST: Self = Self { major: 23, minor: 8 };
 
     /// Reads a version such as `26.7.2.1`. Returns `None` for any other text.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.trim().split('.');
         let major = numbers.next()?.parse().ok()?;
         let minor = numbers.next()?.parse().ok()?;

@@ -6,7 +6,7 @@
 use super::{Kind, STATEMENT_TIMEOUT, columns::existing_columns, definition::ColumnDefinition};
 use crate::{
     store::{ClickHouseUrl, quoted, within},
-    table::{ColumnKind, Schema},
+    table::{Column, ColumnKind, Format, Schema, Shape, Table},
 };
 
 /// Returns a sentence for each column whose constant DEFAULT differs from the table's.
@@ -15,7 +15,7 @@ pub(super) async fn differing_defaults(url: &ClickHouseUrl, schema: &Schema) -> 
     let existing = existing_columns(&client, url.database(), schema.tables).await?;
     let mut differing = Vec::new();
     for table in schema.tables {
-        let constant = table.columns.iter().filter(|column| column.kind == ColumnKind::Plain);
+        let constant = table.columns.iter().filter(|column| is_constant(table, column));
         for column in constant {
             let declared = ColumnDefinition::parse(column.declaration);
             let declared = declared
@@ -41,6 +41,13 @@ pub(super) async fn differing_defaults(url: &ClickHouseUrl, schema: &Schema) -> 
     Ok(differing)
 }
 
+/// Returns whether the rows have the value of the column's DEFAULT. In a table with computed
+/// defaults, only the columns without one are sent with a mark that they have a value.
+fn is_constant(table: &Table, column: &Column) -> bool {
+    column.kind == ColumnKind::Default
+        && (table.format == Format::RowBinary || matches!(column.shape, Some(Shape::WithDefaultFlag(_))))
+}
+
 /// Returns whether ClickHouse writes both expressions in the same way.
 async fn is_same(url: &ClickHouseUrl, wanted: &str, found: &str) -> bool {
     if found.is_empty() {
@@ -51,5 +58,5 @@ async fn is_same(url: &ClickHouseUrl, wanted: &str, found: &str) -> bool {
         .query("SELECT formatQuery('SELECT ' || ?) = formatQuery('SELECT ' || ?)")
         .bind(wanted)
         .bind(found);
-    matches!(within(STATEMENT_TIMEOUT, query.fetch_one::<bool>()).await, Ok(true))
+    matches!(within(STATEMENT_TIMEOUT, query.fetch_one::<u8>()).await, Ok(1))
 }
