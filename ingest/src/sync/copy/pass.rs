@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clickhouse::Client;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::{facts::Facts, lock::RUNNING};
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// The approximate number of rows in one statement, whose ids ClickHouse has in memory.
-const ROWS: u64 = 4_000_000;
+const ROWS: u64 = 2_000_000;
 
 /// The maximum number of statements of one pass.
 const MAX_RANGES: u64 = 10_000;
@@ -25,14 +26,24 @@ const RUNNING_WAIT: Duration = Duration::from_millis(500);
 
 /// The settings of an insert of the copy. The new table's rows come from this insert alone, so it
 /// needs no deduplication; the partitions of the rows are as many as in the old table.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("insert_deduplicate", "0"),
     ("async_insert", "0"),
     ("max_partitions_per_insert_block", "0"),
     ("max_execution_time", "0"),
     ("max_query_size", "67108864"),
     ("wait_end_of_query", "1"),
+    // For millions of ids, the search in the index takes longer than the comparison of all rows.
+    ("use_index_for_in_with_subqueries", "0"),
 ];
+
+/// The number of some rows, and their least and greatest ids.
+#[derive(Debug, Row, Deserialize)]
+struct Extent {
+    rows: u64,
+    least: String,
+    most: String,
+}
 
 /// The passes over one table.
 pub(super) struct Pass<'a> {
@@ -56,14 +67,21 @@ impl<'a> Pass<'a> {
         // The parts of this moment: a later part may have rows that the pass does not see.
         let parts = self.parts().await?;
         let is_new = self.is_new();
-        let rows = self
-            .number(&format!("SELECT count() FROM {table} WHERE {is_new}"))
+        let (rows, least, most) = self.extent(&table, &is_new).await?;
+        // Late rows can have old ids, between which the new table has many rows already. The ids of
+        // both sides determine the memory of a statement.
+        let extent = format!("{id} BETWEEN {least} AND {most}");
+        let copied = self
+            .number(&format!("SELECT count() FROM {copy} WHERE {extent}"))
             .await?;
-        let ranges = self.ranges(&table, &is_new, rows).await?;
+        let ranges = match copied > rows {
+            true => self.ranges(&copy, &extent, copied).await?,
+            false => self.ranges(&table, &is_new, rows).await?,
+        };
         for (number, range) in ranges.iter().enumerate() {
             self.execute(&format!(
-                "INSERT INTO {copy} ({columns}) SELECT {columns} FROM {table} WHERE {range} AND {is_new} \
-                 AND {id} NOT IN (SELECT {id} FROM {copy} WHERE {range})"
+                "INSERT INTO {copy} ({columns}) SELECT {columns} FROM {table} WHERE {extent} AND {range} AND \
+                 {is_new} AND {id} NOT IN (SELECT {id} FROM {copy} WHERE {extent} AND {range})"
             ))
             .await?;
             if ranges.len() > 1 {
@@ -139,6 +157,19 @@ impl<'a> Pass<'a> {
             bounds = within(TIMEOUT, query).await.map_err(|error| Kind::of(text, error))?;
         }
         Ok(between(id, &bounds))
+    }
+
+    /// Returns the number of rows that satisfy a condition, and their least and greatest ids.
+    async fn extent(&self, table: &str, condition: &str) -> Result<(u64, String, String), Kind> {
+        let id = &self.facts.id;
+        let select = format!(
+            "SELECT count() AS rows, toString(min({id})) AS least, toString(max({id})) AS most FROM {table} \
+             WHERE {condition}"
+        );
+        let extent: Extent = within(TIMEOUT, self.with_settings(&select).fetch_one())
+            .await
+            .map_err(|error| Kind::of(select, error))?;
+        Ok((extent.rows, extent.least, extent.most))
     }
 
     async fn parts(&self) -> Result<Vec<String>, Kind> {
