@@ -238,13 +238,7 @@ fn a_table_with_another_key_is_copied_under_load() {
 fn a_table_of_ten_million_rows_is_copied_under_load() {
     copied_under_load(
         10_000_000,
-        &[
-            "is created",
-            "range 1 of 3",
-            "range 2 of 3",
-            "pass 1",
-            "closed to inserts",
-        ],
+        &["is created", "range 1 of", "range 3 of", "pass 1", "closed to inserts"],
     );
 }
 
