@@ -456,8 +456,12 @@ pub(crate) enum PieceInDoubt {
 pub(crate) enum Allowed {
     /// ClickHouse reads and writes existing rows, or deletes rows by a TTL.
     Rewrite,
-    /// Columns, indexes, projections, constraints and TTLs that only the database has are removed.
+    /// Columns, indexes, projections, constraints and TTLs that only the database has are removed,
+    /// and tables before a copy.
     Drop,
+    /// A table that needs another key, partition key or fixed setting is copied into a new table,
+    /// which takes its place; collectors may insert meanwhile.
+    Copy,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -10,7 +10,9 @@ use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
     ClickHouseUrl,
     route::{Destination, Routes},
-    schema::{Drift, DriftReport, Impact, SyncReport, apply_drift, drift, plan as plan_sync, sync, view_drift},
+    schema::{
+        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync, view_drift,
+    },
 };
 use tokio::runtime::Runtime;
 
@@ -30,44 +32,63 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
 pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
-    let mut found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    let (planned, mut found) = runtime.block_on(compare(&store, &tables::SCHEMA))?;
+    let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
     append(&mut found, runtime.block_on(view_drift(&store, &tables::SCHEMA))?);
-    let planned = runtime.block_on(plan_sync(&store, &tables::SCHEMA));
     match planned {
-        Ok(report) => print(&report, &found, options),
+        Ok(report) => print(&report, &found, &copies, options),
         // `serve` would fail; the differences contain the statements that fix the tables.
         Err(error) => {
-            print_drifts(&found.drifts, options)?;
+            print_drifts(&found.drifts, &copies, options)?;
             Err(error.into())
         }
     }
 }
 
 /// Changes the database to match the schema as far as the options allow, and prints the statements.
+/// A statement that ClickHouse refuses does not stop the others.
 pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
-    // Columns of another type must change before the sync adds others.
     let mut found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
-    runtime.block_on(apply_drift(&store, &found, |impact| is_allowed(impact, options)))?;
-    let report = runtime.block_on(sync(&store, &tables::SCHEMA));
-    match report {
-        Ok(mut report) => {
-            // A query may use a column that the sync has added, and the sync creates a view again
-            // that was dropped.
-            let views = runtime.block_on(view_drift(&store, &tables::SCHEMA))?;
-            runtime.block_on(apply_drift(&store, &views, |impact| is_allowed(impact, options)))?;
-            let again = runtime.block_on(sync(&store, &tables::SCHEMA))?;
-            append(&mut found, views);
-            report.statements.extend(again.statements);
-            report.notes.extend(again.notes);
-            print(&report, &found, options)
-        }
-        Err(error) => {
-            print_drifts(&found.drifts, options)?;
-            Err(error.into())
+    let run = |found: &DriftReport, stops_start: bool| {
+        let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);
+        runtime.block_on(apply_drift(&store, found, is_due))
+    };
+    // Columns of another type must change before the sync adds others, and a projection, an index
+    // or a TTL may need a column that the sync adds.
+    let mut refused = run(&found, true)?;
+    let mut report = runtime.block_on(sync(&store, &tables::SCHEMA));
+    refused.extend(run(&found, false)?);
+    let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
+    if let Ok(done) = &mut report {
+        // A query may use a column that the sync has added, and the sync creates a view again that
+        // was dropped.
+        let views = runtime.block_on(view_drift(&store, &tables::SCHEMA))?;
+        refused.extend(run(&views, false)?);
+        let again = runtime.block_on(sync(&store, &tables::SCHEMA))?;
+        append(&mut found, views);
+        done.statements.extend(again.statements);
+        done.notes.extend(again.notes);
+    }
+    match &report {
+        Ok(report) => print(report, &found, &copies, options)?,
+        Err(_) => print_drifts(&found.drifts, &copies, options)?,
+    }
+    for refused in &refused {
+        writeln!(io::stderr(), "error: {refused}")?;
+    }
+    report?;
+    if !refused.is_empty() {
+        return Err(format!("ClickHouse has refused {} of the statements", refused.len()).into());
+    }
+    if options.allow.contains(&Allowed::Copy) {
+        for plan in copies {
+            let progress = |step: &str| drop(writeln!(io::stderr(), "{}: {step}", plan.table));
+            runtime.block_on(copy(&store, &tables::SCHEMA, plan.table, progress))?;
         }
     }
+    Ok(())
 }
 
 /// Adds the differences of the views to those of the tables.
@@ -116,11 +137,16 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(report: &SyncReport, found: &DriftReport, options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
+fn print(
+    report: &SyncReport,
+    found: &DriftReport,
+    copies: &[CopyPlan],
+    options: &ApplyOptions,
+) -> Result<(), Box<dyn Error>> {
     for statement in &report.statements {
         writeln!(io::stdout(), "{statement};")?;
     }
-    print_drifts(&found.drifts, options)?;
+    print_drifts(&found.drifts, copies, options)?;
     for note in &found.notes {
         writeln!(io::stdout(), "-- note: {note}")?;
     }
@@ -138,14 +164,24 @@ fn print(report: &SyncReport, found: &DriftReport, options: &ApplyOptions) -> Re
 }
 
 /// Prints each difference as a comment with its statements, which are comments as well unless the
-/// options allow them.
-fn print_drifts(drifts: &[Drift], options: &ApplyOptions) -> io::Result<()> {
+/// options allow them, and then the copy of each table that ClickHouse cannot change in place.
+fn print_drifts(drifts: &[Drift], copies: &[CopyPlan], options: &ApplyOptions) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for drift in drifts {
         writeln!(out, "-- {drift}")?;
         let comment = if is_allowed(drift.impact, options) { "" } else { "-- " };
         for statement in &drift.statements {
             writeln!(out, "{comment}{statement};")?;
+        }
+    }
+    for plan in copies {
+        match &plan.obstacle {
+            Some(reason) => writeln!(out, "-- `{}` cannot be copied: {reason}", plan.table)?,
+            None => writeln!(out, "-- `{}` can be copied (rowmill apply --allow copy):", plan.table)?,
+        }
+        for (number, step) in plan.steps.iter().enumerate() {
+            let lines = step.replace('\n', "\n--    ");
+            writeln!(out, "-- {}. {lines}", number + 1)?;
         }
     }
     Ok(())

@@ -22,6 +22,10 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         status.damaged_parts,
         "parts of the spool were damaged on disk, and their segments are kept as *.damaged; found since the start",
     ));
+    lines.extend(line(
+        status.differing_defaults,
+        "columns have another DEFAULT in ClickHouse than in the schema, which the rows have (see `rowmill plan`); columns",
+    ));
     lines
 }
 

@@ -196,8 +196,8 @@ pub mod row {
 /// The tables in ClickHouse and the schema: creates what is missing, and compares them.
 pub mod schema {
     pub use crate::sync::{
-        Difference, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, drift, plan, state::SchemaState,
-        sync, view_drift,
+        CopyPlan, Difference, Drift, DriftReport, Impact, Refused, SyncError, SyncReport, apply_drift, compare, copy,
+        drift, plan, plan_copies, state::SchemaState, sync, view_drift,
     };
 }
 

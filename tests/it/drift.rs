@@ -35,7 +35,10 @@ fn apply(database: &Database, is_allowed: impl Fn(Impact) -> bool) {
     let url: ClickHouseUrl = database.url().parse().unwrap();
     Runtime::new().unwrap().block_on(async {
         let report = drift(&url, &embedder::tables::SCHEMA).await.unwrap();
-        apply_drift(&url, &report, is_allowed).await.unwrap();
+        let refused = apply_drift(&url, &report, |drift| is_allowed(drift.impact))
+            .await
+            .unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
     });
 }
 
@@ -246,4 +249,56 @@ fn plan_prints_all_differences_and_apply_changes_the_allowed_ones() {
     assert_eq!(text.lines().count(), 2, "{text}");
     run(&["apply", "--allow", "rewrite", "--allow", "drop"]);
     assert_eq!(run(&["plan"]), "");
+}
+
+#[test]
+fn a_refused_statement_does_not_stop_the_others() {
+    let database = Database::create("drift_refused");
+    let apply = || collector::run(&["apply", "--allow", "drop", "--clickhouse", &database.url()]);
+    assert!(apply().status.success());
+    for change in [
+        "ADD COLUMN strange UInt8",
+        "ADD INDEX by_strange strange TYPE minmax GRANULARITY 1",
+        "COMMENT COLUMN email 'an address'",
+        "DROP COLUMN link_id",
+    ] {
+        database.query(&format!("ALTER TABLE mail_statistics {change}"));
+    }
+    // The index still needs the column when the column's turn comes.
+    let output = apply();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains(
+            "error: ClickHouse refuses a statement for `mail_statistics`: ALTER TABLE `mail_statistics` DROP COLUMN `strange`: "
+        ),
+        "{error}"
+    );
+    assert!(error.contains("ClickHouse has refused 1 of the statements"), "{error}");
+    let columns = "SELECT name, comment FROM system.columns WHERE database = currentDatabase() \
+                   AND table = 'mail_statistics' AND name IN ('email', 'link_id', 'strange') ORDER BY name";
+    assert_eq!(database.query(columns), "email\t\nlink_id\t\nstrange\t\n");
+    assert!(apply().status.success());
+    assert_eq!(database.query(columns), "email\t\nlink_id\t\n");
+}
+
+#[test]
+fn missing_columns_are_added_before_what_needs_them() {
+    let database = synced("drift_order");
+    for change in ["DROP PROJECTION sums", "DROP INDEX by_count", "DROP COLUMN count"] {
+        database.query(&format!("ALTER TABLE {TABLE} {change} SETTINGS mutations_sync = 2"));
+    }
+    let url: ClickHouseUrl = database.url().parse().unwrap();
+    let schema = &embedder::tables::SCHEMA;
+    Runtime::new().unwrap().block_on(async {
+        let report = drift(&url, schema).await.unwrap();
+        assert!(report.drifts.iter().all(|drift| !drift.stops_start), "{report:#?}");
+        // Before the column, ClickHouse refuses the index and the projection.
+        let refused = apply_drift(&url, &report, |drift| drift.table == TABLE).await.unwrap();
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        sync(&url, schema).await.unwrap();
+        let refused = apply_drift(&url, &report, |drift| drift.table == TABLE).await.unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
+    });
+    assert_eq!(drifts(&database), []);
 }

@@ -17,7 +17,7 @@ use crate::{
         sealed::SealedBlock,
     },
     store::{ClickHouseError, Connection, quoted, within},
-    sync::views_recognize_blocks,
+    sync::{copy_name, views_recognize_blocks},
 };
 
 /// The rows that a table has, of those that may be stored.
@@ -59,6 +59,9 @@ struct TableFacts {
     running: u64,
     /// Tables that earlier tries have created to attach rows.
     sources: Vec<String>,
+    /// The number of tables that a copy of the table has left: the rows may come from there, and
+    /// only the other table had their tokens.
+    copies: u64,
 }
 
 /// The result of a lookup.
@@ -139,7 +142,7 @@ impl Lookup {
         if lookup.found != Found::All && !keeps_each_row(&facts.engine) {
             lookup.found = Found::Unknowable;
         }
-        let may_be_missed = lookup.has_views || connection.has_quorum;
+        let may_be_missed = (lookup.has_views || connection.has_quorum) && facts.copies == 0;
         if may_be_missed && matches!(lookup.found, Found::All | Found::Some(_)) {
             // A new view may fill a table that has no deduplication window yet.
             lookup.is_remembered =
@@ -183,11 +186,14 @@ async fn table_facts(
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
              ifNull(toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))), toUInt64(0)) AS running, \
-             (SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND startsWith(name, ?)) AS sources \
+             (SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND startsWith(name, ?)) AS sources, \
+             ifNull(toUInt64((SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = ?)), \
+             toUInt64(0)) AS copies \
              FROM system.tables WHERE database = currentDatabase() AND name = ?",
         )
         .bind(query_prefix(block))
         .bind(attach_prefix(block))
+        .bind(copy_name(&block.layout.table))
         .bind(&*block.layout.table);
     within(timeout, query.fetch_optional::<TableFacts>()).await
 }

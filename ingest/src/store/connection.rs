@@ -1,6 +1,8 @@
 //! A connection to a server for deliveries: inserts with the settings that delivery relies on, and
 //! queries.
 
+use std::sync::atomic::AtomicU64;
+
 use clickhouse::Client;
 
 use super::{ClickHouseUrl, InsertClient};
@@ -8,7 +10,7 @@ use super::{ClickHouseUrl, InsertClient};
 /// Settings of each insert. All of them are the defaults of some version. Each default has changed
 /// between versions or can be changed by a user's profile, so delivery sets every one that it
 /// relies on.
-const SETTINGS: [(&str, &str); 9] = [
+pub(crate) const INSERT_SETTINGS: [(&str, &str); 9] = [
     // The token identifies duplicates, for synchronous inserts into tables with a deduplication
     // window.
     ("insert_deduplicate", "1"),
@@ -30,24 +32,33 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// A server whose tables match the schema.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) inserts: InsertClient,
     /// The client for queries about stored rows.
     pub(crate) queries: Client,
     /// Whether rows count as stored only once further replicas have them.
     pub(crate) has_quorum: bool,
+    /// The number of columns whose constant DEFAULT differs from the schema's.
+    pub(crate) differing_defaults: AtomicU64,
 }
 
 impl Connection {
     /// Returns a connection whose inserts have `settings` in addition to those of every insert.
     pub(crate) fn new(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>) -> Self {
+        Self::without(url, settings, &[])
+    }
+
+    /// Like [`new`](Self::new), without the settings of every insert that the server does not have.
+    pub(crate) fn without(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>, unknown: &[&str]) -> Self {
         let has_quorum = settings.iter().any(|&(name, _)| name == "insert_quorum");
-        let fixed = SETTINGS.iter().map(|&(name, value)| (name, value.to_owned()));
+        let known = INSERT_SETTINGS.iter().filter(|(name, _)| !unknown.contains(name));
+        let fixed = known.map(|&(name, value)| (name, value.to_owned()));
         Self {
             inserts: InsertClient::new(url, fixed.chain(settings).collect()),
             queries: url.client(),
             has_quorum,
+            differing_defaults: AtomicU64::new(0),
         }
     }
 }

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -114,21 +114,15 @@ impl InsertClient {
         for (name, value) in &self.settings {
             query.append_pair(name, value);
         }
+        for (name, value) in &self.url.settings {
+            query.append_pair(name, value);
+        }
         drop(query);
-        self.authenticated(Request::post(url.as_str()))
+        self.url
+            .authenticated(Request::post(url.as_str()))
             .header(http::header::USER_AGENT, concat!("rowmill/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(insert.frames))
             .map_err(ClickHouseError::invalid)
-    }
-
-    fn authenticated(&self, mut request: request::Builder) -> request::Builder {
-        if let Some(user) = &self.url.user {
-            request = request.header("X-ClickHouse-User", user);
-        }
-        if let Some(password) = &self.url.password {
-            request = request.header("X-ClickHouse-Key", password);
-        }
-        request
     }
 }
 

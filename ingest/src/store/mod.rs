@@ -11,6 +11,8 @@ pub(crate) mod failure_log;
 mod insert;
 mod quorum;
 pub(crate) mod servers;
+mod url_settings;
+mod version;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
@@ -23,8 +25,9 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 pub(crate) use self::{
-    connection::Connection,
+    connection::{Connection, INSERT_SETTINGS},
     insert::{InsertClient, InsertRequest},
+    version::{ServerVersion, version},
 };
 /// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] accepts.
 pub use clickhouse::Client;
@@ -64,6 +67,8 @@ pub struct ClickHouseUrl {
     user: Option<String>,
     password: Option<String>,
     database: String,
+    /// Settings of each insert.
+    settings: Vec<(String, String)>,
 }
 
 impl ClickHouseUrl {
@@ -75,6 +80,22 @@ impl ClickHouseUrl {
     /// Returns the name of the database, unquoted.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Returns the settings of each insert, with their names and values.
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
+    /// Adds the user and the password to a request.
+    fn authenticated(&self, mut request: http::request::Builder) -> http::request::Builder {
+        if let Some(user) = &self.user {
+            request = request.header("X-ClickHouse-User", user);
+        }
+        if let Some(password) = &self.password {
+            request = request.header("X-ClickHouse-Key", password);
+        }
+        request
     }
 
     /// Returns a client whose requests run in the URL's database. Sends nothing yet.
@@ -112,8 +133,8 @@ fn connector() -> HttpConnector {
 impl FromStr for ClickHouseUrl {
     type Err = ClickHouseUrlError;
 
-    /// Reads `http://[user[:password]@]host[:8123]/database`. The user, password and database may
-    /// be percent-encoded.
+    /// Reads `http://[user[:password]@]host[:8123]/database[?setting=value&…]`. The user, password,
+    /// database and values may be percent-encoded.
     fn from_str(text: &str) -> Result<Self, ClickHouseUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(ClickHouseUrlError::Scheme)?;
         if scheme.eq_ignore_ascii_case("https") {
@@ -129,7 +150,7 @@ impl FromStr for ClickHouseUrl {
             .host_str()
             .filter(|host| !host.is_empty())
             .ok_or(ClickHouseUrlError::Host)?;
-        if url.query().is_some() || url.fragment().is_some() {
+        if url.fragment().is_some() {
             return Err(ClickHouseUrlError::Extra);
         }
         let path = url.path().trim_matches('/');
@@ -146,6 +167,7 @@ impl FromStr for ClickHouseUrl {
             },
             password: url.password().map(credential).transpose()?,
             database: decoded(path).ok_or(ClickHouseUrlError::Database)?,
+            settings: settings(&url)?,
         })
     }
 }
@@ -164,6 +186,17 @@ impl fmt::Debug for ClickHouseUrl {
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the settings in the query of a URL.
+fn settings(url: &Url) -> Result<Vec<(String, String)>, ClickHouseUrlError> {
+    url.query_pairs()
+        .map(|(name, value)| match url_settings::refusal(&name) {
+            Some((setting, reason)) => Err(ClickHouseUrlError::Setting { setting, reason }),
+            None if url_settings::is_name(&name) => Ok((name.into_owned(), value.into_owned())),
+            None => Err(ClickHouseUrlError::SettingName),
+        })
+        .collect()
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -190,8 +223,17 @@ pub enum ClickHouseUrlError {
     Database,
     /// The user or the password contains characters that a header cannot carry.
     Credentials,
-    /// The URL has a query or a fragment, which have no meaning here.
+    /// The URL has a fragment, which has no meaning here.
     Extra,
+    /// The URL has a setting without the name of a setting.
+    SettingName,
+    /// The URL has a setting that would break a promise of the collector.
+    Setting {
+        /// The name, or its beginning and `*`.
+        setting: &'static str,
+        /// The reason as a clause.
+        reason: &'static str,
+    },
 }
 
 impl fmt::Display for ClickHouseUrlError {
@@ -204,7 +246,13 @@ impl fmt::Display for ClickHouseUrlError {
             Self::Credentials => {
                 "user and password in the URL of ClickHouse must be printable ASCII, percent-encoded where needed"
             }
-            Self::Extra => "the URL of ClickHouse must end after the database's name: no `?…`, no `#…`",
+            Self::Extra => "the URL of ClickHouse must end after the database's name and the settings: no `#…`",
+            Self::SettingName => {
+                "after the `?`, the URL of ClickHouse has settings of ClickHouse: `?max_insert_threads=4&…`"
+            }
+            Self::Setting { setting, reason } => {
+                return write!(f, "the URL of ClickHouse must not set `{setting}`: {reason}");
+            }
         })
     }
 }
@@ -284,9 +332,42 @@ mod tests {
             ("http://localhost:8123/a/b", ClickHouseUrlError::Database),
             ("http://localhost:8123/%ff", ClickHouseUrlError::Database),
             ("http://u:%0a@localhost/stats", ClickHouseUrlError::Credentials),
-            ("http://localhost/stats?secure=1", ClickHouseUrlError::Extra),
+            ("http://localhost/stats#a", ClickHouseUrlError::Extra),
+            ("http://localhost/stats?=1", ClickHouseUrlError::SettingName),
+            ("http://localhost/stats?a%20b=1", ClickHouseUrlError::SettingName),
         ] {
             assert_eq!(text.parse::<ClickHouseUrl>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_follow_the_database() {
+        let url: ClickHouseUrl = "http://h/stats?max_insert_threads=4&log_comment=a%26b%20c"
+            .parse()
+            .unwrap();
+        let settings: Vec<_> = url.settings().iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(settings, [("max_insert_threads", "4"), ("log_comment", "a&b c")]);
+        assert_eq!(url.database(), "stats");
+        for (name, reason) in [
+            ("async_insert", "a confirmed insert must be in its table"),
+            ("insert_deduplicate", "must recognize an insert that is sent again"),
+            ("insert_deduplication_token", "must recognize"),
+            ("deduplicate_blocks_in_dependent_materialized_views", "must recognize"),
+            ("input_format_null_as_default", "the format of the rows"),
+            ("max_insert_block_size", "one block"),
+            ("wait_end_of_query", "confirm the insert"),
+            ("insert_quorum", "--insert-quorum"),
+            ("query_id", "a parameter of the request"),
+            ("decompress", "a parameter of the request"),
+        ] {
+            let error = format!("http://h/stats?{name}=1")
+                .parse::<ClickHouseUrl>()
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("the URL of ClickHouse must not set `") && error.contains(reason),
+                "{error}"
+            );
         }
     }
 

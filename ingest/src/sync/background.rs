@@ -6,25 +6,32 @@
 //! ready, the task checks the deduplication windows every few seconds, since a new materialized
 //! view may need one.
 
-use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Plan, apply, apply_windows, retention, window::TURNS_OFF};
+use super::{
+    Kind, Plan, apply, apply_windows,
+    defaults::differing_defaults,
+    retention,
+    server::{check_server, unknown_settings},
+    window::TURNS_OFF,
+};
 use crate::{
     store::{
         Class, ClickHouseUrl, Connection,
         backoff::{Backoff, HOLD},
         failure_log::FailureLog,
-        ping,
         servers::{Server, Servers},
     },
     sync::{SyncError, state::State},
     table::Schema,
 };
-
-/// A reachable server answers sooner than this.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An unreachable server is pinged often: the request is small, and all tables wait for the
 /// response.
@@ -63,8 +70,8 @@ pub(crate) fn start(
             tokio::select! {
                 () = states.closed() => {}
                 () = async {
-                    let warned = supervise(&url, schema, rejected_days, settings, set).await;
-                    maintain_windows(&url, schema, warned).await;
+                    let (warned, connection) = supervise(&url, schema, rejected_days, settings, set).await;
+                    maintain_windows(&url, schema, warned, &connection).await;
                 } => {}
             }
         });
@@ -73,26 +80,28 @@ pub(crate) fn start(
 }
 
 /// Applies the schema until the server has the tables. Returns the warnings that are already
-/// logged.
+/// logged, and the connection.
 async fn supervise(
     url: &ClickHouseUrl,
     schema: &Schema,
     rejected_days: u32,
     mut settings: Vec<(&'static str, String)>,
     set: impl Fn(State),
-) -> BTreeSet<String> {
+) -> (BTreeSet<String>, Arc<Connection>) {
     let mut failure_log = FailureLog::default();
     let mut failures = 0;
     loop {
         let error = match attempt(url, schema, rejected_days).await {
-            Ok(plan) => {
+            Ok((plan, unknown, differing)) => {
                 if plan.is_turned_off {
                     tracing::info!(store = %url, "the user's profile turns deduplication off; inserts turn it on for themselves");
                     settings.push((TURNS_OFF, "enable".to_owned()));
                 }
-                set(State::Ready(Arc::new(Connection::new(url, settings))));
+                let connection = Arc::new(Connection::without(url, settings, &unknown));
+                connection.differing_defaults.store(differing, Ordering::Relaxed);
+                set(State::Ready(Arc::clone(&connection)));
                 log_plan(url, &plan, failures);
-                return plan.warnings.into_iter().collect();
+                return (plan.warnings.into_iter().collect(), connection);
             }
             Err(error) => Arc::new(error),
         };
@@ -113,10 +122,29 @@ async fn supervise(
     }
 }
 
-async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
-    let response = ping(&url.server_client(), PING_TIMEOUT).await;
-    response.map_err(|error| super::Kind::of("ping", error).at(url))?;
-    let mut plan = apply(url, schema).await.map_err(|kind| kind.at(url))?;
+/// Applies the schema. Returns the changes, the settings that the server does not have, and the
+/// number of columns whose constant DEFAULT differs.
+async fn attempt(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+    rejected_days: u32,
+) -> Result<(Plan, Vec<&'static str>, u64), SyncError> {
+    let applied = async {
+        check_server(url).await?;
+        let unknown = unknown_settings(url).await?;
+        let mut plan = apply(url, schema).await?;
+        let differing = match differing_defaults(url, schema).await {
+            Ok(sentences) => sentences,
+            Err(Kind::Server { error, .. }) if error.is_transient() => {
+                return Err(Kind::of("reading the defaults of its columns", error));
+            }
+            Err(_) => Vec::new(),
+        };
+        let count = differing.len() as u64;
+        plan.warnings.extend(differing);
+        Ok((plan, unknown, count))
+    };
+    let (mut plan, unknown, differing) = applied.await.map_err(|kind: Kind| kind.at(url))?;
     // Rows do not wait for the TTL.
     match retention::apply(url, rejected_days).await {
         Ok(statement) => plan.statements.extend(statement),
@@ -124,13 +152,21 @@ async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Re
             .warnings
             .push(format!("the TTL of the table `rejected` could not be set: {error}")),
     }
-    Ok(plan)
+    Ok((plan, unknown, differing))
 }
 
 /// Sets the windows of tables that begin to need one, in an endless loop. Logs each warning once.
-async fn maintain_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>) {
+async fn maintain_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>, connection: &Connection) {
     loop {
         sleep(WINDOWS_INTERVAL).await;
+        // The operator may have applied the schema.
+        if connection.differing_defaults.load(Ordering::Relaxed) > 0
+            && let Ok(differing) = differing_defaults(url, schema).await
+        {
+            connection
+                .differing_defaults
+                .store(differing.len() as u64, Ordering::Relaxed);
+        }
         match apply_windows(url, schema).await {
             Ok(mut plan) => {
                 plan.warnings.retain(|warning| warned.insert(warning.clone()));

@@ -17,6 +17,14 @@ pub(super) struct Existing {
     #[serde(rename = "type")]
     data_type: String,
     default_kind: String,
+    pub(super) default_expression: String,
+}
+
+impl Existing {
+    /// Returns whether this is the column `name` of `table`.
+    pub(super) fn is(&self, table: &str, name: &str) -> bool {
+        self.table == table && self.name == name
+    }
 }
 
 /// A column that is in both the database and the schema, but differs.
@@ -187,6 +195,7 @@ mod tests {
             name: name.to_owned(),
             data_type: data_type.to_owned(),
             default_kind: default_kind.to_owned(),
+            default_expression: String::new(),
         };
         columns.iter().map(column).collect()
     }

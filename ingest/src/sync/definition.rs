@@ -116,7 +116,8 @@ const KEYWORDS: [&str; 10] = [
 ];
 
 impl ColumnDefinition {
-    fn parse(entry: &str) -> Option<Self> {
+    /// Reads the text of a column in a statement that creates a table.
+    pub(super) fn parse(entry: &str) -> Option<Self> {
         let (name, text) = name_and_rest(entry)?;
         let mut column = Self {
             name,

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use super::columns::Difference;
-use crate::store::{Class, ClickHouseError, ClickHouseUrl, quoted};
+use crate::store::{Class, ClickHouseError, ClickHouseUrl, ServerVersion, quoted};
 
 /// The error for a database to which the schema could not be applied.
 #[derive(Debug)]
@@ -38,6 +38,16 @@ pub(super) enum Kind {
     },
     /// ClickHouse has accepted the statements, but the database lacks the same as before.
     Unchanged { lacking: Vec<String> },
+    /// The server is older than the collector needs.
+    TooOld { found: ServerVersion },
+    /// The server lacks a setting that inserts need.
+    NoSetting { setting: &'static str },
+    /// A table cannot be copied.
+    Copy {
+        table: &'static str,
+        /// The reason as a clause.
+        reason: String,
+    },
 }
 
 impl Kind {
@@ -71,7 +81,7 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match &self.0.kind {
             Kind::Server { error, .. } => error.is_transient(),
-            Kind::Differs { .. } | Kind::LostColumns { .. } | Kind::Unchanged { .. } => false,
+            _ => false,
         }
     }
 
@@ -119,6 +129,13 @@ impl fmt::Display for Kind {
                 f.write_str("ClickHouse ran the statements, but the database still lacks:")?;
                 lacking.iter().try_for_each(|statement| write!(f, "\n  {statement};"))
             }
+            Self::TooOld { found } => write!(
+                f,
+                "ClickHouse {found} is older than {}, which Rowmill needs",
+                ServerVersion::OLDEST
+            ),
+            Self::NoSetting { setting } => write!(f, "ClickHouse has no setting `{setting}`, which Rowmill needs"),
+            Self::Copy { table, reason } => write!(f, "{} cannot be copied: {reason}", quoted(table)),
         }
     }
 }
@@ -144,7 +161,7 @@ impl Error for SyncError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.kind {
             Kind::Server { error, .. } => Some(error),
-            Kind::Differs { .. } | Kind::LostColumns { .. } | Kind::Unchanged { .. } => None,
+            _ => None,
         }
     }
 }

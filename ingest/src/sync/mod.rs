@@ -8,6 +8,9 @@
 //!
 //! ```text
 //! columns     missing tables and columns, and columns that differ
+//! copy        a table with another key: the new table, the copy and the exchange
+//! copy_table  the name of the new table, and the setting that closes a table
+//! defaults    constant defaults that differ
 //! definition  the parts of a table's definition
 //! drift       where a definition differs although inserts work
 //! window      whether ClickHouse remembers the blocks that it has stored
@@ -16,17 +19,22 @@
 //! new_views   creates missing views, each with the rows from which on it takes them
 //! view_drift  where a view differs from the schema
 //! retention   how long ClickHouse keeps dead letters
+//! server      the server's version and its settings
 //! background  applies the schema to a writer's servers as soon as each is reachable
 //! error       why the database does not match the schema
 //! ```
 
 mod background;
 mod columns;
+mod copy;
+mod copy_table;
+mod defaults;
 mod definition;
 mod drift;
 mod error;
 mod new_views;
 mod retention;
+mod server;
 pub(crate) mod state;
 mod view_drift;
 mod view_query;
@@ -39,20 +47,23 @@ use clickhouse::Client;
 
 pub(crate) use self::{
     background::start,
+    copy_table::copy_name,
     view_query::{cut_of, existing_view, query_columns},
     views::{TableName, View, qualified, receivers_of, views_over},
     window::views_recognize_blocks,
 };
 pub use self::{
     columns::Difference,
-    drift::{Drift, DriftReport, Impact, apply_drift, drift},
+    copy::{CopyPlan, copy, plan_copies},
+    drift::{Drift, DriftReport, Impact, Refused, apply_drift, drift},
     error::SyncError,
     view_drift::view_drift,
 };
 use self::{
-    columns::{existing_columns, missing},
+    columns::{Existing, existing_columns, missing},
     error::Kind,
     new_views::{MissingView, missing_views},
+    server::check_server,
     window::Deduplication,
 };
 use crate::{
@@ -99,7 +110,11 @@ pub struct SyncReport {
 /// # }
 /// ```
 pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
-    let synced = apply(url, schema).await.map_err(|kind| kind.at(url))?;
+    let synced = async {
+        check_server(url).await?;
+        apply(url, schema).await
+    };
+    let synced = synced.await.map_err(|kind| kind.at(url))?;
     Ok(synced.report(url))
 }
 
@@ -108,11 +123,42 @@ pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, Sy
 /// # Errors
 /// ClickHouse is unreachable, or a column differs.
 pub async fn plan(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
-    let mut plan = make_plan(url, schema).await.map_err(|kind| kind.at(url))?;
+    let plan = async {
+        check_server(url).await?;
+        planned(make_plan(url, schema).await?, url, schema).await
+    };
+    plan.await.map_err(|kind: Kind| kind.at(url))
+}
+
+async fn planned(mut plan: Plan, url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, Kind> {
     plan.statements.append(&mut plan.windows);
-    let views = new_views::planned(url, schema, &plan.views).await;
-    plan.statements.extend(views.map_err(|kind| kind.at(url))?);
+    let views = new_views::planned(url, schema, &plan.views).await?;
+    plan.statements.extend(views);
     Ok(plan.report(url))
+}
+
+/// Returns the changes that [`sync`] would make, or its error, and the differences that [`drift()`]
+/// finds. Reads the columns once for both.
+///
+/// # Errors
+/// ClickHouse is unreachable, or the user lacks the permission.
+pub async fn compare(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+) -> Result<(Result<SyncReport, SyncError>, DriftReport), SyncError> {
+    let compared = async {
+        check_server(url).await?;
+        let tables = all_tables(schema);
+        let columns = existing_columns(&url.server_client(), url.database(), &tables).await?;
+        let planned = match make_plan_for(url, schema, &tables, &columns).await {
+            Ok(plan) => planned(plan, url, schema).await,
+            Err(kind) => Err(kind),
+        };
+        let report = drift::compare_tables(url, schema, &columns).await?;
+        Ok((planned, report))
+    };
+    let (planned, report) = compared.await.map_err(|kind: Kind| kind.at(url))?;
+    Ok((planned.map_err(|kind| kind.at(url)), report))
 }
 
 /// Changes to make, or changes made.
@@ -234,21 +280,30 @@ const READING_WINDOWS: &str = "reading the deduplication windows";
 
 /// Determines the missing tables, columns and windows, without changing anything.
 async fn make_plan(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
-    let client = url.server_client();
     let tables = all_tables(schema);
+    let columns = existing_columns(&url.server_client(), url.database(), &tables).await?;
+    make_plan_for(url, schema, &tables, &columns).await
+}
+
+async fn make_plan_for(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+    tables: &[&'static Table],
+    columns: &[Existing],
+) -> Result<Plan, Kind> {
+    let client = url.server_client();
     let mut plan = Plan::default();
     if !database_exists(&client, url.database()).await? {
         plan.statements
             .push(format!("{CREATE_DATABASE}{}", quoted(url.database())));
     }
-    let existing = existing_columns(&client, url.database(), &tables).await?;
-    let missing = missing(&tables, &existing).map_err(|differences| Kind::Differs {
+    let missing = missing(tables, columns).map_err(|differences| Kind::Differs {
         differences,
         done: Vec::new(),
     })?;
     plan.statements.extend(missing);
     plan.views = missing_views(url, schema).await?;
-    match Deduplication::check(&client, url.database(), &tables).await {
+    match Deduplication::check(&client, url.database(), tables).await {
         Ok(deduplication) => {
             plan.windows = deduplication.statements;
             plan.warnings = deduplication.warnings;

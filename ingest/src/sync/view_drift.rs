@@ -73,6 +73,7 @@ async fn compare_view(
         ),
         impact,
         statements,
+        stops_start: false,
         rows: None,
         bytes: None,
     };

@@ -4,7 +4,13 @@
 //! [`Writer::append`] is synchronous and takes as long as the encoding; all slow work runs in the
 //! background. ClickHouse need not be available yet: blocks wait for it.
 
-use std::{path::Path, ptr, sync::Arc, thread, time::Duration};
+use std::{
+    path::Path,
+    ptr,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -307,6 +313,16 @@ impl Writer {
         self.shared.payload_rate.keep(length)
     }
 
+    /// Returns the number of columns whose constant DEFAULT differs, on the server with the most.
+    fn differing_defaults(&self) -> u64 {
+        let states = self.shared.states.borrow();
+        let counts = states.iter().map(|state| match state {
+            State::Ready(connection) => connection.differing_defaults.load(Ordering::Relaxed),
+            _ => 0,
+        });
+        counts.max().unwrap_or_default()
+    }
+
     fn schema_state(&self) -> SchemaState {
         let states = self.shared.states.borrow();
         let is_any = |is_match: fn(&State) -> bool| states.iter().any(is_match);
@@ -410,6 +426,7 @@ impl Writer {
             has_disk: spool.has_disk(),
             is_disk_failing,
             damaged_parts: spool.damaged_parts(),
+            differing_defaults: self.differing_defaults(),
             disk_bytes: spool.disk_bytes(),
             memory_bytes: spool.memory_bytes(),
             request_bytes: self.request_memory().used(),

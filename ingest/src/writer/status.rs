@@ -31,6 +31,9 @@ pub struct WriterStatus {
     /// The number of damaged parts of the spool that were found since the start. Their segments are
     /// kept under another name.
     pub damaged_parts: u64,
+    /// The number of columns whose constant DEFAULT in the schema, which the rows have, differs from
+    /// the table's.
+    pub differing_defaults: u64,
     /// The length of the spool's segments, in bytes.
     pub disk_bytes: u64,
     /// The memory that waiting rows and requests in flight take, in bytes.

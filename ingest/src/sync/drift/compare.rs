@@ -1,31 +1,13 @@
-//! Finds where the definition of an existing table differs from the schema beyond its columns'
-//! types: keys, TTL, defaults, codecs, comments, settings, indexes and the rest.
-//!
-//! ClickHouse itself converts the schema's definition into the form in which it shows that of the
-//! existing table: the definition becomes a temporary table of one session, which holds no rows and
-//! that no other session sees. The sync then compares both texts part by part.
-//!
-//! Inserts work in spite of such differences, so a start ignores them. `rowmill plan` prints them,
-//! and `rowmill apply` changes what the operator allows.
+//! Compares two definitions of a table part by part, and judges each difference.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use clickhouse::{Client, Row};
-use serde::Deserialize;
-use uuid::Uuid;
-
-use super::{
-    Kind, STATEMENT_TIMEOUT, SyncError, altered,
-    columns::{existing_columns, missing},
-    definition::{ColumnDefinition, Definition, unreplicated},
-};
+use super::{Drift, Impact};
 use crate::{
-    store::{ClickHouseError, ClickHouseUrl, quoted, within},
-    table::{Schema, Table},
+    store::quoted,
+    sync::definition::{ColumnDefinition, Definition},
+    table::Table,
 };
-
-/// The name of the temporary table.
-const WANTED: &str = "rowmill_wanted";
 
 /// Settings that ClickHouse fixes when it creates a table.
 const FIXED_SETTINGS: [&str; 4] = [
@@ -35,224 +17,9 @@ const FIXED_SETTINGS: [&str; 4] = [
     "disk",
 ];
 
-/// The effect of a change on the table's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Impact {
-    /// The change affects the definition and new rows alone.
-    Safe,
-    /// ClickHouse reads and writes existing rows, or deletes rows by a TTL.
-    Rewrite,
-    /// The change removes something that only the database has.
-    Drop,
-    /// ClickHouse cannot change an existing table in this way.
-    Impossible,
-}
-
-impl Impact {
-    /// Returns the impact in a word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Safe => "safe",
-            Self::Rewrite => "rewrite",
-            Self::Drop => "drop",
-            Self::Impossible => "impossible in place",
-        }
-    }
-}
-
-/// A difference between an existing table and the schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
-    /// The table's name.
-    pub table: &'static str,
-    /// The difference as a clause, for example "column `a` has no comment in the database and 'x'
-    /// in the schema".
-    pub difference: String,
-    /// The effect of the statements on the data.
-    pub impact: Impact,
-    /// The statements that change the table to match the schema, in their order; empty if it is
-    /// impossible.
-    pub statements: Vec<String>,
-    /// The rows of the table, if ClickHouse counts them.
-    pub rows: Option<u64>,
-    /// The bytes of the table on disk, if ClickHouse counts them.
-    pub bytes: Option<u64>,
-}
-
-/// Displays the difference and the impact on one line.
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.impact.name(), quoted(self.table), self.difference)?;
-        match (self.impact, self.rows, self.bytes) {
-            (Impact::Safe, ..) | (_, None, _) | (_, _, None) => Ok(()),
-            (_, Some(rows), Some(bytes)) => write!(f, " (the table has {rows} rows, {bytes} bytes)"),
-        }
-    }
-}
-
-/// The differences of all existing tables.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DriftReport {
-    /// The differences, in the order of the schema's tables.
-    pub drifts: Vec<Drift>,
-    /// The reasons why tables could not be compared, as sentences.
-    pub warnings: Vec<String>,
-    /// What only the database has and nothing changes, as sentences.
-    pub notes: Vec<String>,
-}
-
-/// Compares the schema's tables with those that exist in the database. Changes nothing.
-///
-/// # Errors
-/// ClickHouse is unreachable, or the user lacks the permission.
-pub async fn drift(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, SyncError> {
-    compare_tables(url, schema).await.map_err(|kind| kind.at(url))
-}
-
-/// Runs the statements of the differences whose impact `is_allowed`.
-///
-/// # Errors
-/// ClickHouse is unreachable, or refuses a statement.
-pub async fn apply_drift(
-    url: &ClickHouseUrl,
-    report: &DriftReport,
-    is_allowed: impl Fn(Impact) -> bool,
-) -> Result<(), SyncError> {
-    let client = url.client();
-    for drift in report.drifts.iter().filter(|drift| is_allowed(drift.impact)) {
-        for statement in &drift.statements {
-            super::run(&client, statement).await.map_err(|kind| kind.at(url))?;
-        }
-    }
-    Ok(())
-}
-
-/// An existing table.
-#[derive(Debug, Row, Deserialize)]
-struct Existing {
-    name: String,
-    total_rows: Option<u64>,
-    total_bytes: Option<u64>,
-}
-
-async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
-    let server = url.server_client();
-    let names: Vec<_> = schema.all_tables().map(|table| table.name).collect();
-    let query = server
-        .query("SELECT ?fields FROM system.tables WHERE database = ? AND name IN ?")
-        .bind(url.database())
-        .bind(names);
-    let existing: Vec<Existing> = within(STATEMENT_TIMEOUT, query.fetch_all())
-        .await
-        .map_err(|error| Kind::of("reading the sizes of its tables", error))?;
-    let tables: Vec<_> = schema.all_tables().collect();
-    let columns = existing_columns(&server, url.database(), &tables).await?;
-    // A temporary table lives as long as its session.
-    let session = server.with_setting("session_id", format!("rowmill-{}", Uuid::now_v7()));
-
-    let mut report = DriftReport::default();
-    for table in tables {
-        let Some(found) = existing.iter().find(|existing| existing.name == table.name) else {
-            continue;
-        };
-        let mut drifts = Drifts {
-            table,
-            altered: altered(table).into_owned(),
-            database: url.database().to_owned(),
-            found: Vec::new(),
-        };
-        for difference in missing(&[table], &columns).err().into_iter().flatten() {
-            let clause = format!(
-                "column {} is {} in the database and {} in the schema",
-                quoted(difference.column),
-                difference.found,
-                difference.wanted
-            );
-            let impact = if is_metadata(&difference.found, &difference.wanted) {
-                Impact::Safe
-            } else {
-                Impact::Rewrite
-            };
-            drifts.push(impact, clause, [difference.statement]);
-        }
-        match definitions(&session, url.database(), table).await {
-            Ok((wanted, found)) => drifts.compare(&wanted, &found),
-            Err(Uncomparable::Server(error)) if error.is_transient() => {
-                return Err(Kind::of("comparing the definitions of its tables", error));
-            }
-            Err(why) => report.warnings.push(format!(
-                "the definition of {} cannot be compared with the schema: {why}",
-                quoted(table.name)
-            )),
-        }
-        let sized = drifts.found.into_iter().map(|drift| Drift {
-            rows: found.total_rows,
-            bytes: found.total_bytes,
-            ..drift
-        });
-        report.drifts.extend(sized);
-    }
-    Ok(report)
-}
-
-/// The reason why two definitions cannot be compared.
-enum Uncomparable {
-    Server(ClickHouseError),
-    /// The text of a definition has another form than that of a table.
-    Text,
-}
-
-impl fmt::Display for Uncomparable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(error) => error.fmt(f),
-            Self::Text => f.write_str("ClickHouse shows it in another form than that of a table"),
-        }
-    }
-}
-
-impl From<ClickHouseError> for Uncomparable {
-    fn from(error: ClickHouseError) -> Self {
-        Self::Server(error)
-    }
-}
-
-/// Returns the schema's definition of a table and the existing one, both as ClickHouse shows them.
-async fn definitions(
-    session: &Client,
-    database: &str,
-    table: &Table,
-) -> Result<(Definition, Definition), Uncomparable> {
-    let show = format!("SHOW CREATE TABLE {}.{}", quoted(database), quoted(table.name));
-    let found = fetch(session, &show).await?;
-    let create = temporary(table.create).ok_or(Uncomparable::Text)?;
-    within(STATEMENT_TIMEOUT, session.query_raw(&create).execute()).await?;
-    let wanted = fetch(session, &format!("SHOW CREATE TEMPORARY TABLE {WANTED}")).await;
-    let drop = format!("DROP TEMPORARY TABLE IF EXISTS {WANTED}");
-    within(STATEMENT_TIMEOUT, session.query_raw(&drop).execute()).await?;
-    let wanted = Definition::parse(&wanted?).ok_or(Uncomparable::Text)?;
-    let found = Definition::parse(&found).ok_or(Uncomparable::Text)?;
-    Ok((wanted, found))
-}
-
-async fn fetch(session: &Client, statement: &str) -> Result<String, ClickHouseError> {
-    within(STATEMENT_TIMEOUT, session.query_raw(statement).fetch_one()).await
-}
-
-/// Returns the statement that creates the table as a temporary one, without replicas.
-fn temporary(create: &str) -> Option<String> {
-    let (_, body) = create.split_once("\n(")?;
-    let (columns, rest) = body.split_once("\nENGINE = ")?;
-    let (engine, clauses) = rest.split_once('\n').unwrap_or((rest, ""));
-    Some(format!(
-        "CREATE TEMPORARY TABLE {WANTED}\n({columns}\nENGINE = {}\n{clauses}",
-        unreplicated(engine)
-    ))
-}
-
 /// Returns whether ClickHouse changes one type into another without touching data: an Enum with
 /// more values, or a time with another zone.
-fn is_metadata(found: &str, wanted: &str) -> bool {
+pub(super) fn is_metadata(found: &str, wanted: &str) -> bool {
     let inner = |data_type: &str, family: &str| -> Option<String> {
         let text = data_type.strip_prefix(family)?.strip_prefix('(')?.strip_suffix(')')?;
         Some(format!("{text}, "))
@@ -284,21 +51,22 @@ fn is_same_engine(found: &str, wanted: &str, database: &str) -> bool {
 }
 
 /// Collects the differences of one table.
-struct Drifts {
-    table: &'static Table,
+pub(super) struct Drifts {
+    pub(super) table: &'static Table,
     /// The text after `ALTER TABLE`.
-    altered: String,
-    database: String,
-    found: Vec<Drift>,
+    pub(super) altered: String,
+    pub(super) database: String,
+    pub(super) found: Vec<Drift>,
 }
 
 impl Drifts {
-    fn push<const N: usize>(&mut self, impact: Impact, difference: String, statements: [String; N]) {
+    pub(super) fn push<const N: usize>(&mut self, impact: Impact, difference: String, statements: [String; N]) {
         self.found.push(Drift {
             table: self.table.name,
             difference,
             impact,
             statements: statements.into(),
+            stops_start: false,
             rows: None,
             bytes: None,
         });
@@ -327,7 +95,7 @@ impl Drifts {
         }
     }
 
-    fn compare(&mut self, wanted: &Definition, found: &Definition) {
+    pub(super) fn compare(&mut self, wanted: &Definition, found: &Definition) {
         self.columns(wanted, found);
         self.elements(&wanted.elements, &found.elements);
         self.clauses(wanted, found);
@@ -482,21 +250,7 @@ impl Drifts {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    #[test]
-    fn a_temporary_table_has_no_replicas_and_no_cluster() {
-        let create = "CREATE TABLE IF NOT EXISTS `t` ON CLUSTER `c`\n(\n    `a` UInt8\n)\n\
-                      ENGINE = ReplicatedMergeTree('/p', '{replica}')\nORDER BY a";
-        assert_eq!(
-            temporary(create).unwrap(),
-            "CREATE TEMPORARY TABLE rowmill_wanted\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nORDER BY a"
-        );
-        let memory = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = Memory";
-        assert!(temporary(memory).unwrap().ends_with("\n)\nENGINE = Memory\n"));
-    }
 
     #[test]
     fn a_change_of_metadata_is_recognized() {

@@ -1,0 +1,242 @@
+//! Copies a table that needs another key, partition key or fixed setting while collectors insert.
+//!
+//! ClickHouse cannot change these in an existing table. The rows have ids of the collector that no
+//! two rows share, so the steps can be repeated, and the database itself contains their state:
+//!
+//! 1. The copy creates the new table, `rowmill_copy_<table>`, with the schema's definition.
+//! 2. It inserts the rows whose ids the new table lacks, by ranges of ids, while collectors insert
+//!    into the old table. It repeats this for parts that are new since, until little is left.
+//! 3. It closes the old table to inserts: ClickHouse refuses them before it writes anything, and
+//!    collectors retry them. It waits for the inserts that had begun.
+//! 4. It inserts the remaining rows, and compares the numbers of rows.
+//! 5. It exchanges the names of both tables in one step. Collectors insert into the new table.
+//!
+//! The old table stays closed, under the name of the new one. After a kill, the next copy goes
+//! through all steps again; rows that are already copied are skipped by their ids. A part is
+//! immutable, so parts that existed before a complete pass need no other pass.
+//!
+//! ```text
+//! facts    what a copy needs to know, and why a table cannot be copied
+//! lock     one copy of a table at a time
+//! pass     inserts the rows that the new table lacks
+//! ```
+
+mod facts;
+mod lock;
+mod pass;
+
+use std::time::{Duration, Instant};
+
+use clickhouse::Client;
+use tokio::time::sleep;
+
+use self::{facts::Facts, lock::Lock, pass::Pass};
+use super::{
+    Kind, STATEMENT_TIMEOUT, SyncError,
+    copy_table::{CLOSED, LIMIT},
+    drift::{DriftReport, Impact},
+    run,
+};
+use crate::{
+    store::{ClickHouseUrl, quoted, within},
+    table::{Schema, Table},
+};
+
+/// The maximum number of passes while the old table is open.
+const MAX_OPEN_PASSES: u32 = 10;
+
+/// A pass that takes less time than this leaves little for the last one.
+const SHORT_PASS: Duration = Duration::from_secs(2);
+
+/// The longest time for which the copy waits for the inserts that had begun.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// The way to a table that ClickHouse cannot change in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyPlan {
+    /// The table's name.
+    pub table: &'static str,
+    /// The steps of the copy, as statements and sentences.
+    pub steps: Vec<String>,
+    /// The reason why [`copy()`] refuses the table, as a clause.
+    pub obstacle: Option<String>,
+}
+
+/// Returns the plan of the copy of each table that has a difference that ClickHouse cannot change
+/// in place.
+///
+/// # Errors
+/// ClickHouse is unreachable, or the user lacks the permission.
+pub async fn plan_copies(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+    report: &DriftReport,
+) -> Result<Vec<CopyPlan>, SyncError> {
+    let mut plans: Vec<CopyPlan> = Vec::new();
+    let impossible = report.drifts.iter().filter(|drift| drift.impact == Impact::Impossible);
+    for table in impossible.filter_map(|drift| table_of(schema, drift.table)) {
+        if plans.iter().any(|plan| plan.table == table.name) {
+            continue;
+        }
+        let plan = match Facts::read(url, schema, table).await {
+            Ok(facts) => CopyPlan {
+                table: table.name,
+                steps: facts.steps(),
+                obstacle: None,
+            },
+            Err(Kind::Copy { reason, .. }) => CopyPlan {
+                table: table.name,
+                steps: Vec::new(),
+                obstacle: Some(reason),
+            },
+            Err(kind) => return Err(kind.at(url)),
+        };
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// Replaces the table `name` by one with the schema's definition and the same rows, while
+/// collectors insert. `progress` gets a sentence after each step.
+///
+/// The function can be repeated after a failure or a kill, and continues. The table before the copy
+/// is `rowmill_copy_<name>` afterwards.
+///
+/// # Errors
+/// The table cannot be copied, ClickHouse is unreachable, or refuses a statement. The table still
+/// accepts inserts, unless ClickHouse is unreachable in the meantime.
+pub async fn copy(url: &ClickHouseUrl, schema: &Schema, name: &str, progress: impl Fn(&str)) -> Result<(), SyncError> {
+    let Some(table) = table_of(schema, name) else {
+        return Ok(());
+    };
+    copy_table(url, schema, table, progress)
+        .await
+        .map_err(|kind| kind.at(url))
+}
+
+fn table_of(schema: &Schema, name: &str) -> Option<&'static Table> {
+    schema.tables.iter().copied().find(|table| table.name == name)
+}
+
+async fn copy_table(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+    table: &'static Table,
+    progress: impl Fn(&str),
+) -> Result<(), Kind> {
+    // The facts are read under the lock, so that no other copy changes them.
+    let _lock = Lock::take(url, table).await?;
+    let facts = Facts::read(url, schema, table).await?;
+    let client = url.client();
+    if facts.is_closed {
+        // An earlier copy has ended before the exchange.
+        reopen(&client, &facts).await?;
+    }
+    if !facts.has_copy {
+        // ClickHouse notes the times of mutations and tables in seconds: an earlier mutation must
+        // have an earlier time.
+        sleep(Duration::from_secs(1)).await;
+        run(&client, &facts.create).await?;
+        progress(&format!("{} is created", quoted(&facts.copy)));
+    }
+    let facts = Facts::read(url, schema, table).await?;
+    let mut pass = Pass::new(&client, &facts);
+    pass.check_ids().await?;
+    for number in 1..=MAX_OPEN_PASSES {
+        let started = Instant::now();
+        let rows = pass.run(&progress).await?;
+        progress(&format!(
+            "pass {number}: the rows that {} lacked are copied; rows in the parts that were read: {rows}",
+            quoted(&facts.copy)
+        ));
+        if started.elapsed() < SHORT_PASS {
+            break;
+        }
+    }
+    let close = format!("ALTER TABLE {} MODIFY SETTING {CLOSED}", quoted(table.name));
+    let exchanged = async {
+        run(&client, &close).await?;
+        progress("the table is closed to inserts; collectors keep new rows and retry");
+        finish(url, schema, &facts, &mut pass, &progress).await
+    };
+    if let Err(kind) = exchanged.await {
+        // The error of the copy takes precedence.
+        let _ = reopen(&client, &facts).await;
+        return Err(kind);
+    }
+    progress(&format!(
+        "the tables are exchanged, and inserts go to the new one; the previous table is {}",
+        quoted(&facts.copy)
+    ));
+    pass.check_old(&progress).await
+}
+
+/// Copies the remaining rows of a closed table, and exchanges the tables.
+async fn finish(
+    url: &ClickHouseUrl,
+    schema: &Schema,
+    facts: &Facts,
+    pass: &mut Pass<'_>,
+    progress: &impl Fn(&str),
+) -> Result<(), Kind> {
+    let client = url.client();
+    wait_for_inserts(&client, facts).await?;
+    let now = Facts::read(url, schema, facts.table).await?;
+    if !now.is_closed || now.columns != facts.columns || now.created != facts.created {
+        return Err(facts.refused("another statement has changed one of both tables during the copy"));
+    }
+    now.check_mutations(&client).await?;
+    pass.run(progress).await?;
+    let (old, new) = (
+        count(&client, facts.table.name).await?,
+        count(&client, &facts.copy).await?,
+    );
+    // A TTL deletes rows in either table at any time.
+    if old != new && !facts.has_ttl {
+        return Err(facts.refused(&format!(
+            "the table has {old} rows and its copy {new}: rows were deleted during the copy, or several rows have \
+             one id; drop {} and start again",
+            quoted(&facts.copy)
+        )));
+    }
+    let (table, copy) = (quoted(facts.table.name), quoted(&facts.copy));
+    run(&client, &format!("EXCHANGE TABLES {table} AND {copy}")).await
+}
+
+/// Lets the table accept inserts.
+async fn reopen(client: &Client, facts: &Facts) -> Result<(), Kind> {
+    let table = quoted(facts.table.name);
+    let change = match &facts.limit {
+        Some(limit) => format!("MODIFY SETTING {LIMIT} = {limit}"),
+        None => format!("RESET SETTING {LIMIT}"),
+    };
+    run(client, &format!("ALTER TABLE {table} {change}")).await
+}
+
+/// Waits until no insert runs that may have begun before the table was closed.
+async fn wait_for_inserts(client: &Client, facts: &Facts) -> Result<(), Kind> {
+    let running = "SELECT query_id FROM system.processes \
+                   WHERE query_kind NOT IN ('Select', 'Show', 'Describe', 'Explain', 'System', 'Set', 'Use')";
+    let read = || async {
+        let ids = within(STATEMENT_TIMEOUT, client.query_raw(running).fetch_all::<String>()).await;
+        ids.map_err(|error| Kind::of("reading the inserts that run", error))
+    };
+    let mut begun = read().await?;
+    let started = Instant::now();
+    while !begun.is_empty() {
+        if started.elapsed() > MAX_WAIT {
+            return Err(facts.refused("a statement that may write to the table has been running for minutes"));
+        }
+        sleep(Duration::from_millis(50)).await;
+        let now = read().await?;
+        begun.retain(|id| now.contains(id));
+    }
+    Ok(())
+}
+
+async fn count(client: &Client, table: &str) -> Result<u64, Kind> {
+    let count = format!("SELECT count() FROM {}", quoted(table));
+    within(STATEMENT_TIMEOUT, client.query_raw(&count).fetch_one())
+        .await
+        .map_err(|error| Kind::of(count.clone(), error))
+}
