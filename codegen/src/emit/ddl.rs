@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     collector_value::CollectorValue,
-    declare::{TableElement, TableElementKind},
+    declare::{TableElement, TableElementKind, projection_index},
     model::{Column, Table},
     paths::Role,
     sql::Sql,
@@ -30,7 +30,11 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     let objects = ObjectPaths::of(table);
     let columns = table.columns.iter().map(|column| {
         let Column { name, declaration, .. } = column;
-        let data_type = declaration.ty.to_string();
+        // ClickHouse alone knows the type of an ALIAS without one.
+        let data_type = match declaration.is_untyped {
+            true => String::new(),
+            false => declaration.ty.to_string(),
+        };
         let line = line(column);
         let kind = match declaration.default.as_ref().map(|default| default.kind) {
             Some(DefaultKind::Materialized) => quote!(Materialized),
@@ -138,6 +142,9 @@ fn element(element: &TableElement) -> Option<String> {
     let text = element.text.as_ref()?;
     Some(match element.kind {
         TableElementKind::Index => format!("INDEX {name} {text}"),
+        TableElementKind::Projection if projection_index(text.as_str()).is_some() => {
+            format!("PROJECTION {name} {text}")
+        }
         TableElementKind::Projection => format!("PROJECTION {name} ({text})"),
     })
 }
