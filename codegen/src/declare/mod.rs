@@ -4,6 +4,7 @@ mod column;
 mod destination;
 mod event_keys;
 mod long_column;
+mod old_layout;
 mod options;
 mod table_element;
 mod value;
@@ -24,7 +25,7 @@ pub(crate) use {
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
         event_keys::EventKeys,
         options::Options,
-        table_element::{TableElement, TableElementKind},
+        table_element::{TableElement, TableElementKind, projection_index},
     },
     crate::table_engine::Clauses,
 };
@@ -64,6 +65,9 @@ pub(crate) const FOREIGN_KEYS: [&str; 6] = [
 /// The section that Rowmill reads.
 const SECTION: &str = "clickhouse";
 
+/// A key in a sample of the original, which the original ignores.
+const OLD_TYPO: &str = "destination";
+
 /// The table that old files put directly under `clickhouse:`, and whose columns every table
 /// inherits.
 const OLD_BASE: &str = "base";
@@ -79,6 +83,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         report,
         old_base: None,
         warnings: Vec::new(),
+        old_layout: Vec::new(),
     };
     let (mut section, mut other) = (None, None);
     for (key, node) in root {
@@ -122,6 +127,8 @@ struct DeclarationReader<'a> {
     old_base: Option<Key>,
     /// The warnings about the columns of the current table, which the table may allow.
     warnings: Vec<Diagnostic>,
+    /// The services whose destinations have the oldest layout, with their destinations.
+    old_layout: Vec<(Key, Vec<(Key, Node)>)>,
 }
 
 impl DeclarationReader<'_> {
@@ -142,6 +149,7 @@ impl DeclarationReader<'_> {
             .iter()
             .find(|(key, node)| is_old_base(key, node))
             .map(|(key, _)| key.clone());
+        let tables = old_layout::table_names(&entries);
         for (key, node) in entries {
             match (key.text.as_str(), &node.value) {
                 ("destinations", _) => self.destinations(node),
@@ -159,10 +167,19 @@ impl DeclarationReader<'_> {
                 },
                 (name, _) if FOREIGN_KEYS.contains(&name) => {}
                 (_, Value::Map(entries)) => match meant_instead_of_table(&key.text, entries) {
+                    None if old_layout::is_service(entries, &tables) => {
+                        if let Value::Map(entries) = node.value {
+                            self.old_layout.push((key, entries));
+                        }
+                    }
                     None => self.table(key, node),
                     Some(meant) => {
                         let message = format!("unknown key `{}` in `{SECTION}`", key.text);
                         let diagnostic = Diagnostic::error("unknown-key", message).did_you_mean(&key.text, [meant]);
+                        let diagnostic = match key.text.as_str() {
+                            OLD_TYPO => diagnostic.help("Rockstat ignores this key: its events go to `other`"),
+                            _ => diagnostic,
+                        };
                         self.report.push(diagnostic.label(key.span, ""));
                         self.declared.is_complete = false;
                     }
@@ -177,6 +194,9 @@ impl DeclarationReader<'_> {
                     self.report.push(diagnostic);
                 }
             }
+        }
+        for (service, entries) in std::mem::take(&mut self.old_layout) {
+            self.old_destinations(&service, entries);
         }
     }
 
