@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Engine(EngineOptions),
     /// Report the problems of a schema folder that a build would report, without building.
     Check(CheckOptions),
+    /// Write a new schema file, from the gallery of examples or from a table of ClickHouse.
+    Init(InitOptions),
     /// Print the SQL statements that `apply` would run, and the differences that it would leave.
     Plan(ApplyOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
@@ -392,6 +394,25 @@ pub(crate) struct CheckOptions {
     /// Output format of the problems.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitOptions {
+    /// Example of the gallery, for example gallery/logs. Default: list the examples.
+    #[arg(long, value_name = "NAME", conflicts_with = "from_table")]
+    pub(crate) from: Option<String>,
+
+    /// Table of ClickHouse, as TABLE or DATABASE.TABLE.
+    #[arg(long, value_name = "TABLE", requires = "clickhouse")]
+    pub(crate) from_table: Option<String>,
+
+    /// ClickHouse that has the table, as http://user:password@host:8123/database.
+    #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
+    pub(crate) clickhouse: Option<String>,
+
+    /// Schema folder for the new file, whose name is that of the example or of the table.
+    #[arg(long, default_value = "schemas", value_name = "DIR")]
+    pub(crate) schemas: PathBuf,
 }
 
 /// The output format of problems.

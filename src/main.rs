@@ -7,6 +7,8 @@ mod commands;
 mod conditions;
 mod descriptors;
 mod engine;
+mod gallery;
+mod init;
 mod log;
 mod memory;
 mod pages;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => serve::serve(options, cli.log_format),
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
+        Some(Command::Init(options)) => init::init(&options),
         Some(Command::Plan(options)) => commands::plan(&options),
         Some(Command::Apply(options)) => commands::apply(&options),
         Some(Command::Backfill(options)) => backfill::backfill(options),

@@ -7,9 +7,10 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of the warnings, which a table may silence.
-pub(crate) const WARNINGS: [&str; 12] = [
+pub(crate) const WARNINGS: [&str; 13] = [
     "buffered-table",
     "client-partition",
+    "collapsed-columns",
     "encoded-text",
     "no-row-id",
     "read-over",

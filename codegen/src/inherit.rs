@@ -259,6 +259,12 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
             next = places.get(&of.name()).copied();
         }
         let mut ty = match next.map(|place| &columns[place].declaration) {
+            Some(declaration) if declaration.is_untyped => {
+                for place in path {
+                    columns[place].declaration.become_untyped();
+                }
+                continue;
+            }
             Some(declaration) if declaration.ty_of.is_none() => declaration.ty.clone(),
             _ => continue,
         };
@@ -268,6 +274,13 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
                 break;
             }
             ty = declaration.ty.clone();
+        }
+    }
+    // A part of a column, such as an element of a tuple.
+    for place in 0..columns.len() {
+        let of = columns[place].declaration.ty_of.as_ref();
+        if of.is_some_and(|of| of.parts.len() > 1 && places.contains_key(&of.parts[0])) {
+            columns[place].declaration.become_untyped();
         }
     }
 }
@@ -281,7 +294,9 @@ fn retyped_column(
     declared: &Declared,
 ) -> Option<Diagnostic> {
     let (own, above) = (column.declaration.as_ref()?, inherited.declaration.as_ref()?);
-    let is_known = own.ty_of.is_none() && above.ty_of.is_none();
+    let is_known = [own, above]
+        .iter()
+        .all(|known| known.ty_of.is_none() && !known.is_untyped);
     if !is_known || stored_as(&own.ty) == stored_as(&above.ty) || table.options.allows("retyped-column") {
         return None;
     }

@@ -33,6 +33,7 @@ mod declare;
 mod diagnostic;
 mod doc_comment;
 mod emit;
+mod import;
 mod inherit;
 mod json_schema;
 mod model;
@@ -54,6 +55,7 @@ use std::{
 
 use diagnostic::Report;
 pub use diagnostic::{Place, Problem, Problems};
+pub use import::{ImportedTable, import_table};
 pub use json_schema::json_schema;
 use source::Sources;
 

@@ -10,9 +10,14 @@ use crate::{
     source::{Source, Sources, Span},
 };
 
+/// The name of a file that excludes its folder from the schema of the folder above, for example
+/// because the folder contains examples.
+const IGNORE: &str = ".rowmillignore";
+
 impl Sources {
     /// Reads `folder`: first its `*.yml` and `*.yaml` files in byte order, then its subfolders in
-    /// byte order, each in the same way. Ignores names that begin with a dot.
+    /// byte order, each in the same way. Ignores names that begin with a dot, and subfolders with a
+    /// file [`IGNORE`].
     pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
         let mut sources = Self {
             folder: folder.to_owned(),
@@ -52,7 +57,7 @@ impl Sources {
                 )),
             }
         }
-        for path in &folders {
+        for path in folders.iter().filter(|path| !path.join(IGNORE).exists()) {
             self.read_folder(path, report);
         }
     }
@@ -140,6 +145,9 @@ mod tests {
             "custom/1.yml",
             "custom/sub/0.yml",
             "Z/5.yml",
+            "examples/.rowmillignore",
+            "examples/1.yml",
+            "examples/sub/2.yml",
         ] {
             let path = folder.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -3,6 +3,7 @@
 //! A rule is a function and an entry of [`RULES`]. [`check`] runs all rules, so that one run
 //! reports all problems.
 
+mod collapsed;
 mod columns;
 mod destinations;
 mod engine;
@@ -86,6 +87,8 @@ const RULES: &[Rule] = rules![
     Existing(engine_columns::deleted_column),
     Existing(engine_columns::sign_column),
     Existing(engine_columns::summed_column),
+    Existing(collapsed::dimension_outside_key),
+    Existing(collapsed::collapsed_columns),
     Existing(expressions::expression_syntax),
     Existing(expressions::subquery),
     Existing(expressions::unknown_column),

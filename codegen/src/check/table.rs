@@ -1,7 +1,7 @@
 //! Queries of the rules on a table: its expressions, and the columns that they name.
 
 use crate::{
-    declare::{TableElementKind, constraint_parts},
+    declare::{TableElementKind, constraint_parts, projection_index},
     inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     sql::Sql,
@@ -122,7 +122,10 @@ impl ResolvedTable {
                     let (expression, _) = types::index_parts(text.as_str())?;
                     (Clause::Index, text.part(expression))
                 }
-                TableElementKind::Projection => (Clause::Projection, text.clone()),
+                TableElementKind::Projection => match projection_index(text.as_str()) {
+                    Some(expression) => (Clause::Projection, text.part(expression)),
+                    None => (Clause::Projection, text.clone()),
+                },
                 TableElementKind::Constraint => {
                     let (_, condition) = constraint_parts(text.as_str())?;
                     (Clause::Constraint, text.part(condition))

@@ -49,6 +49,9 @@ pub(crate) enum Ack {
     Stored,
 }
 
+/// The path of the destination for events without a destination of their own.
+const WITHOUT_SERVICE: &str = "other";
+
 /// The names of all acknowledgements.
 pub(crate) const ACKS: [(&str, Ack); 3] = [
     ("accepted", Ack::Accepted),
@@ -73,6 +76,10 @@ impl DeclarationReader<'_> {
                 // A later file removes a route by setting it to nothing.
                 Value::Null => continue,
                 Value::Text(text) => (Some(Key { text, span: node.span }), RouteOptions::default()),
+                Value::Map(entries) if is_old_service(&path, &entries) => {
+                    self.old_layout.push((path, entries));
+                    continue;
+                }
                 Value::Map(entries) => self.long_destination(entries, &path),
                 ref other => {
                     let diagnostic = Diagnostic::error(
@@ -139,6 +146,17 @@ impl DeclarationReader<'_> {
         }
         found.map(|(_, ack)| *ack)
     }
+}
+
+/// Returns whether an entry of `destinations` contains the destinations of a service in the
+/// oldest layout, and is not the long form of a destination.
+fn is_old_service(path: &Key, entries: &[(Key, Node)]) -> bool {
+    !path.text.contains('/')
+        && path.text != WITHOUT_SERVICE
+        && !entries.is_empty()
+        && entries
+            .iter()
+            .all(|(key, node)| !KEYS.contains(&key.text.as_str()) && matches!(node.value, Value::Text(_) | Value::Null))
 }
 
 fn parse_rate_limit(text: &str) -> Option<RateLimit> {

@@ -4,6 +4,7 @@ mod column;
 mod destination;
 mod event_keys;
 mod long_column;
+mod old_layout;
 mod options;
 mod source;
 mod table_element;
@@ -29,7 +30,7 @@ pub(crate) use {
         event_keys::EventKeys,
         options::Options,
         source::Source,
-        table_element::{TableElement, TableElementKind, constraint_parts},
+        table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         view::View,
     },
     crate::table_engine::Clauses,
@@ -73,6 +74,9 @@ pub(crate) const FOREIGN_KEYS: [&str; 6] = [
 /// The section that Rowmill reads.
 const SECTION: &str = "clickhouse";
 
+/// A key in a sample of the original, which the original ignores.
+const OLD_TYPO: &str = "destination";
+
 /// The table that old files put directly under `clickhouse:`, and whose columns every table
 /// inherits.
 const OLD_BASE: &str = "base";
@@ -89,6 +93,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         old_base: None,
         filler: Filler::Events,
         warnings: Vec::new(),
+        old_layout: Vec::new(),
     };
     let (mut section, mut other) = (None, None);
     for (key, node) in root {
@@ -134,6 +139,8 @@ struct DeclarationReader<'a> {
     filler: Filler,
     /// The warnings about the columns of the current table, which the table may allow.
     warnings: Vec<Diagnostic>,
+    /// The services whose destinations have the oldest layout, with their destinations.
+    old_layout: Vec<(Key, Vec<(Key, Node)>)>,
 }
 
 impl DeclarationReader<'_> {
@@ -154,6 +161,7 @@ impl DeclarationReader<'_> {
             .iter()
             .find(|(key, node)| is_old_base(key, node))
             .map(|(key, _)| key.clone());
+        let tables = old_layout::table_names(&entries);
         for (key, node) in entries {
             match (key.text.as_str(), &node.value) {
                 ("destinations", _) => self.destinations(node),
@@ -178,10 +186,19 @@ impl DeclarationReader<'_> {
                 }
                 (name, _) if FOREIGN_KEYS.contains(&name) => {}
                 (_, Value::Map(entries)) => match meant_instead_of_table(&key.text, entries) {
+                    None if old_layout::is_service(entries, &tables) => {
+                        if let Value::Map(entries) = node.value {
+                            self.old_layout.push((key, entries));
+                        }
+                    }
                     None => self.table(key, node),
                     Some(meant) => {
                         let message = format!("unknown key `{}` in `{SECTION}`", key.text);
                         let diagnostic = Diagnostic::error("unknown-key", message).did_you_mean(&key.text, [meant]);
+                        let diagnostic = match key.text.as_str() {
+                            OLD_TYPO => diagnostic.help("Rockstat ignores this key: its events go to `other`"),
+                            _ => diagnostic,
+                        };
                         self.report.push(diagnostic.label(key.span, ""));
                         self.declared.is_complete = false;
                     }
@@ -196,6 +213,9 @@ impl DeclarationReader<'_> {
                     self.report.push(diagnostic);
                 }
             }
+        }
+        for (service, entries) in std::mem::take(&mut self.old_layout) {
+            self.old_destinations(&service, entries);
         }
     }
 

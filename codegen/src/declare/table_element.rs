@@ -3,11 +3,14 @@
 
 use std::ops::Range;
 
+use std::ops::Range;
+
 use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
     source::Span,
     sql::Sql,
+    types,
     yaml::{Key, Node, Value},
 };
 
@@ -29,6 +32,20 @@ pub(crate) enum TableElementKind {
     Projection,
     /// A [constraint](https://clickhouse.com/docs/sql-reference/statements/create/table#constraints).
     Constraint,
+}
+
+/// The types of index that a projection can be; the names are case-sensitive.
+const PROJECTION_INDEX_TYPES: [&str; 2] = ["basic", "commit_order"];
+
+/// Returns the bytes of the expression of a projection that is an index, for example `a` in
+/// `INDEX a TYPE basic`. Returns `None` for the text of a query.
+pub(crate) fn projection_index(text: &str) -> Option<Range<usize>> {
+    let (first, rest) = text.split_at_checked("INDEX".len())?;
+    if !first.eq_ignore_ascii_case("INDEX") || !rest.starts_with(|c: char| c.is_whitespace() || c == '(') {
+        return None;
+    }
+    let (expression, _) = types::index_parts(rest)?;
+    Some(first.len() + expression.start..first.len() + expression.end)
 }
 
 impl TableElementKind {
@@ -125,13 +142,25 @@ impl DeclarationReader<'_> {
             .split(|c: char| !c.is_ascii_alphabetic())
             .next()
             .unwrap_or_default();
-        if !["SELECT", "WITH"].iter().any(|word| word.eq_ignore_ascii_case(first)) {
+        if first.eq_ignore_ascii_case("INDEX") {
+            self.bad_projection_index(text, span);
+        } else if !["SELECT", "WITH"].iter().any(|word| word.eq_ignore_ascii_case(first)) {
             let diagnostic = Diagnostic::error("bad-projection", "a projection must begin with SELECT");
             self.report.push(
                 diagnostic
                     .label(span, "")
                     .help("write `SELECT … ORDER BY …` or `SELECT … GROUP BY …`, without brackets around it"),
             );
+        }
+    }
+
+    fn bad_projection_index(&mut self, text: &str, span: Span) {
+        let index_type = types::index_parts(text).map(|(_, at)| text[at].to_owned());
+        if !index_type.is_some_and(|name| PROJECTION_INDEX_TYPES.contains(&name.as_str())) {
+            let message = "a projection of the kind INDEX must have an expression and the TYPE basic or commit_order";
+            let diagnostic = Diagnostic::error("bad-projection", message);
+            self.report
+                .push(diagnostic.label(span, "").help("write `INDEX expression TYPE basic`"));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     text::raw_string,
 };
 use crate::{
-    declare::{TableElement, TableElementKind},
+    declare::{TableElement, TableElementKind, projection_index},
     model::{Column, Table},
     paths,
     sql::Sql,
@@ -38,7 +38,11 @@ pub(super) fn definition(index: usize, table: &Table) -> TokenStream {
     let objects = ObjectPaths::of(table);
     let columns = table.columns.iter().map(|column| {
         let Column { name, declaration, .. } = column;
-        let data_type = declaration.ty.to_string();
+        // ClickHouse alone knows the type of an ALIAS without one.
+        let data_type = match declaration.is_untyped {
+            true => String::new(),
+            false => declaration.ty.to_string(),
+        };
         let line = line(column);
         let kind = match declaration.default.as_ref().map(|default| default.kind) {
             Some(DefaultKind::Materialized) => quote!(Materialized),
@@ -143,6 +147,9 @@ fn element(element: &TableElement) -> Option<String> {
     let text = element.text.as_ref()?;
     Some(match element.kind {
         TableElementKind::Index => format!("INDEX {name} {text}"),
+        TableElementKind::Projection if projection_index(text.as_str()).is_some() => {
+            format!("PROJECTION {name} {text}")
+        }
         TableElementKind::Projection => format!("PROJECTION {name} ({text})"),
         TableElementKind::Constraint => format!("CONSTRAINT {name} {text}"),
     })

@@ -7,7 +7,6 @@ use {
     super::{
         ast::{Type, quote_text},
         error::TypeError,
-        lexer::{self, TokenKind},
         literal::Literal,
         suggest,
     },
@@ -15,65 +14,6 @@ use {
 };
 
 type Rule = Result<(), TypeError>;
-
-/// The codecs of `system.codecs` of 26.7, and `Default`, the server's choice.
-const CODECS: [&str; 13] = [
-    "AES_128_GCM_SIV",
-    "AES_256_GCM_SIV",
-    "Default",
-    "Delta",
-    "DoubleDelta",
-    "FPC",
-    "GCD",
-    "Gorilla",
-    "LZ4",
-    "LZ4HC",
-    "NONE",
-    "T64",
-    "ZSTD",
-];
-
-/// The codecs that need `allow_experimental_codecs`.
-const EXPERIMENTAL_CODECS: [&str; 3] = ["ALP", "Quantized", "ZXC"];
-
-/// Checks that ClickHouse has each codec; the names are case-sensitive.
-pub(super) fn codecs(list: &str, span: &Range<usize>) -> Rule {
-    let tokens = lexer::lex(list).unwrap_or_default();
-    let mut index = 0;
-    let mut is_first = true;
-    while let Some(token) = tokens.get(index) {
-        index += 1;
-        match &token.kind {
-            TokenKind::Sign(',') => is_first = true,
-            TokenKind::Open(close) => index = close + 1,
-            _ if is_first => {
-                is_first = false;
-                let name = match &token.kind {
-                    TokenKind::Quoted(name) => name,
-                    _ => &list[token.span.clone()],
-                };
-                codec(name, span.start + token.span.start..span.start + token.span.end)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn codec(name: &str, span: Range<usize>) -> Rule {
-    if CODECS.contains(&name) {
-        return Ok(());
-    }
-    if EXPERIMENTAL_CODECS.contains(&name) {
-        return Err(TypeError::new(
-            "unknown-codec",
-            span,
-            format!("ClickHouse rejects the experimental codec `{name}`"),
-        ));
-    }
-    let problem = TypeError::new("unknown-codec", span, format!("ClickHouse has no codec `{name}`"));
-    Err(problem.did_you_mean(suggest::closest(name, CODECS)))
-}
 
 /// Checks that an ALIAS has no codec, as it is not stored.
 pub(super) fn codec_is_stored(kind: Option<DefaultKind>, span: &Range<usize>) -> Rule {
@@ -227,19 +167,6 @@ mod tests {
         let problems = parse(text).unwrap_err();
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
         (problems[0].message.clone(), &text[problems[0].span.clone()])
-    }
-
-    #[test]
-    fn unknown_codecs_are_rejected() {
-        assert_eq!(
-            rejection("Int8 CODEC(Delta(1), lz4)"),
-            ("ClickHouse has no codec `lz4`".into(), "lz4")
-        );
-        assert_eq!(
-            parse("Int8 CODEC(lz4)").unwrap_err()[0].help.as_deref(),
-            Some("did you mean `LZ4`?")
-        );
-        assert!(parse("Int8 CODEC(Delta(1), `ZSTD`(3))").is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     ast::{Type, quote_text},
-    check, check_modifiers,
+    check, check_modifiers, codec,
     cursor::Cursor,
     error::TypeError,
     expression::is_modifier_word,
@@ -36,6 +36,8 @@ pub(crate) struct Declaration {
     pub(crate) ty_span: Range<usize>,
     /// The column that determines the type of this one. While it is set, `ty` has no meaning.
     pub(crate) ty_of: Option<Reference>,
+    /// Whether only ClickHouse knows the type, that of an ALIAS. `ty` then has no meaning.
+    pub(crate) is_untyped: bool,
     /// NULL (true) or NOT NULL (false), if either is written.
     pub(crate) null: Option<bool>,
     pub(crate) default: Option<DefaultExpr>,
@@ -75,6 +77,15 @@ impl Declaration {
         Ok(())
     }
 
+    /// Leaves the type of an ALIAS to ClickHouse; other columns remain without one.
+    pub(crate) fn become_untyped(&mut self) {
+        let kind = self.default.as_ref().map(|default| default.kind);
+        if kind == Some(DefaultKind::Alias) && self.null.is_none() {
+            self.is_untyped = true;
+            self.ty_of = None;
+        }
+    }
+
     /// Builds the error for a missing type that only ClickHouse could infer.
     pub(crate) fn cannot_infer(&self, kind: DefaultKind) -> TypeError {
         cannot_infer(self.ty_span.clone(), kind)
@@ -83,14 +94,18 @@ impl Declaration {
 
 impl Display for Declaration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.ty.fmt(f)?;
+        let is_first = self.is_untyped;
+        if !is_first {
+            self.ty.fmt(f)?;
+        }
         // NULL is part of the type. NOT NULL overrides a server that makes types Nullable by
         // default.
         if self.null == Some(false) {
             f.write_str(" NOT NULL")?;
         }
         if let Some(default) = &self.default {
-            write!(f, " {} {}", default.kind.keyword(), default.text)?;
+            let space = if is_first { "" } else { " " };
+            write!(f, "{space}{} {}", default.kind.keyword(), default.text)?;
         }
         if let Some(comment) = &self.comment {
             write!(f, " COMMENT {}", quote_text(comment))?;
@@ -193,7 +208,12 @@ fn untyped(cursor: Cursor<'_>, filler: Filler) -> Result<Declaration, Vec<TypeEr
         Some(Inferred::Type(ty)) => complete(ty, span, written, filler),
         Some(Inferred::Column(column)) => Ok(Declaration {
             ty_of: Some(column),
-            ..complete(Type::String, span, written, filler)?
+            ..complete_untyped(span, written, filler)?
+        }),
+        // No row contains the values of an ALIAS, so its type is needed only in ClickHouse.
+        None if default.kind == DefaultKind::Alias && written.null.is_none() => Ok(Declaration {
+            is_untyped: true,
+            ..complete_untyped(span, written, filler)?
         }),
         None => Err(vec![cannot_infer(span, default.kind)]),
     }
@@ -207,8 +227,23 @@ fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     ))
 }
 
+/// Combines the modifiers of a column whose type is not known yet.
+fn complete_untyped(span: Range<usize>, written: Written, filler: Filler) -> Result<Declaration, Vec<TypeError>> {
+    combine(Type::String, span, written, filler, false)
+}
+
 /// Combines the type and its modifiers.
 fn complete(ty: Type, ty_span: Range<usize>, written: Written, filler: Filler) -> Result<Declaration, Vec<TypeError>> {
+    combine(ty, ty_span, written, filler, true)
+}
+
+fn combine(
+    ty: Type,
+    ty_span: Range<usize>,
+    written: Written,
+    filler: Filler,
+    is_known: bool,
+) -> Result<Declaration, Vec<TypeError>> {
     let Written {
         null,
         default,
@@ -227,8 +262,8 @@ fn complete(ty: Type, ty_span: Range<usize>, written: Written, filler: Filler) -
         },
         _ => default,
     });
-    if let Some((codec, span)) = &codec {
-        problems.extend(check_modifiers::codecs(codec, span).err());
+    if let Some((list, span)) = &codec {
+        problems.extend(codec::codecs(list, Some(&ty).filter(|_| is_known), span).err());
         problems.extend(check_modifiers::codec_is_stored(default.as_ref().map(|default| default.kind), span).err());
     }
     let ty = match nullability(ty, &ty_span, null.as_ref(), default.as_ref()) {
@@ -256,6 +291,7 @@ fn complete(ty: Type, ty_span: Range<usize>, written: Written, filler: Filler) -
             ty,
             ty_span,
             ty_of: None,
+            is_untyped: false,
             null: null.map(|(null, _)| null),
             default,
             comment,

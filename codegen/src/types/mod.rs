@@ -20,6 +20,7 @@ mod ast;
 mod call;
 mod check;
 mod check_modifiers;
+mod codec;
 mod common_type;
 pub(crate) mod constant;
 mod cursor;

@@ -5,8 +5,9 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
-/// The maximum length of an error's text, which shows what is wrong without filling the log.
-const MAX_ERROR_CHARS: usize = 500;
+/// The maximum length of an error's text, which shows what is wrong without filling the log. Some
+/// of ClickHouse's errors have their remedy after 500 characters.
+const MAX_ERROR_CHARS: usize = 1_000;
 
 /// The text before ClickHouse's own message in an error.
 const MESSAGE_PREFIX: &str = "DB::Exception: ";

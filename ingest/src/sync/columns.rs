@@ -103,7 +103,9 @@ fn difference(table: &'static Table, column: &'static Column, found: &Existing) 
         "DEFAULT" => "",
         kind => kind,
     };
-    if column.data_type == found.data_type && wanted_source == found_source {
+    // The schema does not know the type of an ALIAS without one.
+    let is_same_type = column.data_type == found.data_type || column.data_type.is_empty();
+    if is_same_type && wanted_source == found_source {
         return None;
     }
     let described = |data_type: &str, source: &str| match source {

@@ -97,7 +97,8 @@ impl Table {
 pub struct Column {
     /// The column's name, unquoted; the name of a Nested's element contains a dot.
     pub name: &'static str,
-    /// The column's type as ClickHouse prints it in `system.columns`.
+    /// The column's type as ClickHouse prints it in `system.columns`; empty for an ALIAS without a
+    /// type, which only ClickHouse can infer.
     pub data_type: &'static str,
     /// The column's whole line in the DDL: quoted name, type, default, codec, TTL, comment.
     pub declaration: &'static str,

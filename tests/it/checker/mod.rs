@@ -9,6 +9,7 @@
 //! indented below it. A disagreement that is missing in the file fails the test, and so does an
 //! outdated entry.
 
+mod codecs;
 mod partitions;
 mod tables;
 mod throwing;
@@ -28,7 +29,7 @@ const SKIPPED_CODE: &str = "aggregate-state";
 
 #[test]
 fn the_checker_and_clickhouse_agree() {
-    let mut both = Both::start();
+    let mut both = Both::start("checker");
     for declaration in columns() {
         both.column(&declaration);
     }
@@ -54,8 +55,8 @@ struct Both {
 }
 
 impl Both {
-    fn start() -> Self {
-        let database = Database::named("checker");
+    fn start(name: &str) -> Self {
+        let database = Database::named(name);
         // The definitions of the tables need not reach a disk.
         let create = format!("CREATE DATABASE {} ENGINE = Memory", database.name);
         database.on_server(&create).unwrap();
@@ -139,6 +140,23 @@ impl Both {
         let of_table = format!("database = currentDatabase() AND table = '{table}'");
         let query = format!("SELECT name, type, default_kind FROM system.columns WHERE {of_table} ORDER BY position");
         self.database.query(&query)
+    }
+
+    /// Finishes a comparison that has no known disagreement.
+    fn finish_without_exceptions(self) {
+        let Self {
+            accepted,
+            refused,
+            disagreements,
+            ..
+        } = self;
+        let disagreements: Vec<String> = disagreements
+            .iter()
+            .map(|(case, results)| format!("{case}\n  {results}"))
+            .collect();
+        assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
+        println!("{accepted} cases accepted and {refused} refused by ClickHouse");
+        assert!(accepted >= 200 && refused >= 200);
     }
 
     fn finish(self) {
