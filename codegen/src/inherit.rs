@@ -277,10 +277,11 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
         }
     }
     // A part of a column, such as an element of a tuple.
-    for place in 0..columns.len() {
-        let of = columns[place].declaration.ty_of.as_ref();
+    for column in columns {
+        let declaration = &mut column.declaration;
+        let of = declaration.ty_of.as_ref();
         if of.is_some_and(|of| of.parts.len() > 1 && places.contains_key(&of.parts[0])) {
-            columns[place].declaration.become_untyped();
+            declaration.become_untyped();
         }
     }
 }

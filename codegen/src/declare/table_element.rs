@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use std::ops::Range;
-
 use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
