@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::{
     fields::Fields,
     identify::{Project, header_text},
-    intake::row::PresentColumns,
+    intake::present_columns::PresentColumns,
     json::{self, Reader},
     table::{
         Column,

@@ -13,6 +13,7 @@ pub(crate) mod event_meta;
 pub(crate) mod far_off_date;
 pub(crate) mod insert;
 mod path;
+pub(crate) mod present_columns;
 pub(crate) mod rejection;
 mod reserved;
 pub(crate) mod row;
