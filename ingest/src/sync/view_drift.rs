@@ -168,12 +168,12 @@ fn described(text: &str) -> &str {
 
 /// Returns the clause REFRESH of a statement that creates a view, or an empty text.
 fn refresh_in(create: &str) -> &str {
-    let Some(at) = create.find(" REFRESH ") else {
+    let head = create.find(" AS ").map_or(create, |end| &create[..end]);
+    let Some(at) = head.find(" REFRESH ") else {
         return "";
     };
-    let clause = &create[at + 1..];
-    let before_query = clause.find(" AS ").unwrap_or(clause.len());
-    clause[..before_query].find(" TO ").map_or("", |end| &clause[..end])
+    let clause = &head[at + 1..];
+    clause.find(" TO ").map_or("", |end| &clause[..end])
 }
 
 #[cfg(test)]
