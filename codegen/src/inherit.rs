@@ -267,10 +267,10 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
         }
     }
     // A part of a column, such as an element of a tuple.
-    for place in 0..columns.len() {
-        let of = columns[place].declaration.ty_of.as_ref();
+    for column in columns {
+        let of = column.declaration.ty_of.as_ref();
         if of.is_some_and(|of| of.parts.len() > 1 && places.contains_key(&of.parts[0])) {
-            columns[place].declaration.become_untyped();
+            column.declaration.become_untyped();
         }
     }
 }
