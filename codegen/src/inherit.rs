@@ -278,10 +278,9 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
     }
     // A part of a column, such as an element of a tuple.
     for column in columns {
-        let declaration = &mut column.declaration;
-        let of = declaration.ty_of.as_ref();
+        let of = column.declaration.ty_of.as_ref();
         if of.is_some_and(|of| of.parts.len() > 1 && places.contains_key(&of.parts[0])) {
-            declaration.become_untyped();
+            column.declaration.become_untyped();
         }
     }
 }

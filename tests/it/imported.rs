@@ -31,9 +31,9 @@ enum Outcome {
 
 /// Creates a table by its statement and by the schema that comes from it, and compares the two.
 fn compare(database: &Database, statement: &str) -> Outcome {
-    let Ok(_) = database.try_query(statement).map_err(|error| error.trim().to_owned()) else {
-        return Outcome::NotCreated(database.try_query(statement).unwrap_err());
-    };
+    if let Err(error) = database.try_query(statement) {
+        return Outcome::NotCreated(error);
+    }
     let tables = database.query("SELECT name FROM system.tables WHERE database = currentDatabase()");
     let name = tables.trim();
     let show = |name: &str| database.query(&format!("SHOW CREATE TABLE `{name}` FORMAT TSVRaw"));

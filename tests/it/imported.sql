@@ -10,7 +10,7 @@ CREATE TABLE full
     items Nested(sku String, n UInt32),
     short String TTL day + INTERVAL 7 DAY,
     size ALIAS length(short),
-    input String EPHEMERAL,
+    input String EPHEMERAL 'x',
     maybe Nullable(Decimal(18, 4)) DEFAULT 1.5,
     INDEX by_kind kind TYPE set(100) GRANULARITY 4,
     INDEX words lower(short) TYPE tokenbf_v1(256, 2, 0) GRANULARITY 1,
@@ -21,7 +21,7 @@ CREATE TABLE full
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(at)
 PRIMARY KEY (kind, day, id)
-ORDER BY (kind, day, id, cityHash64(short))
+ORDER BY (kind, day, id, cityHash64(tags))
 SAMPLE BY id
 TTL toDateTime(at) + INTERVAL 1 YEAR, day + INTERVAL 1 MONTH RECOMPRESS CODEC(ZSTD(9))
 SETTINGS index_granularity = 4096, min_bytes_for_wide_part = 0, merge_with_ttl_timeout = 3600
@@ -37,4 +37,4 @@ CREATE TABLE small (a UInt8, b Array(Tuple(x Float64, y Float64))) ENGINE = Memo
 
 CREATE TABLE lines (a UInt8 DEFAULT 5, t Tuple(a String, b Nullable(UInt8))) ENGINE = Log;
 
-CREATE TABLE docs (id UUID DEFAULT generateUUIDv7(), doc JSON(max_dynamic_paths = 8, user.id UInt64), v Variant(String, UInt64), d Dynamic) ENGINE = MergeTree ORDER BY id;
+CREATE TABLE docs (key UUID DEFAULT generateUUIDv7(), doc JSON(max_dynamic_paths = 8, user.id UInt64), v Variant(String, UInt64), d Dynamic) ENGINE = MergeTree ORDER BY key;

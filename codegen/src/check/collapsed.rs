@@ -1,7 +1,7 @@
 //! Rules for columns whose values a merge loses: those of an engine that combines rows with the
 //! same key, in which they are neither a part of the key nor aggregated.
 
-use super::table::{Clause, Resolved};
+use super::table::Resolved;
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -126,11 +126,7 @@ fn is_true(value: &str) -> bool {
 /// partition. ClickHouse does not check columns that it computes.
 fn lost_columns<'t>(table: &'t ResolvedTable, is_merged: &dyn Fn(&ResolvedColumn) -> bool) -> Vec<&'t ResolvedColumn> {
     let mut in_key: Vec<&str> = Vec::new();
-    for (clause, sql) in table.keys() {
-        debug_assert!(matches!(
-            clause,
-            Clause::OrderBy | Clause::PrimaryKey | Clause::PartitionBy
-        ));
+    for (_, sql) in table.keys() {
         for reference in types::references(sql.as_str()) {
             if let Resolved::Column(column, rest) = table.resolve(&reference)
                 && rest.is_empty()

@@ -845,9 +845,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     pub type PushesLayer = __rt::EventLayer<pushes::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&pushes::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[&pushes::TABLE]);
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

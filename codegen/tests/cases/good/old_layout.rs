@@ -80,6 +80,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -109,6 +110,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -275,6 +277,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -305,6 +308,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -459,6 +463,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -488,6 +493,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -590,9 +596,9 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     pub type CallsLayer = __rt::EventLayer<calls::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&visits::TABLE, &scrolls::TABLE, &calls::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(
+        &[&visits::TABLE, &scrolls::TABLE, &calls::TABLE],
+    );
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]
