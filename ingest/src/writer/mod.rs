@@ -37,7 +37,7 @@ use crate::{
         state::{SchemaState, State},
     },
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::rejection_counts::RejectionCounters,
+    writer::{rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters},
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
@@ -96,6 +96,8 @@ struct Shared {
     states: watch::Receiver<Vec<State>>,
     /// Counts the rejections of this writer's layers.
     rejections: RejectionCounters,
+    /// Counts the keys of events that no column reads.
+    unknown_keys: UnknownKeyCounters,
     rejected_payload_bytes: usize,
     /// The runtime of the deliveries.
     runtime: Handle,
@@ -229,6 +231,7 @@ impl Writer {
                 schema,
                 states,
                 rejections: RejectionCounters::default(),
+                unknown_keys: UnknownKeyCounters::new(schema),
                 rejected_payload_bytes: options.rejected_payload_bytes,
                 runtime: Handle::current(),
                 ids: generator,
@@ -272,10 +275,21 @@ impl Writer {
         match rows.table() {
             Some(table) => {
                 let id = self.shared.spool.id_of(table);
-                self.shared.appender.append_rows(id, ack, rows)
+                let unknown_keys = rows.take_unknown_keys();
+                let receipt = self.shared.appender.append_rows(id, ack, rows)?;
+                if unknown_keys > 0 {
+                    self.count_unknown_keys(table, unknown_keys);
+                }
+                Ok(receipt)
             }
             None => Ok(Receipt::NONE),
         }
+    }
+
+    /// Counts keys of events that no column of the table reads.
+    #[cold]
+    pub(crate) fn count_unknown_keys(&self, table: &'static Table, count: u64) {
+        self.shared.unknown_keys.add(table, count);
     }
 
     /// Returns whether `table` is one of the writer's schema.
@@ -400,6 +414,7 @@ impl Writer {
             schema: self.schema_state(),
             tables: self.counters(),
             rejections: self.shared.rejections.counts(),
+            unknown_keys: self.shared.unknown_keys.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -544,3 +559,4 @@ mod rejection_counts;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unknown_key_counts;

@@ -16,6 +16,9 @@ pub struct WriterStatus {
     pub tables: Vec<TableCounts>,
     /// The rejections of this writer's layers since the start, by reason.
     pub rejections: RejectionCounts,
+    /// The number of keys of events that no column reads, for each table of the schema. Tables whose
+    /// schema does not count them have 0.
+    pub unknown_keys: Vec<(&'static str, u64)>,
     /// The node number of this writer's ids, and whether another process has it, too.
     pub node: NodeStatus,
     /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to
