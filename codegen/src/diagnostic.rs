@@ -7,7 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of the warnings, which a table may silence.
-pub(crate) const WARNINGS: [&str; 12] = [
+pub(crate) const WARNINGS: [&str; 13] = [
+    "ambiguous-unit",
     "buffered-table",
     "client-partition",
     "encoded-text",

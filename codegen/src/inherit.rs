@@ -41,6 +41,8 @@ pub(crate) struct ResolvedTable {
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
     pub(crate) is_strict: bool,
+    /// What happens to keys without a column, and the place of the option.
+    pub(crate) unknown_keys: Option<(declare::UnknownKeys, Span)>,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -120,10 +122,12 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
     let mut is_strict = None;
+    let mut unknown_keys = None;
     for ancestor in &lineage {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
         is_strict = is_strict.or(options.is_strict);
+        unknown_keys = unknown_keys.or_else(|| options.unknown_keys.clone());
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
@@ -173,6 +177,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         elements,
         comment: table.options.comment.clone(),
         is_strict: is_strict.unwrap_or(false),
+        unknown_keys,
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

@@ -1,7 +1,7 @@
 //! Model: resolved tables with everything that the emitters need.
 
 use crate::{
-    declare::{EventKeys, RouteOptions, TableElement},
+    declare::{EventKeys, RouteOptions, TableElement, UnknownKeys},
     inherit::{ResolvedColumn, ResolvedTable},
     names,
     paths::{self, Extra, Role, extras},
@@ -31,6 +31,8 @@ pub(crate) struct Table {
     pub(crate) comment: Option<String>,
     /// Whether the values of events are read by ClickHouse's rules alone.
     pub(crate) is_strict: bool,
+    /// What happens to keys without a column.
+    pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
 }
@@ -93,6 +95,7 @@ impl Table {
             elements: resolved.elements,
             comment: resolved.comment,
             is_strict: resolved.is_strict,
+            unknown_keys: resolved.unknown_keys.map_or(UnknownKeys::Count, |(keys, _)| keys),
             doc_comments: resolved.doc_comments,
         }
     }

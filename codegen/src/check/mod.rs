@@ -14,6 +14,7 @@ mod partition;
 mod renamed;
 mod table;
 mod throwing;
+mod value_rules;
 
 use crate::{
     declare::{Declared, Destination},
@@ -71,7 +72,9 @@ const RULES: &[Rule] = rules![
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
     Table(paths::event_paths),
+    Table(value_rules::unit_misfit),
     Existing(columns::half_an_extra),
+    Existing(value_rules::unknown_misfit),
     Existing(columns::no_columns),
     Existing(engine::missing_engine),
     Existing(table_engine_list::unknown_engine),
@@ -115,6 +118,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::unknown_table),
     Destination(destinations::buffered_ack),
     Schema(destinations::unreached_table),
+    Schema(value_rules::ambiguous_unit),
 ];
 
 /// Returns the model; it is complete only if `report` has no errors afterwards.

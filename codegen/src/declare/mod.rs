@@ -7,6 +7,7 @@ mod long_column;
 mod options;
 mod table_element;
 mod value;
+mod value_rules;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
@@ -25,6 +26,7 @@ pub(crate) use {
         event_keys::EventKeys,
         options::Options,
         table_element::{TableElement, TableElementKind},
+        value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},
     },
     crate::table_engine::Clauses,
 };

@@ -11,6 +11,7 @@ mod docs;
 mod format;
 mod header;
 mod insert;
+mod lists;
 mod macro_call;
 mod object_paths;
 mod routes;
