@@ -52,4 +52,5 @@ mod start;
 mod stored;
 mod throwing_views;
 mod type_families;
+mod value_rules;
 mod views;
