@@ -7,7 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of the warnings, which a table may silence.
-pub(crate) const WARNINGS: [&str; 13] = [
+pub(crate) const WARNINGS: [&str; 14] = [
+    "ambiguous-unit",
     "buffered-table",
     "client-partition",
     "collapsed-columns",

@@ -49,6 +49,8 @@ pub(crate) struct ResolvedTable {
     pub(crate) inherits_base: bool,
     /// Whether only a materialized view fills the table.
     pub(crate) is_view_target: bool,
+    /// What happens to keys without a column, and the place of the option.
+    pub(crate) unknown_keys: Option<(declare::UnknownKeys, Span)>,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -128,10 +130,12 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
     let mut is_strict = None;
+    let mut unknown_keys = None;
     for ancestor in &lineage {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
         is_strict = is_strict.or(options.is_strict);
+        unknown_keys = unknown_keys.or_else(|| options.unknown_keys.clone());
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
@@ -183,6 +187,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         is_strict: is_strict.unwrap_or(false),
         inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
         is_view_target: table.filler == Filler::View,
+        unknown_keys,
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    declare::{ACKS, FOREIGN_KEYS, Source},
+    declare::{ACKS, FOREIGN_KEYS, Source, UNITS, UNKNOWN_KEYS},
     diagnostic::WARNINGS,
 };
 
@@ -195,6 +195,16 @@ fn column() -> Value {
                         "minimum": 1,
                         "description": "The largest size of a value in bytes; the collector rejects an event with a longer one.",
                     },
+                    "unit": {
+                        "enum": UNITS.map(|(name, _)| name),
+                        "description": "The unit of a JSON number for a DateTime or a DateTime64, which counts the time since \
+                            1970; `raw` is the unit of the type, as in ClickHouse.",
+                    },
+                    "strict": {
+                        "type": "boolean",
+                        "description": "Whether values of the column are read by ClickHouse's rules alone, whatever the \
+                            table's `strict` is.",
+                    },
                     "comment": key("A description of the column, for ClickHouse and the documentation of the \
                         Rust field."),
                 },
@@ -267,6 +277,11 @@ fn options() -> Value {
                 "description": "Whether values of events are read by ClickHouse's rules alone, without the lenient rules of \
                     docs/types.md.",
                 "type": ["boolean", "null"],
+            },
+            "unknown": {
+                "description": "What happens to a key of an event that no column reads: the collector ignores it, counts it \
+                    in the metrics (the default), rejects the event, or keeps it in the columns `extra.key` and `extra.value`.",
+                "anyOf": [{ "enum": UNKNOWN_KEYS.map(|(name, _)| name) }, { "type": "null" }],
             },
             "ttl": text("The time at which ClickHouse deletes or moves rows, for example `date + INTERVAL 1 YEAR`."),
         },

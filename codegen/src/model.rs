@@ -1,7 +1,7 @@
 //! Model: resolved tables with everything that the emitters need.
 
 use crate::{
-    declare::{EventKeys, RouteOptions, TableElement},
+    declare::{EventKeys, RouteOptions, TableElement, UnknownKeys},
     inherit::{ResolvedColumn, ResolvedTable},
     names,
     paths::{self, Extra, Role, extras},
@@ -37,6 +37,8 @@ pub(crate) struct Table {
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it.
     pub(crate) inherits_base: bool,
+    /// What happens to keys without a column.
+    pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
 }
@@ -115,6 +117,7 @@ impl Table {
             comment: resolved.comment,
             is_strict: resolved.is_strict,
             inherits_base: resolved.inherits_base,
+            unknown_keys: resolved.unknown_keys.map_or(UnknownKeys::Count, |(keys, _)| keys),
             doc_comments: resolved.doc_comments,
         }
     }

@@ -17,10 +17,12 @@ pub use crate::{
         far_off_date::check_date,
         insert::{check_max_bytes, check_pairs, is_same},
         intake,
+        list::{ListColumns, put_element},
         row::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes,
             pad_nested,
         },
+        unknown::UnknownKeyPolicy,
     },
     service::layer::{EventLayer, SchemaMismatch},
     table::{
@@ -28,5 +30,6 @@ pub use crate::{
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },
+    value::Unit,
     writer::Writer,
 };

@@ -164,6 +164,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "Dead letters that kept only the start of their payload, because of --rejected-bytes-per-second.",
         status.payloads_cut,
     );
+    let name = "rowmill_unknown_keys_total";
+    text.family(name, "counter", "Keys of accepted events that no column reads.");
+    for (table, count) in status.unknown_keys {
+        text.sample(name, Some(("table", table)), count);
+    }
     let NodeStatus { node, clashes } = status.node;
     if let Some(node) = node {
         text.gauge(

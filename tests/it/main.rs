@@ -58,5 +58,6 @@ mod stored;
 mod table_copy;
 mod throwing_views;
 mod type_families;
+mod value_rules;
 mod view_pipeline;
 mod views;

@@ -15,6 +15,7 @@ mod partition;
 mod renamed;
 mod table;
 mod throwing;
+mod value_rules;
 mod views;
 
 use crate::{
@@ -73,7 +74,9 @@ const RULES: &[Rule] = rules![
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
     Table(paths::event_paths),
+    Table(value_rules::unit_misfit),
     Existing(columns::half_an_extra),
+    Existing(value_rules::unknown_misfit),
     Existing(columns::no_columns),
     Existing(engine::missing_engine),
     Existing(table_engine_list::unknown_engine),
@@ -126,6 +129,7 @@ const RULES: &[Rule] = rules![
     Schema(views::lost_column),
     Schema(views::view_cycle),
     Schema(destinations::unreached_table),
+    Schema(value_rules::ambiguous_unit),
 ];
 
 /// Returns the model; it is complete only if `report` has no errors afterwards.

@@ -1,13 +1,13 @@
 //! The keys of a column's long form that concern its value in an event: its path, whether it is
-//! required, its maximum length, and how far a date may be from its arrival.
+//! required, its maximum length, how far a date may be from its arrival, and the rules for its values.
 
-use super::{DeclarationReader, Source};
+use super::{DeclarationReader, Source, Unit};
 use crate::{
     diagnostic::Diagnostic,
     yaml::{Key, Node, Value},
 };
 
-/// The keys `required`, `from`, `max_bytes`, `max_age` and `max_ahead` of a column.
+/// The keys `required`, `from`, `max_bytes`, `max_age`, `max_ahead`, `unit` and `strict` of a column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventKeys {
     /// Whether the collector rejects an event without the column.
@@ -21,6 +21,10 @@ pub(crate) struct EventKeys {
     pub(crate) max_age: Option<u32>,
     /// The most seconds that a date may be after the event's arrival.
     pub(crate) max_ahead: Option<u32>,
+    /// The unit of numbers; `None` if the column does not name it.
+    pub(crate) unit: Option<Unit>,
+    /// Whether values are read by ClickHouse's rules alone; `None` if the table decides it.
+    pub(crate) is_strict: Option<bool>,
     /// The keys that have an effect, with their places.
     pub(crate) present_keys: Vec<Key>,
 }
@@ -56,6 +60,14 @@ impl DeclarationReader<'_> {
             "max_ahead" => {
                 keys.max_ahead = self.period(node, &key);
                 keys.max_ahead.is_some()
+            }
+            "unit" => {
+                keys.unit = self.unit(node, &key);
+                keys.unit.is_some()
+            }
+            "strict" => {
+                keys.is_strict = Some(self.boolean(node, "`strict`"));
+                true
             }
             _ => {
                 keys.max_bytes = self.bytes(node, &key);

@@ -19,7 +19,7 @@ use {
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 14] = [
+pub(crate) const COLUMN_KEYS: [&str; 16] = [
     "alias",
     "codec",
     "comment",
@@ -31,8 +31,10 @@ pub(crate) const COLUMN_KEYS: [&str; 14] = [
     "max_ahead",
     "max_bytes",
     "required",
+    "strict",
     "ttl",
     "type",
+    "unit",
     "was",
 ];
 
@@ -131,7 +133,7 @@ impl DeclarationReader<'_> {
                     long.comment = self.text(node, "the comment");
                     continue;
                 }
-                "required" | "from" | "max_age" | "max_ahead" | "max_bytes" => {
+                "required" | "from" | "max_age" | "max_ahead" | "max_bytes" | "strict" | "unit" => {
                     self.event_key(key, node, &mut long.event);
                     continue;
                 }

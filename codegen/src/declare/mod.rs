@@ -9,6 +9,7 @@ mod options;
 mod source;
 mod table_element;
 mod value;
+mod value_rules;
 mod view;
 
 use crate::{
@@ -31,6 +32,7 @@ pub(crate) use {
         options::Options,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
+        value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},
         view::View,
     },
     crate::table_engine::Clauses,

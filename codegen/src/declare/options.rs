@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind};
+use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
     source::Span,
@@ -16,6 +16,8 @@ pub(crate) struct Options {
     /// Whether the values of events are read by ClickHouse's rules alone; `None` if the options do
     /// not name it.
     pub(crate) is_strict: Option<bool>,
+    /// What happens to keys without a column, and the place of the option.
+    pub(crate) unknown_keys: Option<(UnknownKeys, Span)>,
     /// The codes of warnings that the table allows.
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
@@ -40,7 +42,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 16] = [
+pub(crate) const OPTION_KEYS: [&str; 17] = [
     "abstract",
     "allow",
     "cluster",
@@ -57,6 +59,7 @@ pub(crate) const OPTION_KEYS: [&str; 16] = [
     "settings",
     "strict",
     "ttl",
+    "unknown",
 ];
 
 /// Builds the error for a key without a value: `{ order_by: id, date }` has a key `date`.
@@ -104,6 +107,7 @@ impl DeclarationReader<'_> {
                 "extend" => options.extend = self.parent(node),
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
                 "strict" => options.is_strict = Some(self.boolean(node, "`strict`")),
+                "unknown" => options.unknown_keys = self.unknown_keys(node),
                 "allow" => options.allowed = self.allowed(node),
                 "engine" => {
                     let span = node.span.clone();

@@ -12,6 +12,7 @@ mod fill_metadata;
 mod format;
 mod header;
 mod insert;
+mod lists;
 mod macro_call;
 mod object_paths;
 mod routes;

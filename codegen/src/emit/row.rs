@@ -3,9 +3,12 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, text_match::text_match};
+use super::{
+    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, text_match::text_match,
+};
 use crate::{
     collector_value::CollectorValue,
+    declare::{Unit, UnknownKeys},
     model::{Column, Table},
     names,
     paths::Role,
@@ -115,6 +118,7 @@ fn has_constant_defaults(table: &Table) -> bool {
 fn implementation(table: &Table, columns: &Columns) -> TokenStream {
     let column = column(table, columns);
     let put = put(table, columns);
+    let put_element = lists::put_element(table, columns);
     let extra = extra(table);
     let fill_metadata = fill_metadata(table, columns);
     let pad_nested = pad_nested(table, columns);
@@ -129,6 +133,8 @@ fn implementation(table: &Table, columns: &Columns) -> TokenStream {
         fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> ::core::result::Result<(), __rt::ValueError> {
             #put
         }
+
+        #put_element
 
         #extra
 
@@ -199,7 +205,7 @@ fn put(table: &Table, columns: &Columns) -> TokenStream {
         .map(|(index, column)| {
             let index = columns.index(index);
             let field = names::ident(&column.field);
-            let read = quote!(input.read(&mut self.#field));
+            let read = read(column, table, &quote!(&mut self.#field));
             match column.event.max_bytes {
                 None => quote!(#index => #read,),
                 Some(max_bytes) => {
@@ -222,6 +228,26 @@ fn put(table: &Table, columns: &Columns) -> TokenStream {
     }
 }
 
+/// Returns the expression that reads `input` into a field of a column, or into its element.
+pub(super) fn read(column: &Column, table: &Table, field: &TokenStream) -> TokenStream {
+    let unit = column.event.unit.filter(|_| column.declaration.ty.moment().is_some());
+    let unit = match unit {
+        None | Some(Unit::Raw) => None,
+        Some(Unit::Second) => Some(quote!(Second)),
+        Some(Unit::Millisecond) => Some(quote!(Millisecond)),
+        Some(Unit::Microsecond) => Some(quote!(Microsecond)),
+        Some(Unit::Nanosecond) => Some(quote!(Nanosecond)),
+    };
+    let read = match unit {
+        None => quote!(input.read(#field)),
+        Some(unit) => quote!(input.read_in(__rt::Unit::#unit, #field)),
+    };
+    match column.event.is_strict {
+        Some(is_strict) if is_strict != table.is_strict => quote!(input.with_strictness(#is_strict, |input| #read)),
+        _ => read,
+    }
+}
+
 /// Returns the number of bytes in a field: the length of a text, or the encoded length of any other
 /// value.
 pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
@@ -232,8 +258,8 @@ pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     }
 }
 
-/// Returns the method for the required columns, the alternative paths and strict values; none if
-/// the table has none of them.
+/// Returns the method for the required columns, the alternative paths, strict values, keys without
+/// a column and lists of objects; none if the table has the default for all of them.
 fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let indexed = || {
         table
@@ -272,8 +298,19 @@ fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
         .filter_map(|column| column.event.source.as_ref());
     let query: Vec<_> = sources.map(|source| &source.name).collect();
     let is_strict = table.is_strict;
-    let is_needed =
-        is_strict || owns_reserved_keys || !required.is_empty() || !alternatives.is_empty() || !query.is_empty();
+    let unknown_keys = match table.unknown_keys {
+        UnknownKeys::Count | UnknownKeys::Extra => None,
+        UnknownKeys::Ignore => Some(quote!(unknown_keys: __rt::UnknownKeyPolicy::Ignore,)),
+        UnknownKeys::Reject => Some(quote!(unknown_keys: __rt::UnknownKeyPolicy::Reject,)),
+    };
+    let lists = lists::constant(table, columns).map(|lists| quote!(lists: #lists,));
+    let is_needed = is_strict
+        || owns_reserved_keys
+        || !required.is_empty()
+        || !alternatives.is_empty()
+        || !query.is_empty()
+        || unknown_keys.is_some()
+        || lists.is_some();
     is_needed.then(|| {
         quote! {
             fn rules(&self) -> &'static __rt::EventRules {
@@ -283,6 +320,9 @@ fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
                     query: &[#(#query),*],
                     is_strict: #is_strict,
                     owns_reserved_keys: #owns_reserved_keys,
+                    #unknown_keys
+                    #lists
+                    ..__rt::EventRules::DEFAULT
                 };
                 &RULES
             }

@@ -14,6 +14,8 @@ pub struct RowBatch {
     table: Option<&'static Table>,
     bytes: Vec<u8>,
     ends: Vec<u32>,
+    /// The number of keys that the rows' events have and no column reads.
+    unknown_keys: u64,
 }
 
 impl RowBatch {
@@ -71,6 +73,16 @@ impl RowBatch {
         Ok(())
     }
 
+    /// Counts keys of an event that no column reads.
+    pub(crate) fn add_unknown_keys(&mut self, count: u32) {
+        self.unknown_keys += u64::from(count);
+    }
+
+    /// Returns the number of keys that no column reads, and begins again at 0.
+    pub(crate) fn take_unknown_keys(&mut self) -> u64 {
+        std::mem::take(&mut self.unknown_keys)
+    }
+
     /// Returns the memory that the rows take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
@@ -90,6 +102,7 @@ impl RowBatch {
     /// Removes all rows, and keeps their memory for new ones.
     pub fn clear(&mut self) {
         self.table = None;
+        self.unknown_keys = 0;
         self.bytes.clear();
         self.ends.clear();
     }

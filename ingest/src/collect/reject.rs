@@ -16,7 +16,7 @@ impl Rejection {
     /// [`message`](Self::message).
     pub(super) fn answer<'m>(&'m self, message: &'m str) -> Answer<'m> {
         match self {
-            Self::Syntax(_) | Self::NotAnObject(_) => Answer::Failed {
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::UnknownKeys { .. } => Answer::Failed {
                 status: StatusCode::BAD_REQUEST,
                 reason: Some(message),
             },
@@ -38,6 +38,7 @@ impl Rejection {
             Self::InvalidColumns { table, columns } => {
                 (table.name, columns.first().map_or("", |column| column.column.name))
             }
+            Self::UnknownKeys { table, .. } => (table.name, ""),
             Self::SpoolFull => return None,
         };
         Some(DeadLetter {

@@ -676,6 +676,18 @@ fn a_dead_letter_names_the_event_and_its_first_reason() {
                      column `n` (Int8): the type does not accept this kind of value: []",
                 )),
             ),
+            (
+                Rejection::UnknownKeys {
+                    table: &TABLE,
+                    keys: vec!["coupon".to_owned(), "user_x".to_owned()],
+                },
+                Some((
+                    "events",
+                    "",
+                    "unknown-key",
+                    "table `events` has no column for `coupon`, `user_x`",
+                )),
+            ),
             // The spool has no space for a dead letter either.
             (Rejection::SpoolFull, None),
         ] {

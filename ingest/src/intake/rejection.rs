@@ -22,6 +22,13 @@ pub enum Rejection {
         /// The columns, in the order in which the event has their values; at least one.
         columns: Vec<InvalidColumn>,
     },
+    /// The event has keys that no column of its table reads, and the schema rejects them.
+    UnknownKeys {
+        /// The table of the event's destination.
+        table: &'static Table,
+        /// The first of the keys, each with the keys above it, joined by `_`; at least one.
+        keys: Vec<String>,
+    },
     /// The spool has no space for more rows.
     SpoolFull,
 }
@@ -33,6 +40,7 @@ impl Rejection {
             Self::Syntax(_) => "json",
             Self::NotAnObject(_) => "not-an-object",
             Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
+            Self::UnknownKeys { .. } => "unknown-key",
             Self::SpoolFull => "no-room",
         }
     }
@@ -54,6 +62,11 @@ impl Rejection {
                 let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
                 Cow::Owned(columns.join("; "))
             }
+            Self::UnknownKeys { table, keys } => Cow::Owned(format!(
+                "table `{}` has no column for `{}`",
+                table.name,
+                keys.join("`, `")
+            )),
             Self::SpoolFull => Cow::Borrowed("the spool has no space for more events"),
         }
     }

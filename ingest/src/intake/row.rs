@@ -4,13 +4,17 @@ use std::borrow::Cow;
 
 pub use crate::intake::present_columns::PresentColumns;
 use crate::{
-    intake::event_meta::EventMeta,
+    intake::{
+        event_meta::EventMeta,
+        list::{ListColumns, is_same_path},
+        unknown::UnknownKeyPolicy,
+    },
     json::Reader,
     table::{
         Column, Table,
         refusal::{InvalidColumns, ValueError},
     },
-    value::{Decode, Encode},
+    value::{Decode, DecodeUnit, Encode, Unit},
 };
 
 /// A table whose rows have a type.
@@ -39,6 +43,17 @@ pub trait Row<'a> {
     ///
     /// The reason why the value does not fit.
     fn put(&mut self, column: usize, input: Input<'_, 'a>) -> Result<(), ValueError>;
+
+    /// Puts a value into an element of an array column, and fills the elements before it; without
+    /// an input, sets the length of the array to `index`. Only for the columns of a
+    /// [`ListColumns`].
+    ///
+    /// # Errors
+    ///
+    /// The reason why the value, or the array as a whole, does not fit.
+    fn put_element(&mut self, _column: usize, _index: usize, _input: Option<Input<'_, 'a>>) -> Result<(), ValueError> {
+        Ok(())
+    }
 
     /// Returns the extra for values below `path` that have no column; the empty path is the event
     /// itself.
@@ -76,7 +91,7 @@ pub trait Row<'a> {
 
     /// Returns the schema's rules for events, apart from the types of values.
     fn rules(&self) -> &'static EventRules {
-        &EventRules::NONE
+        &EventRules::DEFAULT
     }
 }
 
@@ -95,16 +110,29 @@ pub struct EventRules {
     /// Whether values are read by ClickHouse's rules alone, without the
     /// [lenient rules](crate::value#lenient-rules).
     pub is_strict: bool,
+    /// What happens to an event with keys that no column and no extra reads.
+    pub unknown_keys: UnknownKeyPolicy,
+    /// The lists of objects that fill array columns, where no extra keeps them.
+    pub lists: &'static [ListColumns],
 }
 
 impl EventRules {
-    pub(crate) const NONE: Self = Self {
+    /// The rules of a table whose schema states none.
+    pub const DEFAULT: Self = Self {
         required: &[],
         alternatives: &[],
         query: &[],
         owns_reserved_keys: false,
         is_strict: false,
+        unknown_keys: UnknownKeyPolicy::Count,
+        lists: &[],
     };
+
+    /// Returns whether a value without a column and without an extra is skipped, whatever it is.
+    #[inline]
+    pub(crate) const fn skips_unknown_values(&self) -> bool {
+        matches!(self.unknown_keys, UnknownKeyPolicy::Ignore) && self.lists.is_empty()
+    }
 
     /// Returns the priority of `path`, its keys joined by `_`, among the alternative paths of a
     /// column; 0 is the highest. `None` if the column has no such alternative.
@@ -114,11 +142,7 @@ impl EventRules {
             return None;
         }
         let (_, paths) = self.alternatives.iter().find(|(known, _)| *known == column)?;
-        let is_same = |written: &str| {
-            let joined = written.bytes().map(|byte| if byte == b'.' { b'_' } else { byte });
-            written == path || joined.eq(path.bytes())
-        };
-        paths.iter().position(|written| is_same(written))
+        paths.iter().position(|written| is_same_path(written, path))
     }
 }
 
@@ -161,6 +185,41 @@ impl<'a> Input<'_, 'a> {
             Self::Text(text) => T::from_text(text)?,
         };
         Ok(())
+    }
+
+    /// Decodes the value into a field; a number of the event is in this unit.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_in<T: DecodeUnit<'a>>(self, unit: Unit, field: &mut T) -> Result<(), ValueError> {
+        *field = match self {
+            Self::Json(reader) => T::from_json_in(reader, unit)?,
+            Self::Text(text) => T::from_text(text)?,
+        };
+        Ok(())
+    }
+
+    /// Decodes the value with `read`, strictly or by the
+    /// [lenient rules](crate::value#lenient-rules), whatever the rules of the table are.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn with_strictness(
+        self,
+        is_strict: bool,
+        read: impl FnOnce(Input<'_, 'a>) -> Result<(), ValueError>,
+    ) -> Result<(), ValueError> {
+        match self {
+            Self::Json(reader) => {
+                let is_lenient = reader.set_lenient(!is_strict);
+                let result = read(Input::Json(reader));
+                reader.set_lenient(is_lenient);
+                result
+            }
+            Self::Text(text) => read(Input::Text(text)),
+        }
     }
 }
 
@@ -221,7 +280,7 @@ mod tests {
         let rules = EventRules {
             required: &[],
             alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
-            ..EventRules::NONE
+            ..EventRules::DEFAULT
         };
         for (path, priority) in [
             ("user_id", Some(0)),

@@ -7,6 +7,7 @@ use crate::{
         event_meta::EventMeta,
         rejection::Rejection,
         row::{EventRules, ExtraMut, Input, PresentColumns, Row},
+        unknown::UnknownKeys,
     },
     json::{self, Kind, Reader},
     table::{
@@ -25,6 +26,7 @@ pub(super) struct RowBuilder<'r, 'a> {
     rules: &'static EventRules,
     present: PresentColumns,
     invalid: InvalidColumns,
+    unknown: UnknownKeys,
     /// For columns with several paths, the priority of the path whose value was put last.
     priorities: Vec<(usize, usize)>,
 }
@@ -37,8 +39,15 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
             table,
             present: PresentColumns::default(),
             invalid: InvalidColumns::default(),
+            unknown: UnknownKeys::default(),
             priorities: Vec::new(),
         }
+    }
+
+    /// Returns the schema's rules for events.
+    #[inline]
+    pub(super) fn rules(&self) -> &'static EventRules {
+        self.rules
     }
 
     /// Returns whether values are read by the lenient rules.
@@ -121,6 +130,61 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         Ok(())
     }
 
+    /// Applies the table's policy to a key without a column; `path` is the key with those above it,
+    /// joined by `_`.
+    #[cold]
+    pub(super) fn find_unknown(&mut self, path: &str) {
+        self.unknown.find(path, self.rules.unknown_keys, self.table);
+    }
+
+    /// Returns whether the value at a path, as the schema writes it, goes into the column.
+    pub(super) fn accepts_path(&mut self, column: usize, path: &str) -> bool {
+        self.accepts(column, self.rules.priority(column, path))
+    }
+
+    /// Reports an invalid value.
+    #[cold]
+    pub(super) fn refuse(&mut self, column: usize, error: ValueError, got: &str) {
+        self.invalid.push(&self.table.columns[column], error, got);
+    }
+
+    /// Puts the JSON value that `reader` is positioned at into an element of an array column.
+    ///
+    /// # Errors
+    ///
+    /// The value is not JSON.
+    pub(super) fn put_element(
+        &mut self,
+        column: usize,
+        index: usize,
+        reader: &mut Reader<'a>,
+    ) -> Result<(), json::Error> {
+        let start = reader.position();
+        match self.row.put_element(column, index, Some(Input::Json(reader))) {
+            Ok(()) => Ok(()),
+            Err(ValueError::Syntax(error)) => Err(error),
+            Err(error) => {
+                reader.seek(start);
+                let got = reader.raw_value()?;
+                self.refuse(column, error, got);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the number of elements of an array column, whose elements are those of the `list`.
+    ///
+    /// # Errors
+    ///
+    /// The list is not JSON.
+    pub(super) fn set_length(&mut self, column: usize, length: usize, list: &Reader<'a>) -> Result<(), json::Error> {
+        self.present.insert(column);
+        if let Err(error) = self.row.put_element(column, length, None) {
+            self.refuse(column, error, list.clone().raw_value()?);
+        }
+        Ok(())
+    }
+
     /// Returns whether a value of this priority goes into the column: `false` if the event already
     /// had a value of a higher priority, which is a lower number.
     fn accepts(&mut self, column: usize, priority: Option<usize>) -> bool {
@@ -137,12 +201,17 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         true
     }
 
+    /// Returns the number of unknown keys to count.
+    pub(super) fn unknown_keys(&self) -> u32 {
+        self.unknown.counted
+    }
+
     /// Fills in the collector's metadata, checks the row, and returns the columns that the event
     /// has.
     ///
     /// # Errors
     ///
-    /// [`Rejection::InvalidColumns`].
+    /// [`Rejection::InvalidColumns`] and [`Rejection::UnknownKeys`].
     pub(super) fn finish(mut self, meta: &EventMeta<'a>) -> Result<PresentColumns, Rejection> {
         self.row.fill_metadata(meta, &mut self.present, &mut self.invalid);
         if let Some(host) = meta.host
@@ -155,7 +224,13 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         self.row.check_dates(meta, &self.present, &mut self.invalid);
         self.check_required();
         if self.invalid.is_empty() {
-            Ok(self.present)
+            if self.unknown.rejected.is_empty() {
+                return Ok(self.present);
+            }
+            Err(Rejection::UnknownKeys {
+                table: self.table,
+                keys: self.unknown.rejected,
+            })
         } else {
             Err(Rejection::InvalidColumns {
                 table: self.table,

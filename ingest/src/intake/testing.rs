@@ -129,13 +129,13 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
         const ALTERNATIVES: &[(usize, &[&str])] = &[(USER, &["user.id", "account"])];
         static LENIENT: EventRules = EventRules {
             alternatives: ALTERNATIVES,
-            ..EventRules::NONE
+            ..EventRules::DEFAULT
         };
         static STRICTLY: EventRules = EventRules {
             required: &[(CITY, "address.city"), (USER, "user.id")],
             alternatives: ALTERNATIVES,
             is_strict: true,
-            ..EventRules::NONE
+            ..EventRules::DEFAULT
         };
         if STRICT { &STRICTLY } else { &LENIENT }
     }
@@ -176,7 +176,7 @@ impl<const STRICT: bool> TestRow<'_, STRICT> {
 /// Returns the text of the row that an event becomes.
 pub(crate) fn row_text<const STRICT: bool>(event: &Event<'_>) -> Result<String, Rejection> {
     let mut row = TestRow::<STRICT>::default();
-    let present = decode(&mut row, &TABLE, event)?;
+    let present = decode(&mut row, &TABLE, event, &mut 0)?;
     assert_eq!(row.id, event.meta.id);
     Ok(row.to_text(&present))
 }

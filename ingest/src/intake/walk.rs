@@ -8,11 +8,13 @@ use crate::{
     intake::{
         duplicate_keys::DuplicateKeys,
         event::Event,
+        list::{ListWalk, is_same_path},
         path::Path,
         rejection::Rejection,
         reserved::ReservedKeys,
         row::{PresentColumns, Row},
         row_builder::RowBuilder,
+        unknown::is_of_the_collector,
     },
     json::{self, Kind, Reader},
     request::body::Payload,
@@ -21,6 +23,7 @@ use crate::{
 };
 
 /// Decodes an event, fills in its metadata and checks the row; the same code serves all tables.
+/// Sets `unknown_keys` to the number of keys to count.
 ///
 /// # Errors
 ///
@@ -29,6 +32,7 @@ pub(super) fn decode<'a>(
     row: &mut dyn Row<'a>,
     table: &'static Table,
     event: &Event<'a>,
+    unknown_keys: &mut u32,
 ) -> Result<PresentColumns, Rejection> {
     let row = RowBuilder::new(row, table);
     let mut walk = Walk {
@@ -61,6 +65,7 @@ pub(super) fn decode<'a>(
     }
     walk.is_query = true;
     walk.fields(event.query, root, None).map_err(Rejection::Syntax)?;
+    *unknown_keys = walk.row.unknown_keys();
     walk.row.finish(&event.meta)
 }
 
@@ -82,6 +87,8 @@ enum Slot {
     Scope,
     Extra,
     Ignored,
+    /// No column and no extra reads the value; it may be a list of objects for array columns.
+    Unread,
 }
 
 /// The object that is being walked.
@@ -137,11 +144,18 @@ impl<'a> Walk<'_, 'a> {
             Some(column) => self.row.put_text(column, name, value),
             None if self.reserved.is_array_of_extra(name) || self.reserved.is_repetition(name, value) => {}
             None if self.is_query && self.row.takes_from_query(name) => {}
-            None => {
-                if let Some(mut extra) = self.row.extra(root.extra) {
-                    extra.push(Cow::Borrowed(name), Cow::Borrowed(value));
-                }
-            }
+            None => match self.row.extra(root.extra) {
+                Some(mut extra) => extra.push(Cow::Borrowed(name), Cow::Borrowed(value)),
+                None => self.unread_text(name),
+            },
+        }
+    }
+
+    /// Walks a field without a column and without an extra.
+    #[cold]
+    fn unread_text(&mut self, name: &str) {
+        if !is_of_the_collector(name, self.reserved.meta, self.reserved.table) {
+            self.row.find_unknown(name);
         }
     }
 
@@ -185,6 +199,7 @@ impl<'a> Walk<'_, 'a> {
             }
             Slot::Extra => self.put_extra(key, reader, scope, parent_length, duplicates),
             Slot::Ignored => reader.skip(),
+            Slot::Unread => self.unread(&key, kind, reader, scope),
         };
         self.path.pop_to(parent_length);
         result
@@ -203,14 +218,40 @@ impl<'a> Walk<'_, 'a> {
         }
         Ok(match kind {
             Kind::Object => Slot::Scope,
-            _ if scope.extra.is_none() => Slot::Ignored,
-            _ if scope.is_root && self.reserved.is_array_of_extra(path) => Slot::Ignored,
             _ if scope.is_root && self.is_query && self.row.takes_from_query(path) => Slot::Ignored,
+            _ if scope.extra.is_none() && self.row.rules().skips_unknown_values() => Slot::Ignored,
+            _ if scope.extra.is_none() => Slot::Unread,
+            _ if scope.is_root && self.reserved.is_array_of_extra(path) => Slot::Ignored,
             Kind::String | Kind::Number if scope.is_root && self.reserved.is_json_repetition(path, reader)? => {
                 Slot::Ignored
             }
             _ => Slot::Extra,
         })
+    }
+
+    /// Walks a value without a column and without an extra.
+    #[cold]
+    #[inline(never)]
+    fn unread(&mut self, key: &str, kind: Kind, reader: &mut Reader<'a>, scope: Scope) -> Result<(), json::Error> {
+        let path = if scope.is_root { key } else { self.path.as_str() };
+        let mut lists = self.row.rules().lists.iter();
+        match lists.find(|list| is_same_path(list.path, path)) {
+            Some(list) if kind == Kind::Array && is_list_of_objects(reader)? => {
+                if scope.is_root {
+                    self.path.push_first(key);
+                }
+                return ListWalk::new(&mut self.row, &mut self.path, list).walk(reader);
+            }
+            Some(_) if kind == Kind::Null => return reader.skip(),
+            _ => {}
+        }
+        let is_known = scope.is_root
+            && (is_of_the_collector(key, self.reserved.meta, self.reserved.table)
+                || self.reserved.is_array_of_extra(key));
+        if !is_known {
+            self.row.find_unknown(path);
+        }
+        reader.skip()
     }
 
     /// Enters the object under `key`.
@@ -263,4 +304,12 @@ impl<'a> Walk<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Returns whether the array that `reader` is positioned at is empty, or begins with an object or a
+/// null.
+fn is_list_of_objects(reader: &Reader<'_>) -> Result<bool, json::Error> {
+    let mut reader = reader.clone();
+    reader.begin_array()?;
+    Ok(!reader.next_element()? || matches!(reader.peek()?, Kind::Object | Kind::Null))
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The seconds of the years 1 to 9999, the only ones that ClickHouse can print.
-const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+pub(super) const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// ClickHouse's `DateTime`: 4 bytes, 1970-01-01 00:00:00 to 2106-02-07 06:28:15 UTC. A fraction is
 /// truncated.
@@ -61,7 +61,7 @@ impl<Z: Zone> DateTime<Z> {
         self.seconds
     }
 
-    fn from_wide(seconds: i64) -> Result<Self, ValueError> {
+    pub(super) fn from_wide(seconds: i64) -> Result<Self, ValueError> {
         u32::try_from(seconds)
             .map(Self::from_seconds)
             .map_err(|_| ValueError::OutOfRange)
@@ -70,7 +70,7 @@ impl<Z: Zone> DateTime<Z> {
 
 impl<const P: u8, Z: Zone> DateTime64<P, Z> {
     /// The number of units in a second.
-    const PER_SECOND: i64 = 10_i64.pow(P as u32);
+    pub(super) const PER_SECOND: i64 = 10_i64.pow(P as u32);
 
     /// Creates a value from the units of 10^-P seconds since 1970-01-01 00:00:00 UTC.
     pub const fn from_ticks(ticks: i64) -> Self {

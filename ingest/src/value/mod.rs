@@ -106,6 +106,7 @@ mod seconds;
 mod text;
 mod time;
 mod tuple;
+mod unit;
 mod uuid;
 mod variant;
 mod vector;
@@ -150,6 +151,7 @@ pub use self::{
     map::Map,
     text::FixedString,
     time::{Time, Time64},
+    unit::{DecodeUnit, Unit},
     uuid::Uuid,
     vector::QBit,
     zone::{Utc, Zone},

@@ -55,6 +55,12 @@ impl Seconds {
         Ok(if self.is_negative { -units } else { units })
     }
 
+    /// Returns the nanoseconds, with their sign.
+    pub(super) fn nanos(self) -> i128 {
+        let nanos = i128::from(self.whole) * i128::from(NANOS) + i128::from(self.nanos);
+        if self.is_negative { -nanos } else { nanos }
+    }
+
     /// Returns the number of units, rounded down, as a date is; otherwise like
     /// [`units`](Self::units).
     ///

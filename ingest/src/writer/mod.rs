@@ -43,7 +43,9 @@ use crate::{
         state::{SchemaState, State},
     },
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::{payload_rate::PayloadRate, rejection_counts::RejectionCounters},
+    writer::{
+        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
+    },
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
@@ -103,6 +105,8 @@ struct Shared {
     /// Counts the rejections of this writer's layers.
     rejections: RejectionCounters,
     payload_rate: PayloadRate,
+    /// Counts the keys of events that no column reads.
+    unknown_keys: UnknownKeyCounters,
     /// The runtime of the deliveries.
     runtime: Handle,
     ids: Arc<IdGenerator>,
@@ -236,6 +240,7 @@ impl Writer {
                 states,
                 rejections: RejectionCounters::default(),
                 payload_rate: PayloadRate::new(options.rejected_payload_bytes, options.rejected_bytes_per_second),
+                unknown_keys: UnknownKeyCounters::new(schema),
                 runtime: Handle::current(),
                 ids: generator,
                 lease,
@@ -278,10 +283,21 @@ impl Writer {
         match rows.table() {
             Some(table) => {
                 let id = self.shared.spool.id_of(table);
-                self.shared.appender.append_rows(id, ack, rows)
+                let unknown_keys = rows.take_unknown_keys();
+                let receipt = self.shared.appender.append_rows(id, ack, rows)?;
+                if unknown_keys > 0 {
+                    self.count_unknown_keys(table, unknown_keys);
+                }
+                Ok(receipt)
             }
             None => Ok(Receipt::NONE),
         }
+    }
+
+    /// Counts keys of events that no column of the table reads.
+    #[cold]
+    pub(crate) fn count_unknown_keys(&self, table: &'static Table, count: u64) {
+        self.shared.unknown_keys.add(table, count);
     }
 
     /// Returns whether `table` is one of the writer's schema.
@@ -418,6 +434,7 @@ impl Writer {
             tables: self.counters(),
             rejections: self.shared.rejections.counts(),
             payloads_cut: self.shared.payload_rate.cut(),
+            unknown_keys: self.shared.unknown_keys.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -564,3 +581,4 @@ mod rejection_counts;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unknown_key_counts;

@@ -12,7 +12,7 @@ const STATUSES: [u16; 7] = [400, 404, 408, 413, 415, 429, 503];
 
 /// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
 /// `other` for unlisted ones.
-const CODES: [&str; 20] = [
+const CODES: [&str; 21] = [
     "body",
     "json",
     "not-an-object",
@@ -32,6 +32,7 @@ const CODES: [&str; 20] = [
     "missing",
     "over-max-bytes",
     "far-off-date",
+    "unknown-key",
     "other",
 ];
 

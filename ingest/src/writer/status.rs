@@ -19,6 +19,9 @@ pub struct WriterStatus {
     /// The number of dead letters since the start that kept only the start of their payload, because
     /// of [`WriterOptions::rejected_bytes_per_second`](crate::WriterOptions::rejected_bytes_per_second).
     pub payloads_cut: u64,
+    /// The number of keys of events that no column reads, for each table of the schema. Tables whose
+    /// schema does not count them have 0.
+    pub unknown_keys: Vec<(&'static str, u64)>,
     /// The node number of this writer's ids, and whether another process has it, too.
     pub node: NodeStatus,
     /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to

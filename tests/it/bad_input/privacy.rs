@@ -147,3 +147,24 @@ fn the_trace_log_has_no_personal_data_of_a_request() {
     assert_without_personal_data(&log);
     assert!(!log.contains("203.0.113.7"), "{log}");
 }
+
+#[test]
+fn the_debug_log_names_one_unknown_key_and_never_its_value() {
+    let victim = Victim::start_as(&[("ROWMILL_LOG", "debug")], &[]);
+    let event = format!(r#"{{"shoe\u001b[31m":"{EMAIL}","x":"{EMAIL}"}}"#);
+    assert_eq!(victim.post("/track/page", &event).status, 200);
+    let metrics = victim.get("/metrics");
+    let metrics = metrics.text();
+    for line in [
+        "rowmill_unknown_keys_total{table=\"events\"} 2\n",
+        "rowmill_unknown_keys_total{table=\"webhooks\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let log = victim.stop().log;
+    let (_, key) = log.split_once("an event has a key without a column").unwrap();
+    assert!(key.lines().next().unwrap().contains("shoe"), "{log}");
+    assert!(!key.contains("an event has a key without a column"), "{log}");
+    assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
+    assert_without_personal_data(&log);
+}

@@ -77,7 +77,9 @@ mod generated {
                 input: __rt::Input<'_, 'a>,
             ) -> ::core::result::Result<(), __rt::ValueError> {
                 match column {
-                    columns::PAID_AT => input.read(&mut self.paid_at),
+                    columns::PAID_AT => {
+                        input.read_in(__rt::Unit::Millisecond, &mut self.paid_at)
+                    }
                     columns::DUE => input.read(&mut self.due),
                     _ => Ok(()),
                 }
