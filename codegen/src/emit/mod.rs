@@ -19,6 +19,7 @@ mod row;
 mod shape;
 mod text;
 mod text_match;
+mod value_bytes;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;

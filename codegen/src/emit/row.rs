@@ -1,15 +1,18 @@
 //! The row of a table: its struct, its default, and its methods for the runtime.
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, text_match::text_match};
+use super::{
+    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, text_match::text_match,
+    value_bytes::bytes,
+};
 use crate::{
     collector_value::CollectorValue,
     model::{Column, Table},
     names,
     paths::Role,
-    types::{Type, constant},
+    types::constant,
 };
 
 /// Returns the row with all its implementations, and the methods of [`insert`](super::insert).
@@ -219,16 +222,6 @@ fn put(table: &Table, columns: &Columns) -> TokenStream {
             #(#arms)*
             _ => Ok(()),
         }
-    }
-}
-
-/// Returns the number of bytes in a field: the length of a text, or the encoded length of any other
-/// value.
-pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
-    match (ty.is_text(), ty.is_nullable()) {
-        (true, false) => quote!(self.#field.len()),
-        (true, true) => quote!(self.#field.as_deref().map_or(0, str::len)),
-        (false, _) => quote!(__rt::encoded_bytes(&self.#field)),
     }
 }
 
