@@ -1,6 +1,6 @@
 //! Collector values: the values that the collector itself sets, and the names of their columns.
 
-use crate::{inherit::ResolvedColumn, types::Type};
+use crate::types::Type;
 
 /// A value that the collector has for every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +50,6 @@ impl CollectorValue {
             .iter()
             .find(|(column, _)| *column == name)
             .map(|(_, value)| *value)
-    }
-
-    /// Returns the value that a column holds: the one that it asks for, or that of its name in a
-    /// table that inherits `base`, unless the column gives a path of the event.
-    pub(crate) fn of_column(column: &ResolvedColumn, inherits_base: bool) -> Option<Self> {
-        match &column.event.source {
-            Some(source) => Some(source.value),
-            None if column.event.from.is_empty() && inherits_base => Self::of_name(&column.name),
-            None => None,
-        }
     }
 
     /// Returns whether the value is a part of the request that the sender may have written freely,

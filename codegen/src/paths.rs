@@ -81,9 +81,19 @@ pub(crate) fn roles(table: &ResolvedTable, extras: &[Extra]) -> Vec<Role> {
     {
         Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
         _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-        _ => CollectorValue::of_column(column, table.inherits_base).map_or(Role::Event, Role::Collector),
+        _ => collector_value(column, table.inherits_base).map_or(Role::Event, Role::Collector),
     };
     table.columns.iter().enumerate().map(role).collect()
+}
+
+/// Returns the collector's value that a column holds: the one that it asks for, or that of its name
+/// in a table that inherits `base`, unless the column gives a path of the event.
+pub(crate) fn collector_value(column: &ResolvedColumn, inherits_base: bool) -> Option<CollectorValue> {
+    match &column.event.source {
+        Some(source) => Some(source.value),
+        None if column.event.from.is_empty() && inherits_base => CollectorValue::of_name(&column.name),
+        None => None,
+    }
 }
 
 /// Returns the index of the column with the collector's ids: the first of a type that identifies

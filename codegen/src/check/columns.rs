@@ -1,7 +1,6 @@
 //! Rules for the columns that the collector itself fills.
 
 use crate::{
-    collector_value::CollectorValue,
     diagnostic::{Diagnostic, Report},
     emit,
     inherit::{ResolvedColumn, ResolvedTable},
@@ -82,7 +81,7 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
             .default
             .as_ref()
             .is_some_and(|default| matches!(default.kind, DefaultKind::Materialized | DefaultKind::Alias));
-        let Some(value) = CollectorValue::of_column(column, table.inherits_base).filter(|_| !is_computed) else {
+        let Some(value) = paths::collector_value(column, table.inherits_base).filter(|_| !is_computed) else {
             continue;
         };
         if !value.fits(&column.declaration.ty) {

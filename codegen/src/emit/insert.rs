@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::{columns::Columns, row::bytes};
+use super::{columns::Columns, value_bytes::bytes};
 use crate::{
     collector_value::CollectorValue,
     model::{Column, Table},

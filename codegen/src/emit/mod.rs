@@ -20,6 +20,7 @@ mod row;
 mod shape;
 mod text;
 mod text_match;
+mod value_bytes;
 mod view;
 
 use proc_macro2::{Ident, TokenStream};

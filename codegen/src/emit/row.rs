@@ -1,10 +1,11 @@
 //! The row of a table: its struct, its default, and its methods for the runtime.
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::{
     column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, text_match::text_match,
+    value_bytes::bytes,
 };
 use crate::{
     collector_value::CollectorValue,
@@ -12,7 +13,7 @@ use crate::{
     model::{Column, Table},
     names,
     paths::Role,
-    types::{Type, constant},
+    types::constant,
 };
 
 /// Returns the row with all its implementations, and the methods of [`insert`](super::insert).
@@ -245,16 +246,6 @@ pub(super) fn read(column: &Column, table: &Table, field: &TokenStream) -> Token
     match column.event.is_strict {
         Some(is_strict) if is_strict != table.is_strict => quote!(input.with_strictness(#is_strict, |input| #read)),
         _ => read,
-    }
-}
-
-/// Returns the number of bytes in a field: the length of a text, or the encoded length of any other
-/// value.
-pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
-    match (ty.is_text(), ty.is_nullable()) {
-        (true, false) => quote!(self.#field.len()),
-        (true, true) => quote!(self.#field.as_deref().map_or(0, str::len)),
-        (false, _) => quote!(__rt::encoded_bytes(&self.#field)),
     }
 }
 
