@@ -11,7 +11,8 @@ use rowmill_ingest::{
     ClickHouseUrl,
     route::{Destination, Routes},
     schema::{
-        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync, view_drift,
+        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync,
+        view_drift,
     },
 };
 use tokio::runtime::Runtime;

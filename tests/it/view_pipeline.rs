@@ -234,7 +234,10 @@ fn each_manual_change_of_a_view_is_found_and_reverted() {
             (impact, difference),
             "{change}"
         );
-        block_on(apply_drift(&url(&database), &found, |other| other.impact == drift.impact)).unwrap();
+        block_on(apply_drift(&url(&database), &found, |other| {
+            other.impact == drift.impact
+        }))
+        .unwrap();
         synced(&database);
         assert_eq!(view_drifts(&database).drifts, [], "{change}");
     }

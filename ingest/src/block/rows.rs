@@ -145,6 +145,10 @@ mod tests {
         assert_eq!(rows.reserve_for_row(1000, &mut book), Ok(()));
         assert_eq!(rows.push(&REJECTED, |out| out.extend([0; 1000])), Ok(()));
         assert_eq!(rows.reserve_for_row(1000, &mut book), Ok(()));
-        assert_eq!((booked, rows.memory()), (2516, 2516), "a quarter more than two rows, and an end");
+        assert_eq!(
+            (booked, rows.memory()),
+            (2516, 2516),
+            "a quarter more than two rows, and an end"
+        );
     }
 }

@@ -43,9 +43,7 @@ use crate::{
         state::{SchemaState, State},
     },
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::{
-        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
-    },
+    writer::{payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters},
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{

@@ -211,7 +211,9 @@ mod generated {
                 match column {
                     columns::ID => input.read(&mut self.id),
                     columns::DATE => input.read(&mut self.date),
-                    columns::TIMESTAMP => input.read(&mut self.timestamp),
+                    columns::TIMESTAMP => {
+                        input.read_in(__rt::Unit::Millisecond, &mut self.timestamp)
+                    }
                     columns::NAME => input.read(&mut self.name),
                     columns::SERVICE => input.read(&mut self.service),
                     columns::TD_IP => input.read(&mut self.td_ip),
@@ -451,6 +453,7 @@ mod generated {
                     query: &["utm_source", "sent"],
                     is_strict: false,
                     owns_reserved_keys: true,
+                    ..__rt::EventRules::DEFAULT
                 };
                 &RULES
             }

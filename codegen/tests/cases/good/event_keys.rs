@@ -136,6 +136,33 @@ mod generated {
                 }
             }
 
+            fn put_element(
+                &mut self,
+                column: usize,
+                index: usize,
+                input: ::core::option::Option<__rt::Input<'_, 'a>>,
+            ) -> ::core::result::Result<(), __rt::ValueError> {
+                match column {
+                    columns::LINES_SKU => {
+                        __rt::put_element(
+                            &mut self.lines_sku,
+                            index,
+                            input,
+                            |input, element| input.read(element),
+                        )
+                    }
+                    columns::LINES_N => {
+                        __rt::put_element(
+                            &mut self.lines_n,
+                            index,
+                            input,
+                            |input, element| input.read(element),
+                        )
+                    }
+                    _ => Ok(()),
+                }
+            }
+
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
@@ -200,6 +227,23 @@ mod generated {
                     query: &[],
                     is_strict: false,
                     owns_reserved_keys: false,
+                    lists: &[
+                        __rt::ListColumns {
+                            path: "order",
+                            columns: &[
+                                (columns::LINES_SKU, "order.lines.sku"),
+                                (columns::LINES_N, "order.lines.n"),
+                            ],
+                        },
+                        __rt::ListColumns {
+                            path: "order.lines",
+                            columns: &[
+                                (columns::LINES_SKU, "order.lines.sku"),
+                                (columns::LINES_N, "order.lines.n"),
+                            ],
+                        },
+                    ],
+                    ..__rt::EventRules::DEFAULT
                 };
                 &RULES
             }

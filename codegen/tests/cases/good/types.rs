@@ -388,6 +388,33 @@ mod generated {
                 }
             }
 
+            fn put_element(
+                &mut self,
+                column: usize,
+                index: usize,
+                input: ::core::option::Option<__rt::Input<'_, 'a>>,
+            ) -> ::core::result::Result<(), __rt::ValueError> {
+                match column {
+                    columns::ITEMS_SIZE => {
+                        __rt::put_element(
+                            &mut self.items_size,
+                            index,
+                            input,
+                            |input, element| input.read(element),
+                        )
+                    }
+                    columns::ITEMS_NAME => {
+                        __rt::put_element(
+                            &mut self.items_name,
+                            index,
+                            input,
+                            |input, element| input.read(element),
+                        )
+                    }
+                    _ => Ok(()),
+                }
+            }
+
             fn extra_at(&self, path: &str) -> ::core::option::Option<usize> {
                 match path {
                     "page" => Some(0),
@@ -546,6 +573,16 @@ mod generated {
                     query: &[],
                     is_strict: true,
                     owns_reserved_keys: true,
+                    lists: &[
+                        __rt::ListColumns {
+                            path: "items",
+                            columns: &[
+                                (columns::ITEMS_SIZE, "items.size"),
+                                (columns::ITEMS_NAME, "items.name"),
+                            ],
+                        },
+                    ],
+                    ..__rt::EventRules::DEFAULT
                 };
                 &RULES
             }

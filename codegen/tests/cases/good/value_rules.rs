@@ -38,7 +38,7 @@ mod generated {
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Sales<'a> {
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `DateTime64(3)`
             pub at: ::rowmill_ingest::value::DateTime64<3, ::rowmill_ingest::value::Utc>,
@@ -247,6 +247,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -324,7 +325,9 @@ mod generated {
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[],
                     alternatives: &[(columns::CODES, &["order.items.code", "codes"])],
+                    query: &[],
                     is_strict: false,
+                    owns_reserved_keys: false,
                     unknown_keys: __rt::UnknownKeyPolicy::Reject,
                     lists: &[
                         __rt::ListColumns {
@@ -373,6 +376,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -597,7 +601,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Strict<'a> {
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `DateTime64(3)`
             pub at: ::rowmill_ingest::value::DateTime64<3, ::rowmill_ingest::value::Utc>,
@@ -800,6 +804,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -877,7 +882,9 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[],
                     alternatives: &[(columns::CODES, &["order.items.code", "codes"])],
+                    query: &[],
                     is_strict: true,
+                    owns_reserved_keys: false,
                     unknown_keys: __rt::UnknownKeyPolicy::Ignore,
                     lists: &[
                         __rt::ListColumns {
@@ -926,6 +933,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -1152,7 +1160,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Kept<'a> {
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `Array(String)`
             #[serde(rename = "items.sku")]
@@ -1230,6 +1238,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -1271,6 +1280,18 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 self.extra_value.put(out);
             }
 
+            fn rules(&self) -> &'static __rt::EventRules {
+                const RULES: __rt::EventRules = __rt::EventRules {
+                    required: &[],
+                    alternatives: &[],
+                    query: &[],
+                    is_strict: false,
+                    owns_reserved_keys: true,
+                    ..__rt::EventRules::DEFAULT
+                };
+                &RULES
+            }
+
             fn table(&self) -> &'static __rt::Table {
                 &TABLE
             }
@@ -1284,6 +1305,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -1407,9 +1429,9 @@ SETTINGS non_replicated_deduplication_window = 1000",
     pub type KeptLayer = __rt::EventLayer<kept::Routes>;
 
     /// All tables, in the order of the schema's files.
-    pub static SCHEMA: __rt::Schema = __rt::Schema {
-        tables: &[&sales::TABLE, &strict::TABLE, &kept::TABLE],
-    };
+    pub static SCHEMA: __rt::Schema = __rt::Schema::new(
+        &[&sales::TABLE, &strict::TABLE, &kept::TABLE],
+    );
 
     /// The routes of all tables.
     #[derive(Debug, Clone, Copy)]

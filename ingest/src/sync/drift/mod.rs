@@ -128,7 +128,12 @@ impl fmt::Display for Refused {
 pub async fn drift(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, SyncError> {
     let report = async {
         check_server(url).await?;
-        let columns = existing_columns(&url.server_client(), url.database(), &schema.all_tables().collect::<Vec<_>>()).await?;
+        let columns = existing_columns(
+            &url.server_client(),
+            url.database(),
+            &schema.all_tables().collect::<Vec<_>>(),
+        )
+        .await?;
         compare_tables(url, schema, &columns).await
     };
     report.await.map_err(|kind: Kind| kind.at(url))
