@@ -1,7 +1,12 @@
 //! Materialized views over the collector's tables: a block whose answer is lost reaches them
 //! exactly once too.
 
-use std::{path::Path, sync::atomic::Ordering};
+use std::{
+    fs::File,
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use crate::support::{
     collector::{self, Collector},
@@ -110,6 +115,44 @@ fn views_count_unconfirmed_rows_of_a_killed_collector_once() {
     proxy.loses_answers.store(false, Ordering::SeqCst);
     drain(start(data.path()));
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
+}
+
+/// Makes the only part of `mail_statistics` an hour old.
+fn age_part(database: &Database) {
+    let path = database.query(&format!(
+        "SELECT path FROM system.parts WHERE active AND database = '{}' AND table = 'mail_statistics'",
+        database.name
+    ));
+    let folder = File::open(path.trim()).unwrap();
+    folder
+        .set_modified(SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    database.query("DETACH TABLE mail_statistics SYNC");
+    database.query("ATTACH TABLE mail_statistics");
+}
+
+#[test]
+fn views_get_rows_of_a_lost_answer_although_their_part_is_merged_with_old_ones() {
+    let (database, target) = with_tables("views_merged");
+    // More inserts than half of the window.
+    database.query(
+        "INSERT INTO mail_statistics (id, date) SELECT number, today() FROM numbers(600) \
+         SETTINGS max_block_size = 1, min_insert_block_size_rows = 1, max_insert_threads = 1",
+    );
+    database.query("OPTIMIZE TABLE mail_statistics FINAL");
+    age_part(&database);
+    make_views(&database, &target);
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    send_ten_webhooks(&collector);
+    database.wait_for_rows("mail_statistics", 610);
+    database.query("OPTIMIZE TABLE mail_statistics FINAL");
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    let log = drain(collector);
+    assert!(!log.contains("may have missed"), "{log}");
+    assert_eq!(sums(&database, &target), "10\t10\t10\n");
+    assert!(proxy.seen().matches("mail_statistics%3A").count() >= 2);
 }
 
 #[test]

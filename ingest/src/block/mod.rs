@@ -247,6 +247,7 @@ impl Block {
             id: opened.id,
             rows,
             bytes: length,
+            opened: Some(opened.at),
             progress: opened.progress,
             state: Mutex::new(BlockState {
                 parts: Parts::whole(rows),

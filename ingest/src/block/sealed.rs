@@ -3,8 +3,10 @@
 use std::{
     hash::Hasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::time::Instant;
 use twox_hash::XxHash64;
 use uuid::Uuid;
 
@@ -27,6 +29,8 @@ pub(crate) struct SealedBlock {
     pub(crate) rows: u32,
     /// The length of the rows, in bytes.
     pub(crate) bytes: usize,
+    /// The time of the first row; `None` if an earlier process has opened the block.
+    pub(super) opened: Option<Instant>,
     pub(crate) progress: Arc<SharedProgress>,
     pub(super) state: Mutex<BlockState>,
 }
@@ -61,6 +65,7 @@ impl SealedBlock {
             id,
             rows,
             bytes,
+            opened: None,
             progress: Arc::new(SharedProgress::new(progress)),
             state: Mutex::new(BlockState {
                 content: None,
@@ -73,6 +78,17 @@ impl SealedBlock {
     pub(crate) fn state(&self) -> MutexGuard<'_, BlockState> {
         // No holder of the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the time since the first row; `None` if an earlier process has opened the block.
+    ///
+    /// It is the longer one of the times of two clocks: one may have been set back, and the other
+    /// stops while the machine sleeps.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let monotonic = self.opened?.elapsed();
+        let (seconds, nanos) = self.id.get_timestamp()?.to_unix();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH + Duration::new(seconds, nanos));
+        Some(monotonic.max(wall.unwrap_or_default()))
     }
 
     /// Returns the oldest rows that are not stored.

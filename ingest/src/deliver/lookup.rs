@@ -136,6 +136,7 @@ impl Lookup {
             table: &block.layout.table,
             column,
             ids,
+            age: block.age(),
             timeout,
         };
         lookup.found = query.found(part).await?;
@@ -207,12 +208,17 @@ pub(crate) fn keeps_each_row(engine: &str) -> bool {
     )
 }
 
+/// The longest time from the last write to the files of a part to its block number.
+const COMMIT_TIME: Duration = Duration::from_secs(30);
+
 /// Queries about the rows of one part.
 struct Query<'a> {
     client: &'a Client,
     table: &'a str,
     column: &'a str,
     ids: &'a [u64],
+    /// The time since the first row.
+    age: Option<Duration>,
     timeout: Duration,
 }
 
@@ -246,14 +252,27 @@ impl Query<'_> {
 
     /// Returns whether the table's deduplication window still contains the token of these rows: the
     /// table has had few enough inserts since theirs.
+    ///
+    /// Each insert has a block number. That of the rows is at least the first one of their part,
+    /// which may have been merged with much older ones, and greater than those of parts that are
+    /// older than the rows. Parts stay in `system.parts` for eight minutes after a merge.
     async fn is_remembered(&self, facts: &TableFacts) -> Result<bool, ClickHouseError> {
         let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
             .into_iter()
             .find_map(|name| number_after(&facts.engine_full, name));
+        // In a Replicated table, each partition has its own block numbers.
+        let age = self.age.filter(|_| facts.engine == "MergeTree");
+        let older = age.map_or_else(
+            || "0".to_owned(),
+            |age| {
+                let seconds = (age + COMMIT_TIME).as_secs() + 1;
+                format!("toInt64(maxIf(max_block_number, modification_time < now() - toIntervalSecond({seconds})))")
+            },
+        );
         let select = format!(
-            "SELECT toInt64(max(max_block_number)) \
-             - toInt64(minIf(min_block_number, name IN (SELECT DISTINCT _part FROM {table} WHERE {}))) \
-             FROM system.parts WHERE active AND database = currentDatabase() AND table = {name}",
+            "SELECT toInt64(max(max_block_number)) - greatest({older}, toInt64(minIf(min_block_number, \
+             active AND name IN (SELECT DISTINCT _part FROM {table} WHERE {})))) \
+             FROM system.parts WHERE database = currentDatabase() AND table = {name}",
             self.condition(),
             name = sql_string(self.table),
             table = quoted(self.table)
