@@ -17,7 +17,8 @@ pub use crate::{
         far_off_date::check_date,
         insert::{check_max_bytes, check_pairs, is_same},
         intake,
-        list::{ListColumns, put_element},
+        list::put_element,
+        list_columns::ListColumns,
         row::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes,
             pad_nested,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::{columns::Columns, row::read, value_bytes::bytes};
+use super::{columns::Columns, read_value::read, value_bytes::bytes};
 use crate::{
     model::{Column, Table},
     names,

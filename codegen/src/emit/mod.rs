@@ -15,6 +15,7 @@ mod insert;
 mod lists;
 mod macro_call;
 mod object_paths;
+mod read_value;
 mod routes;
 mod row;
 mod shape;

@@ -4,12 +4,12 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::{
-    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, text_match::text_match,
-    value_bytes::bytes,
+    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, read_value::read,
+    text_match::text_match, value_bytes::bytes,
 };
 use crate::{
     collector_value::CollectorValue,
-    declare::{Unit, UnknownKeys},
+    declare::UnknownKeys,
     model::{Column, Table},
     names,
     paths::Role,
@@ -226,26 +226,6 @@ fn put(table: &Table, columns: &Columns) -> TokenStream {
             #(#arms)*
             _ => Ok(()),
         }
-    }
-}
-
-/// Returns the expression that reads `input` into a field of a column, or into its element.
-pub(super) fn read(column: &Column, table: &Table, field: &TokenStream) -> TokenStream {
-    let unit = column.event.unit.filter(|_| column.declaration.ty.moment().is_some());
-    let unit = match unit {
-        None | Some(Unit::Raw) => None,
-        Some(Unit::Second) => Some(quote!(Second)),
-        Some(Unit::Millisecond) => Some(quote!(Millisecond)),
-        Some(Unit::Microsecond) => Some(quote!(Microsecond)),
-        Some(Unit::Nanosecond) => Some(quote!(Nanosecond)),
-    };
-    let read = match unit {
-        None => quote!(input.read(#field)),
-        Some(unit) => quote!(input.read_in(__rt::Unit::#unit, #field)),
-    };
-    match column.event.is_strict {
-        Some(is_strict) if is_strict != table.is_strict => quote!(input.with_strictness(#is_strict, |input| #read)),
-        _ => read,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::{
     intake::{
+        list_columns::{ListColumns, is_same_path},
         path::Path,
         row::{Input, PresentColumns},
         row_builder::RowBuilder,
@@ -10,22 +11,6 @@ use crate::{
     json::{self, Kind, Reader},
     table::refusal::ValueError,
 };
-
-/// The columns that a list of objects fills, all of them arrays.
-#[derive(Debug, Clone, Copy)]
-pub struct ListColumns {
-    /// The path of the list as the schema writes it.
-    pub path: &'static str,
-    /// The columns, and the path of each as the schema writes it.
-    pub columns: &'static [(usize, &'static str)],
-}
-
-/// Returns whether a path of an event is one of the schema, in which `.` may stand for `_`.
-#[inline]
-pub(super) fn is_same_path(written: &str, path: &str) -> bool {
-    let joined = written.bytes().map(|byte| if byte == b'.' { b'_' } else { byte });
-    written == path || joined.eq(path.bytes())
-}
 
 /// Puts one element into an array at `index`, and fills the elements before it that the event does
 /// not have with the type's default. Without an input, sets the array's length to `index`.

@@ -14,6 +14,7 @@ pub(crate) mod event_meta;
 pub(crate) mod far_off_date;
 pub(crate) mod insert;
 pub(crate) mod list;
+pub(crate) mod list_columns;
 mod path;
 pub(crate) mod present_columns;
 pub(crate) mod rejection;

@@ -6,7 +6,7 @@ pub use crate::intake::present_columns::PresentColumns;
 use crate::{
     intake::{
         event_meta::EventMeta,
-        list::{ListColumns, is_same_path},
+        list_columns::{ListColumns, is_same_path},
         unknown::UnknownKeyPolicy,
     },
     json::Reader,

@@ -8,7 +8,8 @@ use crate::{
     intake::{
         duplicate_keys::DuplicateKeys,
         event::Event,
-        list::{ListWalk, is_same_path},
+        list::ListWalk,
+        list_columns::is_same_path,
         path::Path,
         rejection::Rejection,
         reserved::ReservedKeys,
