@@ -40,14 +40,16 @@ pub fn import_table(statement: &str) -> Option<ImportedTable> {
     let (body, rest) = split_at_close(&head[open + 1..])?;
 
     let (mut columns, mut indexes, mut projections) = (Vec::new(), Vec::new(), Vec::new());
+    let mut constraints = Vec::new();
     let mut untranslated = Vec::new();
     for entry in split(body) {
         let entry = one_line(entry);
-        let element = ["INDEX ", "PROJECTION "]
+        let element = ["INDEX ", "CONSTRAINT ", "PROJECTION "]
             .iter()
             .find_map(|keyword| Some((*keyword, name_and_rest(entry.strip_prefix(keyword)?)?)));
         match element {
             Some(("INDEX ", named)) => indexes.push(named),
+            Some(("CONSTRAINT ", named)) => constraints.push(named),
             Some((_, (name, text))) => match projection(&text) {
                 Some(text) => projections.push((name, text)),
                 None => untranslated.push(entry),
@@ -75,7 +77,11 @@ pub fn import_table(statement: &str) -> Option<ImportedTable> {
     for (key, value) in options {
         yaml.push_str(&format!("        {key}: {value}\n"));
     }
-    for (key, elements) in [("indexes", indexes), ("projections", projections)] {
+    for (key, elements) in [
+        ("indexes", indexes),
+        ("projections", projections),
+        ("constraints", constraints),
+    ] {
         if !elements.is_empty() {
             yaml.push_str(&format!("        {key}:\n"));
         }
@@ -328,7 +334,7 @@ mod tests {
     const STATEMENT: &str = "CREATE TABLE shop.visits\n(\n    `id` UInt64,\n    `at` DateTime64(3) DEFAULT now64(3) COMMENT 'it\\'s, (when): # so' \
         CODEC(Delta(8), ZSTD(1)),\n    `no` LowCardinality(String),\n    `on set`  Enum8('a, b' = 1, 'c' = 2),\n    \
         `tags.key` Array(String),\n    INDEX by_no no TYPE set(100) GRANULARITY 4,\n    CONSTRAINT c CHECK id > 0,\n    PROJECTION by_at\n    \
-        (\n        SELECT\n            at,\n            count()\n        GROUP BY at\n    ),\n    PROJECTION p INDEX no TYPE basic\n)\n\
+        (\n        SELECT\n            at,\n            count()\n        GROUP BY at\n    ),\n    PROJECTION p INDEX no TYPE basic,\n    PROJECTION q (SELECT no) WITH SETTINGS (index_granularity = 512)\n)\n\
         ENGINE = MergeTree\nPARTITION BY toYYYYMM(at)\nPRIMARY KEY (id, no)\nORDER BY (id, no, at)\n\
         TTL toDateTime(at) + toIntervalDay(30),\n    toDateTime(at) + toIntervalDay(7) TO VOLUME 'cold'\n\
         SETTINGS index_granularity = 8192, storage_policy = 'tiered', min_bytes_for_wide_part = 0\nCOMMENT 'All\\nvisits'";
@@ -339,7 +345,7 @@ mod tests {
 
   tables:
     visits:
-      # Not translated: CONSTRAINT c CHECK id > 0
+      # Not translated: PROJECTION q (SELECT no) WITH SETTINGS (index_granularity = 512)
       id: UInt64
       at: "DateTime64(3) DEFAULT now64(3) COMMENT 'it\\'s, (when): # so' CODEC(Delta(8), ZSTD(1))"
       "no": LowCardinality(String)
@@ -354,7 +360,10 @@ mod tests {
     fn each_part_of_a_table_is_imported() {
         let table = import_table(STATEMENT).unwrap();
         assert_eq!(table.name, "visits");
-        assert_eq!(table.untranslated, ["CONSTRAINT c CHECK id > 0"]);
+        assert_eq!(
+            table.untranslated,
+            ["PROJECTION q (SELECT no) WITH SETTINGS (index_granularity = 512)"]
+        );
         assert!(
             table.yaml.starts_with(YAML.trim_end_matches("primary_key: [id, ")),
             "{}",
@@ -369,6 +378,7 @@ mod tests {
             "  by_no: no TYPE set(100) GRANULARITY 4",
             "  by_at: SELECT at, count() GROUP BY at",
             "  p: INDEX no TYPE basic",
+            "  c: CHECK id > 0",
         ] {
             assert!(
                 table.yaml.lines().any(|found| found.trim_start() == line.trim_start()),

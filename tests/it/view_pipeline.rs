@@ -377,7 +377,7 @@ fn a_view_without_a_first_id_cannot_be_backfilled() {
     synced(&database);
     for (view, expected) in [
         ("site_sums_view", "it has all rows"),
-        ("site_kinds_view", "no column `id` of the collector"),
+        ("site_kinds_view", "no column with the collector's ids"),
         ("site_hourly_view", "has a schedule"),
         (
             "nothing",

@@ -90,7 +90,7 @@ impl fmt::Display for BackfillError {
             ),
             Self::NoId { view } => write!(
                 f,
-                "view `{view}` cannot be backfilled: the table that it reads has no column `id` of the collector, \
+                "view `{view}` cannot be backfilled: the table that it reads has no column with the collector's ids, \
                  which would tell the rows before the view from those after"
             ),
             Self::NotCreated { view } => write!(
