@@ -198,6 +198,8 @@ impl Collector {
     }
 
     /// Answers a request on the current thread.
+    // Two callers: without this, the compiler inlines neither, and an event takes 2 % longer.
+    #[inline(always)]
     fn answer_here<R: Routes>(
         self: Arc<Self>,
         parts: Parts,
@@ -210,6 +212,7 @@ impl Collector {
         }
     }
 
+    #[inline(always)]
     fn process<R: Routes>(
         &self,
         parts: &Parts,

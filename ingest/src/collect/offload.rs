@@ -24,6 +24,8 @@ pub(super) fn is_long(body: &Result<ReadyBody, ReadBodyError>) -> bool {
 
 impl Collector {
     /// Answers a request with a long body from the delivery runtime.
+    #[cold]
+    #[inline(never)]
     pub(super) fn answer_offloaded<R: Routes>(
         self: Arc<Self>,
         parts: Parts,

@@ -129,7 +129,7 @@ impl World {
         let body = body.map(|bytes| ReadyBody {
             bytes,
             booking: None,
-            turn: Turn::None,
+            turn: Turn::default(),
         });
         // The layer passes a request without a destination to the inner service.
         let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {

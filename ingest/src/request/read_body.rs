@@ -129,7 +129,7 @@ impl<A> ReadBody<A> {
             pieces: Pieces::default(),
             limits,
             is_too_large,
-            turn: Turn::None,
+            turn: Turn::default(),
             sleep: None,
         }
     }
@@ -138,6 +138,7 @@ impl<A> ReadBody<A> {
 impl<A: Body> ReadBody<A> {
     /// Reads the whole body of the request with `parts`, and books the memory that it takes in
     /// `memory`. A body in pieces waits for its turn.
+    #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

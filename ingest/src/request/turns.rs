@@ -53,12 +53,11 @@ impl Turns {
 
 type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
-/// The turn of one body.
+/// The turn of one body; `None` if the body has not asked for it.
 #[derive(Default)]
-pub(crate) enum Turn {
-    /// The body has not asked for a turn.
-    #[default]
-    None,
+pub(crate) struct Turn(Option<Box<State>>);
+
+enum State {
     Waiting(Acquire),
     Held {
         _permit: OwnedSemaphorePermit,
@@ -69,68 +68,55 @@ pub(crate) enum Turn {
 
 impl Turn {
     /// Waits for the turn; `max_length` is the maximum length of the body.
-    #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, turns: &Turns, max_length: usize) -> Poll<()> {
-        match self {
-            Self::Held { .. } => Poll::Ready(()),
-            _ => self.poll_acquire(cx, turns.of_length(max_length)),
-        }
-    }
-
     #[cold]
-    fn poll_acquire(&mut self, cx: &mut Context<'_>, turns: &Arc<Semaphore>) -> Poll<()> {
-        let permit = match self {
-            Self::Waiting(acquire) => acquire.as_mut().poll(cx),
-            _ => match Arc::clone(turns).try_acquire_owned() {
-                Ok(permit) => Poll::Ready(Ok(permit)),
-                Err(_) => {
-                    let mut acquire: Acquire = Box::pin(Arc::clone(turns).acquire_owned());
-                    let permit = acquire.as_mut().poll(cx);
-                    *self = Self::Waiting(acquire);
-                    permit
-                }
-            },
-        };
-        match permit {
-            // The semaphore is never closed.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(permit)) => {
-                *self = Self::Held {
-                    _permit: permit,
-                    was_empty: false,
-                };
-                Poll::Ready(())
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, turns: &Turns, max_length: usize) -> Poll<()> {
+        let acquire = match self.0.as_deref_mut() {
+            Some(State::Held { .. }) => return Poll::Ready(()),
+            Some(State::Waiting(acquire)) => acquire,
+            None => {
+                let permits = Arc::clone(turns.of_length(max_length));
+                self.0 = Some(Box::new(State::Waiting(Box::pin(permits.acquire_owned()))));
+                return self.poll(cx, turns, max_length);
             }
-        }
+        };
+        // The semaphore is never closed.
+        let Poll::Ready(Ok(_permit)) = acquire.as_mut().poll(cx) else {
+            return Poll::Pending;
+        };
+        let was_empty = false;
+        self.0 = Some(Box::new(State::Held { _permit, was_empty }));
+        Poll::Ready(())
     }
 
     /// Notes that a piece has come.
+    #[inline]
     pub(crate) fn piece_came(&mut self) {
-        if let Self::Held { was_empty, .. } = self {
+        if let Some(State::Held { was_empty, .. }) = self.0.as_deref_mut() {
             *was_empty = false;
         }
     }
 
     /// Notes that no piece is there. The turn ends if this is so twice in a row: hyper reads the
     /// next piece only after the body was polled without success.
+    #[inline]
     pub(crate) fn no_piece(&mut self, cx: &Context<'_>) {
-        match self {
-            Self::Held { was_empty: true, .. } => *self = Self::None,
-            Self::Held { was_empty, .. } => {
+        match self.0.as_deref_mut() {
+            Some(State::Held { was_empty: true, .. }) => self.0 = None,
+            Some(State::Held { was_empty, .. }) => {
                 *was_empty = true;
                 cx.waker().wake_by_ref();
             }
-            Self::None | Self::Waiting(_) => {}
+            Some(State::Waiting(_)) | None => {}
         }
     }
 }
 
 impl fmt::Debug for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Waiting(_) => "Waiting",
-            Self::Held { .. } => "Held",
+        f.write_str(match self.0.as_deref() {
+            None => "None",
+            Some(State::Waiting(_)) => "Waiting",
+            Some(State::Held { .. }) => "Held",
         })
     }
 }
@@ -156,7 +142,7 @@ mod tests {
     #[test]
     fn a_body_waits_until_the_one_before_it_is_dropped() {
         let turns = Turns::with_permits(1, 1);
-        let [mut first, mut second, mut third] = [Turn::None, Turn::None, Turn::None];
+        let [mut first, mut second, mut third] = <[Turn; 3]>::default();
         assert!(poll(&mut first, &turns, LONG));
         assert!(!poll(&mut second, &turns, LONG) && !poll(&mut third, &turns, LONG));
         assert!(poll(&mut first, &turns, LONG), "it keeps its turn");
@@ -170,7 +156,7 @@ mod tests {
     #[test]
     fn a_body_without_pieces_gives_its_turn_away() {
         let turns = Turns::with_permits(1, 1);
-        let [mut slow, mut other] = [Turn::None, Turn::None];
+        let [mut slow, mut other] = <[Turn; 2]>::default();
         assert!(poll(&mut slow, &turns, LONG));
         for _ in 0..3 {
             no_piece(&mut slow);
@@ -186,7 +172,7 @@ mod tests {
     #[test]
     fn short_bodies_do_not_wait_for_long_ones() {
         let turns = Turns::with_permits(1, 1);
-        let [mut long, mut short, mut unknown] = [Turn::None, Turn::None, Turn::None];
+        let [mut long, mut short, mut unknown] = <[Turn; 3]>::default();
         assert!(poll(&mut long, &turns, LONG));
         assert!(poll(&mut short, &turns, SHORT));
         assert!(!poll(&mut unknown, &turns, usize::MAX));
