@@ -35,6 +35,26 @@ fn a_long_payload_is_cut_and_identified_by_its_hash() {
 }
 
 #[test]
+fn payloads_beyond_the_rate_keep_their_start() {
+    let database = Database::named("rejected_rate");
+    // A thousand bytes in each of 16 seconds.
+    let collector = Collector::start_with(&database.url(), &["--rejected-bytes-per-second", "1000"]);
+    let long = format!("{{{}", "x".repeat(20_000));
+    assert_eq!(http::post_json(collector.address, "/wh/mail", &long).status, 400);
+    let lines = format!("{long}\n{{");
+    let media_type = [("Content-Type", "application/x-ndjson")];
+    http::send(collector.address, "POST", "/wh/mail", &media_type, lines.as_bytes());
+    database.wait_for_rows("rejected", 3);
+    assert_eq!(
+        database.query(&format!(
+            "SELECT length(payload), payload_bytes, payload_hash = xxHash64('{long}') FROM rejected ORDER BY payload_bytes DESC"
+        )),
+        format!("256\t{0}\t1\n256\t{0}\t1\n1\t1\t0\n", long.len())
+    );
+    assert_eq!(collector.metric("rowmill_rejected_payloads_cut_total"), 2);
+}
+
+#[test]
 fn dead_letters_expire_after_the_requested_days() {
     let database = Database::named("rejected_days");
     for (arguments, expected) in [

@@ -253,3 +253,56 @@ impl Pieces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible, pin::pin, task::Waker};
+
+    use http::Request;
+    use http_body::Frame;
+
+    use super::*;
+    use crate::budget::Budget;
+
+    const PIECE: usize = BYTES_WITHOUT_TURN;
+
+    /// A body that has some pieces, and then none for now.
+    struct Ready(VecDeque<Bytes>);
+
+    impl Body for Ready {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_read_in_its_turn() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let memory = RequestMemory::new(Arc::new(Budget::new(1 << 30)));
+        let turns = Turns::with_permits(1, 1);
+        let limits = BodyLimits {
+            max_bytes: 1 << 20,
+            timeout: Duration::from_secs(60),
+        };
+        let body = |pieces| Ready(vec![Bytes::from_static(&[b'x'; PIECE]); pieces].into());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = pin!(ReadBody::new(body(3), limits));
+        let mut second = pin!(ReadBody::new(body(3), limits));
+
+        assert!(first.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
+        assert_eq!(first.pieces.len(), 3 * PIECE);
+        assert!(second.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
+        assert_eq!(second.pieces.len(), PIECE, "the first piece needs no turn");
+
+        // Nothing has come twice: the turn is free.
+        assert!(first.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
+        assert!(second.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
+        assert_eq!(second.pieces.len(), 3 * PIECE);
+    }
+}

@@ -36,7 +36,7 @@ impl Turns {
         Self::with_permits(cores, cores.div_ceil(2))
     }
 
-    fn with_permits(short: usize, long: usize) -> Self {
+    pub(super) fn with_permits(short: usize, long: usize) -> Self {
         Self {
             short: Arc::new(Semaphore::new(short)),
             long: Arc::new(Semaphore::new(long)),
