@@ -374,8 +374,8 @@ fn rows_in_doubt_are_found_by_the_column_with_the_ids() {
     database.wait_for_rows("doubted", 3);
     // Other writers fill the whole window.
     database.query("ALTER TABLE doubted MODIFY SETTING non_replicated_deduplication_window = 5");
-    for _ in 0..30 {
-        database.query("INSERT INTO doubted (note) VALUES ('other')");
+    for number in 0..30 {
+        database.query(&format!("INSERT INTO doubted (note, id) VALUES ('other', {number})"));
     }
     proxy.loses_answers.store(false, Ordering::SeqCst);
     served.drain();

@@ -42,8 +42,10 @@ fn stored_rows_are_not_sent_again_when_their_token_is_forgotten() {
     store_without_response(&database, data.path(), 0..3);
     database.query("ALTER TABLE mail_statistics MODIFY SETTING non_replicated_deduplication_window = 5");
     // Other writers fill the whole window.
-    for _ in 0..30 {
-        database.query("INSERT INTO mail_statistics (event) VALUES ('other')");
+    for number in 0..30 {
+        database.query(&format!(
+            "INSERT INTO mail_statistics (event, id) VALUES ('other', {number})"
+        ));
     }
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
     send_numbered(&collector, 3..4);
