@@ -3,7 +3,7 @@
 use std::iter;
 
 use http::{HeaderMap, header};
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
 use crate::request::claims::Claims;
 
@@ -14,48 +14,60 @@ const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
 /// The smallest number of ten digits. A cookie would contain a smaller uid without its leading
 /// zeros, which is too short to be valid.
 const MIN_UID: u64 = 1_000_000_000;
+/// The number of digits whose value always fits 64 bits.
+const FITTING_DIGITS: usize = 19;
 
 /// Returns the visitor's existing uid: the first valid one of the query, the body, and the cookies
 /// in `headers`.
 pub(crate) fn resolve_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
-    let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
-    claimed.or_else(|| cookies(headers?, UID_COOKIE).find_map(parse_uid))
+    let claimed = [query.uid, body.uid].into_iter().flatten();
+    claimed
+        .map(str::as_bytes)
+        .find_map(parse_uid)
+        .or_else(|| cookies(headers?, UID_COOKIE.as_bytes()).find_map(parse_uid))
 }
 
 /// Parses a uid: 10 to 22 digits whose value fits 64 bits and is at least [`MIN_UID`].
-fn parse_uid(text: &str) -> Option<u64> {
+fn parse_uid(text: &[u8]) -> Option<u64> {
     if !UID_DIGITS.contains(&text.len()) {
         return None;
     }
-    let uid = text.bytes().try_fold(0_u64, |uid, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit <= 9).then_some(())?;
-        uid.checked_mul(10)?.checked_add(digit.into())
-    });
-    uid.filter(|uid| *uid >= MIN_UID)
+    let (fitting, others) = text.split_at(text.len().min(FITTING_DIGITS));
+    let uid = fitting
+        .iter()
+        .try_fold(0_u64, |uid, byte| Some(uid * 10 + digit(*byte)?))?;
+    let uid = others
+        .iter()
+        .try_fold(uid, |uid, byte| uid.checked_mul(10)?.checked_add(digit(*byte)?))?;
+    (uid >= MIN_UID).then_some(uid)
+}
+
+/// Returns the value of a digit.
+fn digit(byte: u8) -> Option<u64> {
+    let digit = byte.wrapping_sub(b'0');
+    (digit <= 9).then_some(digit.into())
 }
 
 /// Returns the values of all cookies called `name`, in the order of the headers.
-fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(header::COOKIE).into_iter();
     lines
-        .filter(|line| memmem::find(line.as_bytes(), name.as_bytes()).is_some())
         .flat_map(|line| {
-            let mut rest = line.to_str().ok();
+            let mut rest = Some(line.as_bytes());
             iter::from_fn(move || {
                 let line = rest?;
-                let end = memchr(b';', line.as_bytes()).unwrap_or(line.len());
+                let end = memchr(b';', line).unwrap_or(line.len());
                 rest = line.get(end + 1..);
                 line.get(..end)
             })
         })
         .filter_map(move |cookie| {
-            let equals = memchr(b'=', cookie.as_bytes())?;
+            let equals = memchr(b'=', cookie)?;
             if cookie[..equals].trim_ascii() != name {
                 return None;
             }
             let value = cookie[equals + 1..].trim_ascii();
-            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
             Some(unquoted.unwrap_or(value))
         })
 }
@@ -93,9 +105,10 @@ mod tests {
             ("1000000000", MIN_UID),
             ("18446744073709551615", u64::MAX),
             ("0018446744073709551615", u64::MAX),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
         ];
         for (text, uid) in valid {
-            assert_eq!(parse_uid(text), Some(uid));
+            assert_eq!(parse_uid(text.as_bytes()), Some(uid));
         }
         let invalid = [
             "",
@@ -112,7 +125,7 @@ mod tests {
             "12345678９0",
         ];
         for text in invalid {
-            assert_eq!(parse_uid(text), None, "{text}");
+            assert_eq!(parse_uid(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -120,12 +133,14 @@ mod tests {
     fn finds_cookies_among_others() {
         let found = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|line| (header::COOKIE, *line)).collect();
-            cookies(&headers(&lines), "uid").map(str::to_owned).collect::<Vec<_>>()
+            let headers = headers(&lines);
+            let found = cookies(&headers, b"uid").map(|value| String::from_utf8_lossy(value).into_owned());
+            found.collect::<Vec<_>>()
         };
         assert_eq!(found(&["uid=1"]), ["1"]);
         assert_eq!(found(&["xuid=0;uid = \"2\" ;uidx=3"]), ["2"]);
         assert_eq!(found(&["a", "uid", "=;;", "uid=3", "b=uid=4"]), ["3"]);
-        assert_eq!(found(&["uid=\u{44f}", "uid=5"]), ["5"]);
+        assert_eq!(found(&["uid=\u{44f}; uid=4", "uid=5"]), ["\u{44f}", "4", "5"]);
         assert!(found(&["UID=1"]).is_empty());
     }
 }

@@ -110,15 +110,15 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 StateProjection::Event { reader, event } => {
-                    let mut pending = event.take().expect("a future is not polled again after its end");
+                    const POLLED_AFTER_END: &str = "a future is not polled again after its end";
+                    let pending = event.as_mut().expect(POLLED_AFTER_END);
                     let memory = pending.collector.writer().request_memory();
                     let turns = pending.collector.body_turns();
                     let Poll::Ready(body) = reader.poll(cx, &pending.parts, memory, turns) else {
                         pending.arrival.mark_delayed();
-                        *event = Some(pending);
                         return Poll::Pending;
                     };
-                    match pending.answer(body) {
+                    match event.take().expect(POLLED_AFTER_END).answer(body) {
                         collect::Response::Ready(response) => {
                             return Poll::Ready(Ok(response.map(ResponseBody::event)));
                         }
