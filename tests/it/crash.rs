@@ -10,6 +10,7 @@ mod outage;
 mod poison;
 mod proxy;
 mod random;
+mod rejected;
 mod report;
 mod run;
 mod several;

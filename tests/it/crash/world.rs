@@ -128,13 +128,18 @@ impl World {
         Clients::start_with(&addresses, targets, pause, true)
     }
 
+    /// Returns the database behind the proxy.
+    pub fn database_through_proxy(&self) -> Database {
+        Database::of_engine(DATABASE, self.proxy.address, &self.folder.path().join("engine"))
+    }
+
     /// Returns the address of a collector, if it runs.
-    fn address(&self, place: usize) -> Option<SocketAddr> {
+    pub fn address(&self, place: usize) -> Option<SocketAddr> {
         self.collectors[place].as_ref().map(|collector| collector.address)
     }
 
     fn start_collector(&mut self, place: usize) {
-        let url = Database::of_engine(DATABASE, self.proxy.address, &self.folder.path().join("engine")).url();
+        let url = self.database_through_proxy().url();
         let arguments = [
             "--insert-timeout-seconds",
             INSERT_TIMEOUT_SECONDS,
@@ -165,10 +170,7 @@ impl World {
                 self.until("an insert to kill ClickHouse near", |world| {
                     world.proxy.wait_for_insert(table, known.begun)
                 });
-                // Spreads the kills evenly over the insert's duration, and a few after it.
-                thread::sleep(known.took.mul_f64(random.below(1_000) as f64 / 800.0));
-                self.kills_during_insert += usize::from(self.proxy.inserts(table).unanswered > 0);
-                self.kill_server();
+                self.kill_server_near(table, known.took, random);
                 self.wait_for_failed_insert();
                 self.start_server();
             }
@@ -212,12 +214,21 @@ impl World {
         self.until("a failed insert", |world| world.proxy.refused() > refused);
     }
 
+    /// Kills ClickHouse while it takes an insert into `table` that has begun and will probably take
+    /// `took`, or a moment later.
+    pub fn kill_server_near(&mut self, table: &str, took: Duration, random: &mut Random) {
+        // Spreads the kills evenly over the insert's duration, and a few after it.
+        thread::sleep(took.mul_f64(random.below(1_000) as f64 / 800.0));
+        self.kills_during_insert += usize::from(self.proxy.inserts(table).unanswered > 0);
+        self.kill_server();
+    }
+
     fn kill_server(&mut self) {
         self.proxy.set_server(None);
         self.server = None;
     }
 
-    fn start_server(&mut self) {
+    pub fn start_server(&mut self) {
         let server = Server::start(&self.folder.path().join("engine"));
         self.proxy.set_server(Some(server.0.address()));
         self.server = Some(server);
