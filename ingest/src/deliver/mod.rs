@@ -33,6 +33,8 @@ pub(crate) mod prefetch;
 pub(crate) mod run;
 pub(crate) mod servers;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 mod views;
 
 use std::{sync::Arc, time::Duration};

@@ -544,7 +544,8 @@ impl Drop for Shared {
     }
 }
 
-fn layouts(schema: &Schema) -> TableLayouts {
+/// Returns the insert targets of the tables of a schema and of the dead letters.
+pub(crate) fn layouts(schema: &Schema) -> TableLayouts {
     TableLayouts {
         tables: schema.tables.iter().copied().map(InsertTarget::of).collect(),
         dead_letters: InsertTarget::of(&REJECTED),
