@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use tokio::net::TcpListener;
+use std::time::Duration;
+
+use tokio::{net::TcpListener, time::sleep};
 
 use super::*;
 use crate::{
     deliver::tests::fake_server::{A, B, FakeServer, MAX_WAIT, SCHEMA, options, put},
     store::ClickHouseUrl,
+    sync::state::SchemaState,
 };
 
 #[tokio::test]

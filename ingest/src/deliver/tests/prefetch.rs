@@ -12,11 +12,11 @@ use crate::{
     ack::Ack,
     block::{parts::Part, sealed::SealedBlock},
     deliver::{Changes, Delivery, servers::ActiveServer},
-    spool::{Appender, Next, Outcome, Parked, Spool, TableReader},
+    spool::{Appender, Next, Outcome, Parked, Spool, TableLayouts, TableReader},
     store::Connection,
     sync::state::State,
     table::Table,
-    writer::{Writer, WriterOptions, layouts},
+    writer::{Writer, WriterOptions},
 };
 
 /// A delivery of small blocks to a server that answers one insert per permit.
@@ -46,7 +46,7 @@ impl Scene {
             block_rows,
             ..options()
         };
-        let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
+        let spool = Spool::in_memory(TableLayouts::of(&SCHEMA), options.limits());
         let connection = Arc::new(Connection::new(&server.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
         let servers = ActiveServer::new(receiver);
