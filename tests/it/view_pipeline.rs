@@ -358,8 +358,11 @@ fn a_piece_that_no_table_can_recognize_is_not_sent_again() {
         };
         block_on(backfill(&url(&database), &embedder::tables::SCHEMA, &run, |_| {}))
     };
-    for _ in 0..8 {
-        database.query("INSERT INTO site_visitors SELECT '/none', uniqExactState(toUInt32(1))");
+    // Other writers fill the whole window.
+    for number in 0..8 {
+        database.query(&format!(
+            "INSERT INTO site_visitors SELECT '/none', uniqExactState(toUInt32({number}))"
+        ));
     }
     let error = state(InDoubt::Refuse).unwrap_err();
     assert!(
