@@ -49,7 +49,7 @@ pub(crate) struct ResolvedTable {
     pub(crate) inherits_base: bool,
     /// Whether only a materialized view fills the table.
     pub(crate) is_view_target: bool,
-    /// What happens to keys without a column, and the place of the option.
+    /// The treatment of keys without a column, and the place of the option.
     pub(crate) unknown_keys: Option<(declare::UnknownKeys, Span)>,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.

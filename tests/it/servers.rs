@@ -20,8 +20,8 @@ use crate::support::{
     proxy::Proxy,
 };
 
-/// Starts a server of another version, which knows none of the collector's settings. It serves until
-/// the test process ends.
+/// Starts a server of another version, which knows none of the collector's settings. The server
+/// runs until the test process ends.
 fn old_server(version: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -78,8 +78,8 @@ const SUMS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Waits until the views have all rows: a row is visible in the source before. Then checks that each
-/// view's table has what the view's query returns for all rows of the source.
+/// Waits until the views have all rows, since a row is visible in the source first. Then checks
+/// that each view's table has the result of the view's query over all rows of the source.
 fn check_sums(database: &Database) {
     let of_rows = SUMS.map(|(_, of_rows)| database.query(of_rows));
     assert!(of_rows.iter().all(|sums| !sums.is_empty()));

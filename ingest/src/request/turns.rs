@@ -3,8 +3,8 @@
 //!
 //! Nearly all bodies are shorter than the 8 KiB that need no turn. A longer one takes a turn and
 //! keeps it while its pieces keep coming, so that bodies are completed one after the other and few
-//! of them hold memory. Waiting bodies get their turns in order of arrival. Short bodies do not wait
-//! for long ones.
+//! of them hold memory. Waiting bodies get their turns in order of arrival. Short bodies do not
+//! wait for long ones.
 
 use std::{
     fmt,
