@@ -96,7 +96,7 @@ impl Turn {
         }
     }
 
-    /// Notes that no piece is there. The turn ends if this is so twice in a row: hyper reads the
+    /// Notes that no piece is there. The turn ends if two polls in a row find none: hyper reads the
     /// next piece only after the body was polled without success.
     #[inline]
     pub(crate) fn no_piece(&mut self, cx: &Context<'_>) {
