@@ -291,7 +291,8 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
 }
 
 /// Returns a warning if a child changes the type of an inherited column, as this is more likely a
-/// mistake than intended. LowCardinality is ignored: it stores the same values in another way.
+/// mistake than intended. The comparison ignores LowCardinality, which stores the same values in
+/// another way.
 fn retyped_column(
     column: &declare::Column,
     inherited: &declare::Column,
