@@ -55,7 +55,7 @@ fn old_server(version: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn an_old_server_is_told_by_its_version() {
+fn an_old_server_is_recognized_by_its_version() {
     let url = format!("http://{}/stats", old_server("18.16.1"));
     let message = "ClickHouse 18.16 is older than 23.8, which Rowmill needs";
     let data = tempfile::tempdir().unwrap();

@@ -50,7 +50,7 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
+async fn an_answer_that_does_not_confirm_the_insert_is_not_a_success() {
     let server = FakeServer::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
