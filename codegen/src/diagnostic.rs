@@ -259,7 +259,7 @@ pub struct Problems {
     pub errors: Vec<Problem>,
     /// The problems that do not fail the build.
     pub warnings: Vec<Problem>,
-    /// What the schema does and its author may not expect; the build does not show them.
+    /// Effects of the schema that its author may not expect. The build does not show them.
     pub notes: Vec<Problem>,
 }
 

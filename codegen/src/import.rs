@@ -1,9 +1,10 @@
 //! Import: an existing table of ClickHouse becomes YAML.
 //!
-//! The input is the text of `SHOW CREATE TABLE`
-//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/statements/show#show-create-table)), which
-//! has one form for all tables: the columns and other elements in brackets, then one clause a line.
-//! So no SQL needs to be understood here: a column's line is its declaration in the short form.
+//! The input is the text of [`SHOW CREATE TABLE`], which has one form for all tables: the columns and
+//! other elements in brackets, then one clause per line. The import therefore parses no SQL: a
+//! column's line is its declaration in the short form.
+//!
+//! [`SHOW CREATE TABLE`]: https://clickhouse.com/docs/sql-reference/statements/show#show-create-table
 
 /// A table of ClickHouse as YAML.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,7 @@ fn options(rest: &str) -> Option<Vec<(&'static str, String)>> {
         if let Some((keyword, key)) = CLAUSES.iter().find(|(keyword, _)| line.starts_with(keyword)) {
             clauses.push((key, line[keyword.len()..].trim().to_owned()));
         } else if let Some((_, text)) = clauses.last_mut() {
-            // A clause of several parts has one part a line.
+            // A clause of several parts has one part per line.
             text.push(' ');
             text.push_str(line.trim());
         }
@@ -180,8 +181,8 @@ fn flow_scalar(text: &str) -> String {
     }
 }
 
-/// Returns whether YAML reads a text that begins like this one, and is not a word with a meaning of
-/// its own, as it is.
+/// Returns whether YAML may read a text without quotes as this string. A text with `: `, ` #` or
+/// brackets may still need quotes.
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 11] = [
         "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf",

@@ -49,7 +49,7 @@ pub(crate) struct ResolvedTable {
     pub(crate) inherits_base: bool,
     /// Whether only a materialized view fills the table.
     pub(crate) is_view_target: bool,
-    /// What happens to keys without a column, and the place of the option.
+    /// The treatment of keys without a column, and the place of the option.
     pub(crate) unknown_keys: Option<(declare::UnknownKeys, Span)>,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
@@ -291,7 +291,8 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
 }
 
 /// Returns a warning if a child changes the type of an inherited column, as this is more likely a
-/// mistake than intended. LowCardinality is ignored: it stores the same values in another way.
+/// mistake than intended. The comparison ignores LowCardinality, which stores the same values in
+/// another way.
 fn retyped_column(
     column: &declare::Column,
     inherited: &declare::Column,

@@ -33,11 +33,11 @@ pub(crate) struct Table {
     pub(crate) clauses: Clauses,
     pub(crate) elements: Vec<TableElement>,
     pub(crate) comment: Option<String>,
-    /// Whether the values of events are read by ClickHouse's rules alone.
+    /// Whether only ClickHouse's rules apply to the values of events.
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it.
     pub(crate) inherits_base: bool,
-    /// What happens to keys without a column.
+    /// The treatment of keys without a column.
     pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,

@@ -1,5 +1,5 @@
-//! The gallery of `schemas/gallery`: ClickHouse has each table, which takes its example event singly
-//! and in bulk, and the rows are the expected ones beside this file.
+//! The gallery of `schemas/gallery`: ClickHouse has each table, which takes its example event
+//! singly and in bulk, and the rows are the expected ones beside this file.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -84,8 +84,8 @@ fn compare(database: &Database, statement: &str) -> Outcome {
     }
 }
 
-/// Returns the lines of a definition, each setting on a line of its own: ClickHouse prints settings in
-/// the order of the statement.
+/// Returns the lines of a definition, with each setting on a separate line: ClickHouse prints
+/// settings in the order of the statement.
 fn lines(definition: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in definition.trim().lines() {

@@ -222,7 +222,7 @@ fn rows_without_an_id_are_recognized_by_their_tokens() {
     let mut tables = tables::SCHEMA.tables.iter().copied();
     let table: &'static Table = tables.find(|table| table.name == "engine_merge_tree").unwrap();
     for key in 0..6_u64 {
-        // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
+        // RowBinaryWithDefaults: a flag byte before each value is 1 if the value is the default. The
         // key, a count that is NULL, and a default.
         let appended = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);

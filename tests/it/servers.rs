@@ -20,8 +20,8 @@ use crate::support::{
     proxy::Proxy,
 };
 
-/// Starts a server of another version, which knows none of the collector's settings. It serves until
-/// the test process ends.
+/// Starts a server of another version, which knows none of the collector's settings. The server
+/// runs until the test process ends.
 fn old_server(version: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -55,7 +55,7 @@ fn old_server(version: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn an_old_server_is_told_by_its_version() {
+fn an_old_server_is_recognized_by_its_version() {
     let url = format!("http://{}/stats", old_server("18.16.1"));
     let message = "ClickHouse 18.16 is older than 23.8, which Rowmill needs";
     let data = tempfile::tempdir().unwrap();

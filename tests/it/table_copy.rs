@@ -1,5 +1,5 @@
-//! A table with another key is copied while a collector inserts: no row is lost or doubled, whoever
-//! is killed and whenever.
+//! A copy of a table with another key while a collector inserts: no row is lost or duplicated,
+//! whichever process is killed, and whenever.
 
 use std::{
     io::{BufRead, BufReader, Read},

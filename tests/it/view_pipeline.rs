@@ -78,8 +78,8 @@ const SUMS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Waits until the views have all rows: a row is visible in the source before. Then checks that each
-/// view's table has what the view's query returns for all rows of the source.
+/// Waits until the views have all rows, since a row is visible in the source first. Then checks
+/// that each view's table has the result of the view's query over all rows of the source.
 fn check_sums(database: &Database) {
     let of_rows = SUMS.map(|(_, of_rows)| database.query(of_rows));
     assert!(of_rows.iter().all(|sums| !sums.is_empty()));
@@ -358,8 +358,11 @@ fn a_piece_that_no_table_can_recognize_is_not_sent_again() {
         };
         block_on(backfill(&url(&database), &embedder::tables::SCHEMA, &run, |_| {}))
     };
-    for _ in 0..8 {
-        database.query("INSERT INTO site_visitors SELECT '/none', uniqExactState(toUInt32(1))");
+    // Other writers fill the whole window.
+    for number in 0..8 {
+        database.query(&format!(
+            "INSERT INTO site_visitors SELECT '/none', uniqExactState(toUInt32({number}))"
+        ));
     }
     let error = state(InDoubt::Refuse).unwrap_err();
     assert!(

@@ -1,8 +1,8 @@
 //! The codecs of a column, as ClickHouse 26.7 checks them: which types each codec can compress, and
 //! which codecs may follow one another.
 //!
-//! ClickHouse can be told to accept more of them (`allow_suspicious_codecs`), but only by a setting
-//! of the session that creates the table.
+//! With the setting `allow_suspicious_codecs`, ClickHouse accepts more of them, but only in the
+//! session that creates the table.
 
 use std::ops::Range;
 

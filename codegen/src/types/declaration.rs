@@ -128,7 +128,7 @@ impl Display for Declaration {
     }
 }
 
-/// What fills the columns of a table.
+/// The source of a table's rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Filler {
     #[default]

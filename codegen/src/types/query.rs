@@ -33,7 +33,7 @@ pub(crate) struct Query {
     pub(crate) columns: Vec<(String, Range<usize>)>,
 }
 
-/// Words after a table that are no alias.
+/// Words after a table that are not an alias.
 const AFTER_TABLE: [&str; 32] = [
     "ALL",
     "ANTI",

@@ -1,4 +1,4 @@
-//! Why a backfill ends early.
+//! The reasons why a backfill ends early.
 
 use std::{error::Error, fmt};
 

@@ -1,16 +1,16 @@
 //! Backfill: fills the table of a materialized view from rows that are older than the view.
 //!
-//! The view takes the rows from an id on, its cut (`sync/new_views.rs`). The backfill takes the rows
-//! before the cut, in pieces. Each piece has four steps, and each step can be repeated after the
-//! process or ClickHouse is killed:
+//! The view takes the rows from an id on, its cut (`sync/new_views.rs`). The backfill takes the
+//! rows before the cut, in pieces. Each piece has four steps, and each step can be repeated after
+//! the process or ClickHouse is killed:
 //!
-//! 1. The ids of the piece's rows go into the table `rowmill_backfill_rows`: rows before the cut that
-//!    are in no piece yet. From here on, the content of the piece is fixed, also if more rows with
-//!    earlier ids arrive.
-//! 2. A record in `rowmill_backfills` says that the insert of the piece may have been sent.
+//! 1. The ids of the piece's rows go into the table `rowmill_backfill_rows`: rows before the cut
+//!    that are in no piece yet. From here on, the content of the piece is fixed, even if more rows
+//!    with earlier ids arrive.
+//! 2. A record in `rowmill_backfills` states that the insert of the piece may have been sent.
 //! 3. The view's query over these rows goes into the view's table: one INSERT SELECT of one block,
 //!    under the piece's own deduplication token.
-//! 4. A second record says that the piece is done.
+//! 4. A second record states that the piece is done.
 //!
 //! A piece whose second record is missing is sent again under its token, if every table that
 //! receives its rows still remembers that token for certain. Another run of the same backfill adds
@@ -18,7 +18,7 @@
 //!
 //! ```text
 //! state    the pieces, and the tables that keep them
-//! error    why a backfill ends early
+//! error    the reasons why a backfill ends early
 //! ```
 
 mod error;
@@ -57,7 +57,7 @@ const INSERT_SETTINGS: [(&str, &str); 10] = [
     ("parallel_view_processing", "0"),
 ];
 
-/// What to do with a piece of which nobody knows whether it is in the view's table.
+/// The treatment of a piece that may or may not be in the view's table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum InDoubt {
     /// End with an error that names the piece.
@@ -82,7 +82,7 @@ pub struct Backfill {
     pub piece_rows: u64,
     /// The timeout of one statement.
     pub timeout: Duration,
-    /// What to do with a piece of which nobody knows whether it is in the table.
+    /// The treatment of a piece that may or may not be in the table.
     pub in_doubt: InDoubt,
 }
 
@@ -129,8 +129,8 @@ pub struct BackfillReport {
 /// continues, and no row is in the view twice.
 ///
 /// # Errors
-/// The view cannot be backfilled, ClickHouse is unreachable or refuses a statement, or a piece is in
-/// doubt.
+/// The view cannot be backfilled, ClickHouse is unreachable or refuses a statement, or a piece is
+/// in doubt.
 ///
 /// # Examples
 ///

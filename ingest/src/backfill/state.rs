@@ -245,7 +245,7 @@ impl State {
     /// Returns the number of blocks that tables have received, by their quoted names.
     async fn blocks_of(&self, tables: &[TableName]) -> Result<Blocks, ClickHouseError> {
         let (databases, names): (Vec<_>, Vec<_>) = tables.iter().map(|(database, name)| (database, name)).unzip();
-        // The blocks of a replicated table are counted by partition.
+        // ClickHouse counts the blocks of a replicated table by partition.
         let query = self
             .client
             .query(

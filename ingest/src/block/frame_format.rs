@@ -6,8 +6,10 @@ pub(crate) const VERSION: u32 = 2;
 /// The previous version: one checksum for header and body.
 pub(crate) const VERSION_1: u32 = 1;
 
+/// The length of a frame's header, in bytes.
 pub(crate) const FRAME_HEADER: usize = 52;
 
+/// The same in the previous version.
 pub(crate) const FRAME_HEADER_1: usize = 48;
 
 /// The initial value of the checksums of a segment's frames.

@@ -36,13 +36,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Failure,
+    backend::Backend,
     lookup::{Found, attach_prefix, query_prefix, sql_string},
     table::{Sending, TableDelivery, Tried, Tries, token_of},
 };
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
     spool::Counters,
-    store::{Class, ClickHouseError, Connection, quoted, within},
+    store::{Class, ClickHouseError, quoted},
 };
 
 /// The maximum number of times that delivery attaches rows that the table does not show afterwards.
@@ -66,7 +67,7 @@ pub(super) struct Obstacle {
     cure: &'static str,
 }
 
-impl TableDelivery<'_> {
+impl<B: Backend> TableDelivery<'_, B> {
     /// Adds the rows of a part that the table lacks to the table alone. ClickHouse must have
     /// confirmed the part under its token, and `found` must be what the table has since.
     ///
@@ -76,7 +77,7 @@ impl TableDelivery<'_> {
     /// The reason for another try.
     pub(super) async fn attach_missing(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         found: &Found,
@@ -130,7 +131,7 @@ impl TableDelivery<'_> {
     /// The reason for another try.
     pub(super) async fn attach(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         tries: &mut Tries,
@@ -168,7 +169,7 @@ impl TableDelivery<'_> {
     async fn attach_through(
         &mut self,
         source: &str,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
     ) -> Result<Option<String>, Failure> {
@@ -188,8 +189,7 @@ impl TableDelivery<'_> {
         };
         self.send_as(connection, block, part, sending).await?;
         let partitions = format!("SELECT DISTINCT _partition_id FROM {source_name}");
-        let partitions = connection.queries.query_raw(&partitions).fetch_all::<String>();
-        let partitions = within(self.delivery.timeout, partitions).await;
+        let partitions = connection.strings(&partitions, self.delivery.timeout).await;
         for chunk in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
             let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", sql_string(id));
             let attach: Vec<_> = chunk.iter().map(attach).collect();
@@ -211,22 +211,21 @@ impl TableDelivery<'_> {
         Ok(None)
     }
 
-    async fn engine_of(&self, connection: &Connection, block: &SealedBlock) -> Result<String, ClickHouseError> {
-        let query = connection
-            .queries
-            .query("SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = ?")
-            .bind(&*block.layout.table);
-        within(self.delivery.timeout, query.fetch_one()).await
+    async fn engine_of(&self, connection: &B, block: &SealedBlock) -> Result<String, ClickHouseError> {
+        let engine = format!(
+            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {}",
+            sql_string(&block.layout.table)
+        );
+        let engines = connection.strings(&engine, self.delivery.timeout).await?;
+        let engine = engines.into_iter().next();
+        engine.ok_or_else(|| clickhouse::error::Error::RowNotFound.into())
     }
 
     /// Runs a statement under a query id of the block, so that a lookup sees whether it still runs.
-    async fn execute(&self, connection: &Connection, block: &SealedBlock, sql: &str) -> Result<(), Failure> {
+    async fn execute(&self, connection: &B, block: &SealedBlock, sql: &str) -> Result<(), Failure> {
         let query_id = format!("{}{:x}", query_prefix(block), fastrand::u64(..));
-        let query = connection.queries.query_raw(sql).with_setting("query_id", query_id);
-        let query = query.with_setting("wait_end_of_query", "1");
-        within(self.delivery.timeout, query.execute())
-            .await
-            .map_err(Failure::Server)
+        let result = connection.execute(sql, query_id, self.delivery.timeout).await;
+        result.map_err(Failure::Server)
     }
 }
 

@@ -5,8 +5,8 @@ use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use super::{
     Delivery,
-    adapt::adapt,
     attach::redirected,
+    backend::Backend,
     compress::{Compressed, Form},
     failure::Failure,
     lookup::{Found, Lookup, query_prefix},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
     spool::{Counters, Outcome},
-    store::{ClickHouseError, Connection, InsertRequest},
+    store::{ClickHouseError, InsertRequest},
 };
 
 /// The longest time of a try, as a multiple of the usual timeout.
@@ -26,7 +26,7 @@ const MAX_TIME_FACTOR: u32 = 8;
 /// confirmed them and their table does not have them.
 const MAX_GENERATIONS: u32 = 3;
 
-impl<'a> TableDelivery<'a> {
+impl<'a, B: Backend> TableDelivery<'a, B> {
     /// Sends rows once, after a lookup if they may be stored already.
     pub(super) async fn attempt(
         &mut self,
@@ -43,7 +43,7 @@ impl<'a> TableDelivery<'a> {
         let Some((index, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
-        let result = self.look_up_and_send(&connection, block, part, tries).await;
+        let result = self.look_up_and_send(&*connection, block, part, tries).await;
         if let Err(Failure::Server(error)) = &result {
             if error.may_be_stored() {
                 self.reader.doubt(block, part);
@@ -57,7 +57,7 @@ impl<'a> TableDelivery<'a> {
 
     pub(super) async fn look_up_and_send(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         tries: &mut Tries,
@@ -73,7 +73,7 @@ impl<'a> TableDelivery<'a> {
         let lookup = self.look_up(connection, block, part).await?;
         let counters = reader.counters();
         Counters::add(&counters.lookups, 1);
-        let may_be_missed = lookup.has_views || connection.has_quorum;
+        let may_be_missed = lookup.has_views || connection.has_quorum();
         match lookup.found {
             Found::Running => return Err(Failure::Running),
             Found::Unknowable => {
@@ -164,7 +164,7 @@ impl<'a> TableDelivery<'a> {
     /// already. Then the views have the part, and the table gets the rows that it still lacks.
     async fn complete(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         lookup: &Lookup,
@@ -216,18 +216,18 @@ impl<'a> TableDelivery<'a> {
 
     pub(super) async fn look_up(
         &self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
     ) -> Result<Lookup, Failure> {
         let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
-        let lookup = Lookup::of(connection, block, part, &rows, self.delivery.timeout).await;
+        let lookup = connection.look_up(block, part, &rows, self.delivery.timeout).await;
         lookup.map_err(|error| Failure::Server(error.of_lookup()))
     }
 
     pub(super) async fn send(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         generation: u32,
@@ -251,7 +251,7 @@ impl<'a> TableDelivery<'a> {
     /// Sends rows under a token, which may be the token of more rows.
     pub(super) async fn send_as(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         sending: Sending<'_>,
@@ -272,7 +272,7 @@ impl<'a> TableDelivery<'a> {
             ignores_views: sending.ignores_views,
             frames: compressed.frames.clone(),
         };
-        let mut insert = pin!(connection.inserts.insert(request, sending.within));
+        let mut insert = pin!(connection.insert(request, sending.within));
         let result = tokio::select! {
             result = &mut insert => result,
             prefetched = self.prefetch_next() => {
@@ -284,7 +284,7 @@ impl<'a> TableDelivery<'a> {
     }
 
     /// Returns the form in which a block's rows fit the table as it is now.
-    pub(super) async fn form_of(&mut self, connection: &Connection, block: &SealedBlock) -> Result<Form, Failure> {
+    pub(super) async fn form_of(&mut self, connection: &B, block: &SealedBlock) -> Result<Form, Failure> {
         let Delivery { timeout, changes, .. } = self.delivery;
         let layout = &block.layout;
         // The sync has already compared the schema's own insert target with the table.
@@ -294,7 +294,7 @@ impl<'a> TableDelivery<'a> {
         if let Some((_, form)) = self.forms.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
             return Ok(form.clone());
         }
-        let form = adapt(&connection.queries, layout, changes, *timeout).await?;
+        let form = connection.form_of(layout, changes, *timeout).await?;
         self.forms.push((Arc::clone(layout), form.clone()));
         Ok(form)
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The rows that a table has, of those that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The table has none of the rows.
     None,
     /// The table has these rows and no others.
@@ -66,7 +66,7 @@ struct TableFacts {
 
 /// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lookup {
+pub(crate) struct Lookup {
     pub(super) found: Found,
     /// Whether materialized views receive the table's rows.
     pub(super) has_views: bool,

@@ -10,9 +10,11 @@
 //! attempt   one try: looks up rows in doubt, compresses rows, sends them
 //! lookup    checks whether the table has the rows of a try without a clear outcome
 //! attach    adds rows whose token ClickHouse knows to their table alone, without its views
+//! backend   the requests to ClickHouse, as a trait
 //! adapt     fits the rows of another build to the table as it is now
 //! guard     decides whether refused rows become dead letters or wait, without blocking other rows
 //! views     leaves out the rows on which a materialized view throws, for that view only
+//!           (`view_search` finds them)
 //! failure   the reasons why a try fails
 //! audit     compares the number of confirmed rows with the table's, if enabled
 //! ```
@@ -25,6 +27,7 @@ mod adapt;
 mod attach;
 mod attempt;
 mod audit;
+mod backend;
 pub(crate) mod compress;
 mod failure;
 mod guard;
@@ -33,6 +36,9 @@ pub(crate) mod prefetch;
 pub(crate) mod run;
 pub(crate) mod servers;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
+mod view_search;
 mod views;
 
 use std::{sync::Arc, time::Duration};
@@ -46,11 +52,11 @@ pub(crate) use self::{
     failure::Failure,
     lookup::keeps_each_row,
 };
-use self::{guard::Guard, servers::ActiveServer, table::TableDelivery};
+use self::{backend::Backend, guard::Guard, servers::ActiveServer, table::TableDelivery};
 use crate::{
     deliver::compress::Compressor,
     spool::{Spool, TableReader},
-    store::failure_log::FailureLog,
+    store::{Connection, failure_log::FailureLog},
 };
 
 /// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
@@ -63,8 +69,8 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 
 /// The state that the deliveries of all tables share.
 #[derive(Debug)]
-pub(crate) struct Delivery {
-    servers: ActiveServer,
+pub(crate) struct Delivery<B = Connection> {
+    servers: ActiveServer<B>,
     spool: Spool,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
@@ -77,11 +83,11 @@ pub(crate) struct Delivery {
     audit: Option<Arc<Audit>>,
 }
 
-impl Delivery {
+impl<B: Backend> Delivery<B> {
     /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a
     /// time.
     pub(crate) fn new(
-        servers: ActiveServer,
+        servers: ActiveServer<B>,
         spool: Spool,
         inserts_in_flight: usize,
         timeout: Duration,

@@ -17,14 +17,14 @@ use crate::{store::Connection, sync::state::State};
 
 /// The servers as deliveries see them.
 #[derive(Debug)]
-pub(crate) struct ActiveServer {
-    states: watch::Receiver<Vec<State>>,
+pub(crate) struct ActiveServer<C = Connection> {
+    states: watch::Receiver<Vec<State<C>>>,
     /// The position of the server in use.
     current: AtomicUsize,
 }
 
-impl ActiveServer {
-    pub(crate) fn new(states: watch::Receiver<Vec<State>>) -> Self {
+impl<C> ActiveServer<C> {
+    pub(crate) fn new(states: watch::Receiver<Vec<State<C>>>) -> Self {
         Self {
             states,
             current: AtomicUsize::new(0),
@@ -33,7 +33,7 @@ impl ActiveServer {
 
     /// Returns the current server, or the next ready one, with its position; `None` if no server is
     /// ready.
-    pub(crate) fn current(&self) -> Option<(usize, Arc<Connection>)> {
+    pub(crate) fn current(&self) -> Option<(usize, Arc<C>)> {
         let states = self.states.borrow();
         let current = self.current.load(Ordering::Relaxed);
         let mut indexes = (current..states.len()).chain(0..current);
@@ -74,7 +74,7 @@ impl ActiveServer {
     }
 }
 
-fn none_ready(states: &[State]) -> bool {
+fn none_ready<C>(states: &[State<C>]) -> bool {
     !states.is_empty() && !states.iter().any(|state| matches!(state, State::Ready(_)))
 }
 

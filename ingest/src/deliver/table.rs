@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Delivery,
+    backend::Backend,
     compress::Form,
     failure::{Failure, RefusedRow},
     guard::Guard,
@@ -28,8 +29,8 @@ pub(super) const MAX_TIMEOUTS: u32 = 2;
 
 /// The delivery of one table's blocks.
 #[derive(Debug)]
-pub(super) struct TableDelivery<'a> {
-    pub(super) delivery: &'a Delivery,
+pub(super) struct TableDelivery<'a, B> {
+    pub(super) delivery: &'a Delivery<B>,
     pub(super) reader: &'a TableReader,
     pub(super) guard: Guard,
     pub(super) failure_log: FailureLog,
@@ -82,7 +83,7 @@ pub(super) enum Tried {
     Divided,
 }
 
-impl<'a> TableDelivery<'a> {
+impl<B: Backend> TableDelivery<'_, B> {
     pub(super) async fn run(mut self) {
         let reader = self.reader;
         loop {

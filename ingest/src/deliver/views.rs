@@ -8,7 +8,7 @@
 //! 1. Delivery sends the same rows with `materialized_views_ignore_errors`. Then the table and all
 //!    other views have them. Delivery attaches rows that the table still lacks (see `attach`).
 //! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
-//!    This finds the rows on which the query throws.
+//!    This finds the rows on which the query throws (see `view_search`).
 //! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
 //!    them; the view that threw receives them, and so do the views over its table.
 //! 4. Dead letters name the rows that a view lacks, and delivery settles the rows.
@@ -19,16 +19,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use clickhouse::{Client, Row};
 use jiff::Timestamp;
-use serde::Deserialize;
-use tokio::time::Duration;
 
 use super::{
     Delivery, Failure,
+    backend::Backend,
     guard::CREDIT,
-    lookup::{Found, sql_string},
+    lookup::Found,
     table::{Sending, TableDelivery, Tries},
+    view_search::{NumberedRow, RefusedRows},
 };
 use crate::{
     block::{
@@ -38,48 +37,16 @@ use crate::{
     },
     budget::SpoolFull,
     spool::Counters,
-    store::{Class, ClickHouseError, Connection, failure_log::FailureLog, quoted, within},
-    sync::{TableName, View, qualified, views_over},
+    store::{ClickHouseError, failure_log::FailureLog},
+    sync::qualified,
     table::dead_letter::{DeadLetter, REJECTED},
 };
-
-/// The maximum number of rows in a condition, which keeps the query within ClickHouse's default
-/// `max_query_size`.
-const MAX_IDS: usize = 4096;
-
-/// The maximum number of queries that search the rows of one part. Rows that are not separated by
-/// then all count as refused.
-const MAX_QUERIES: u32 = 1000;
 
 /// The maximum number of dead letters for one part. The log and the metrics contain the number of
 /// all refused rows.
 const MAX_DEAD_LETTERS: usize = 100;
 
-/// The number of a row in its block, and the row's id.
-type NumberedRow = (u32, u64);
-
-/// The rows that a view refuses.
-#[derive(Debug)]
-struct RefusedRows {
-    view: TableName,
-    /// The rows on which the view throws, each with the error.
-    rows: Vec<(NumberedRow, ClickHouseError)>,
-    /// Rows that were not separated: some of them make the view throw.
-    unseparated: Vec<u32>,
-}
-
-impl RefusedRows {
-    fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        let rows = self.rows.iter().map(|((row, _), _)| *row);
-        rows.chain(self.unseparated.iter().copied())
-    }
-
-    fn len(&self) -> usize {
-        self.rows.len() + self.unseparated.len()
-    }
-}
-
-impl TableDelivery<'_> {
+impl<B: Backend> TableDelivery<'_, B> {
     /// Inserts the rows of an insert on which a view threw into the table and the views, except for
     /// the rows that a view refuses. `token` is the token of the insert.
     ///
@@ -119,19 +86,14 @@ impl TableDelivery<'_> {
             ignores_views: true,
             ..strict
         };
-        if !self.insert_ignoring_views(&connection, block, part, ignoring).await? {
+        if !self.insert_ignoring_views(&*connection, block, part, ignoring).await? {
             return Err(refusal);
         }
         // Lets other tables insert during the search.
         drop(permit);
         let rows = self.rows_with_ids(block, part).await?;
-        let search = Search {
-            client: &connection.queries,
-            table: &block.layout.table,
-            column: block.layout.row_id.map_or("", |at| &block.layout.columns[at].name),
-            timeout: *timeout,
-        };
-        let mut refused = search.refused(&rows).await.map_err(Failure::Server)?;
+        let refused = connection.refused_by_views(block, &rows, *timeout).await;
+        let mut refused = refused.map_err(Failure::Server)?;
         let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
         let accepted = without(part, &all);
         if accepted.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
@@ -148,15 +110,15 @@ impl TableDelivery<'_> {
             if numbers.len() < all.len()
                 && let Some(accepted) = without(part, &numbers)
             {
-                self.send_as(&connection, block, &accepted, ignoring).await?;
+                self.send_as(&*connection, block, &accepted, ignoring).await?;
             }
         }
         let mut missed = None;
         if let Some(accepted) = &accepted {
             // This insert ignores no error.
-            match self.send_as(&connection, block, accepted, strict).await {
+            match self.send_as(&*connection, block, accepted, strict).await {
                 Err(Failure::Server(error)) if error.is_view_error() => {
-                    self.send_as(&connection, block, accepted, ignoring).await?;
+                    self.send_as(&*connection, block, accepted, ignoring).await?;
                     missed = Some(error);
                 }
                 Err(failure) => return Err(failure),
@@ -188,7 +150,7 @@ impl TableDelivery<'_> {
     /// are sure to recognize the token.
     async fn insert_ignoring_views(
         &mut self,
-        connection: &Connection,
+        connection: &B,
         block: &Arc<SealedBlock>,
         part: &Part,
         ignoring: Sending<'_>,
@@ -293,189 +255,4 @@ fn out_of_space(_: SpoolFull) -> Failure {
 fn without(part: &Part, rows: &BTreeSet<u32>) -> Option<Part> {
     let ranges = ranges_of(part.rows().filter(|row| !rows.contains(row)));
     (!ranges.is_empty()).then(|| Part::of(ranges))
-}
-
-/// A search for the rows on which the views over a table throw.
-struct Search<'a> {
-    client: &'a Client,
-    table: &'a str,
-    /// The column of the rows' ids.
-    column: &'a str,
-    timeout: Duration,
-}
-
-/// A column whose type in the view's target table differs from its type in the view.
-#[derive(Debug, Row, Deserialize)]
-struct Converted {
-    name: String,
-    data_type: String,
-}
-
-impl Search<'_> {
-    /// Returns the rows that views refuse, for each view that refuses any.
-    async fn refused(&self, rows: &[NumberedRow]) -> Result<Vec<RefusedRows>, ClickHouseError> {
-        let (table, views) = views_over(self.client, self.table).await?;
-        let parts = self.parts(rows).await?;
-        let mut refused = self.refused_by(&table, &views, &parts, rows).await?;
-        // A query by part names skips parts that ClickHouse has merged since.
-        if !parts.is_empty() && !self.are_active(&parts).await? {
-            refused = self.refused_by(&table, &views, &[], rows).await?;
-        }
-        Ok(refused)
-    }
-
-    async fn refused_by(
-        &self,
-        table: &TableName,
-        views: &[View],
-        parts: &[String],
-        rows: &[NumberedRow],
-    ) -> Result<Vec<RefusedRows>, ClickHouseError> {
-        let mut queries_left = MAX_QUERIES;
-        let mut refused = Vec::new();
-        for has_conversions in [false, true] {
-            for view in views {
-                let columns = match has_conversions {
-                    false => "*".to_owned(),
-                    true => self.conversions(view).await?,
-                };
-                if columns.is_empty() {
-                    continue;
-                }
-                let query = format!(
-                    "SELECT {columns} FROM ({}) SETTINGS additional_table_filters = {{{}: ",
-                    view.select,
-                    sql_string(&format!("{}.{}", table.0, table.1))
-                );
-                match self.separate(view, &query, parts, rows, &mut queries_left).await {
-                    Ok(one) if one.len() > 0 => refused.push(one),
-                    Ok(_) => {}
-                    Err(error) if error.is_transient() => return Err(error),
-                    Err(error) => {
-                        let error = error.without_values();
-                        tracing::debug!(
-                            view = qualified(&view.name),
-                            error,
-                            "the view's query cannot be run by itself"
-                        );
-                    }
-                }
-            }
-            // The conversions of a view's target table matter only if the view's query does not
-            // throw.
-            if !refused.is_empty() {
-                break;
-            }
-        }
-        Ok(refused)
-    }
-
-    /// Separates the rows on which a view throws from the others.
-    async fn separate(
-        &self,
-        view: &View,
-        query: &str,
-        parts: &[String],
-        rows: &[NumberedRow],
-        queries_left: &mut u32,
-    ) -> Result<RefusedRows, ClickHouseError> {
-        let mut refused = RefusedRows {
-            view: view.name.clone(),
-            rows: Vec::new(),
-            unseparated: Vec::new(),
-        };
-        let mut waiting: Vec<_> = rows.chunks(MAX_IDS).rev().collect();
-        while let Some(chunk) = waiting.pop() {
-            if *queries_left == 0 {
-                refused.unseparated.extend(chunk.iter().map(|(row, _)| *row));
-                continue;
-            }
-            *queries_left -= 1;
-            let condition = self.condition(parts, chunk);
-            let query = format!("{query}{}}} FORMAT Null", sql_string(&condition));
-            match (within(self.timeout, self.execute(&query)).await, chunk) {
-                (Ok(()), _) => {}
-                (Err(error), _) if error.class() != Class::Refused => return Err(error),
-                (Err(error), [row]) => refused.rows.push((*row, error)),
-                (Err(_), _) => {
-                    let (first, second) = chunk.split_at(chunk.len() / 2);
-                    waiting.extend([second, first]);
-                }
-            }
-        }
-        Ok(refused)
-    }
-
-    /// Runs a query without a result. An error in any row is the response itself, not a late
-    /// exception.
-    async fn execute(&self, query: &str) -> Result<(), clickhouse::error::Error> {
-        let query = self.client.query_raw(query);
-        query.with_setting("wait_end_of_query", "1").execute().await
-    }
-
-    fn condition(&self, parts: &[String], rows: &[NumberedRow]) -> String {
-        let ids: Vec<_> = rows.iter().map(|(_, id)| id.to_string()).collect();
-        let condition = format!("{} IN ({})", quoted(self.column), ids.join(", "));
-        if parts.is_empty() {
-            return condition;
-        }
-        format!("_part IN ({}) AND {condition}", list(parts))
-    }
-
-    /// Returns the table's parts that have the rows, so that the queries read no other parts; none
-    /// if the table has no parts.
-    async fn parts(&self, rows: &[NumberedRow]) -> Result<Vec<String>, ClickHouseError> {
-        let ids = || rows.iter().map(|(_, id)| *id);
-        let (least, most) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
-        let select = format!(
-            "SELECT DISTINCT _part FROM {} WHERE {} BETWEEN {least} AND {most}",
-            quoted(self.table),
-            quoted(self.column)
-        );
-        match within(self.timeout, self.client.query_raw(&select).fetch_all()).await {
-            Err(error) if error.is_transient() => Err(error),
-            result => Ok(result.unwrap_or_default()),
-        }
-    }
-
-    async fn are_active(&self, parts: &[String]) -> Result<bool, ClickHouseError> {
-        let select = format!(
-            "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = {} AND name IN ({})",
-            sql_string(self.table),
-            list(parts)
-        );
-        let active: u64 = within(self.timeout, self.client.query_raw(&select).fetch_one()).await?;
-        Ok(active == parts.len() as u64)
-    }
-
-    /// Returns the conversions from the view's columns to the target table's columns, as columns of
-    /// a query. The text is empty if there are none.
-    async fn conversions(&self, view: &View) -> Result<String, ClickHouseError> {
-        // The query omits nullable columns, since a NULL may become the target column's default.
-        let query = self
-            .client
-            .query(
-                "SELECT name, type AS data_type FROM system.columns WHERE database = ? AND table = ? \
-                 AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') AND name IN (\
-                 SELECT name FROM system.columns WHERE database = ? AND table = ? AND NOT startsWith(type, 'Nullable(')) \
-                 AND (name, type) NOT IN (SELECT name, type FROM system.columns WHERE database = ? AND table = ?)",
-            )
-            .bind(&view.target.0)
-            .bind(&view.target.1)
-            .bind(&view.name.0)
-            .bind(&view.name.1)
-            .bind(&view.name.0)
-            .bind(&view.name.1);
-        let converted: Vec<Converted> = within(self.timeout, query.fetch_all()).await?;
-        let columns = converted
-            .iter()
-            .map(|column| format!("CAST({} AS {})", quoted(&column.name), column.data_type));
-        Ok(columns.collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// Joins strings as a list in ClickHouse's SQL.
-fn list(texts: &[String]) -> String {
-    let texts: Vec<_> = texts.iter().map(|part| sql_string(part)).collect();
-    texts.join(", ")
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{intake::event_meta::EventMeta, table::Table};
 
-/// What happens to an event with unknown keys, as the schema's `unknown` says.
+/// The treatment of an event with unknown keys, which the schema's `unknown` selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKeyPolicy {
     /// The keys are counted by table.

@@ -3,8 +3,8 @@
 //!
 //! Nearly all bodies are shorter than the 8 KiB that need no turn. A longer one takes a turn and
 //! keeps it while its pieces keep coming, so that bodies are completed one after the other and few
-//! of them hold memory. Waiting bodies get their turns in order of arrival. Short bodies do not wait
-//! for long ones.
+//! of them hold memory. Waiting bodies get their turns in order of arrival. Short bodies do not
+//! wait for long ones.
 
 use std::{
     fmt,
@@ -96,7 +96,7 @@ impl Turn {
         }
     }
 
-    /// Notes that no piece is there. The turn ends if this is so twice in a row: hyper reads the
+    /// Notes that no piece is there. The turn ends if two polls in a row find none: hyper reads the
     /// next piece only after the body was polled without success.
     #[inline]
     pub(crate) fn no_piece(&mut self, cx: &Context<'_>) {

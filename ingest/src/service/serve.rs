@@ -39,8 +39,8 @@ pub struct ServeOptions {
     /// closes further ones at once. 0 means no limit, because all connections of a proxy come from
     /// one address.
     pub max_connections_per_ip: usize,
-    /// The counted connections. Clones share the counts and thereby both limits: use one value for
-    /// all listeners of a process.
+    /// The counted connections. Clones share the counts, and both limits apply to them together: use
+    /// one value for all listeners of a process.
     pub connections: Connections,
     /// The time that open requests have to finish during a graceful shutdown.
     pub drain_timeout: Duration,

@@ -12,7 +12,7 @@ use crate::{
     block::{Block, BlockLimits, layout::InsertTarget},
     budget::{Budget, RequestMemory},
     spool::{queue::TableQueue, state::LogState},
-    table::{Table, dead_letter::REJECTED},
+    table::{Schema, Table, dead_letter::REJECTED},
 };
 
 /// A table's queue in its spool.
@@ -33,6 +33,16 @@ pub(crate) struct TableLayouts {
     pub(crate) tables: Vec<Arc<InsertTarget>>,
     /// The table of dead letters.
     pub(crate) dead_letters: Arc<InsertTarget>,
+}
+
+impl TableLayouts {
+    /// Returns the insert targets of the tables of a schema and of the dead letters.
+    pub(crate) fn of(schema: &Schema) -> Self {
+        Self {
+            tables: schema.tables.iter().copied().map(InsertTarget::of).collect(),
+            dead_letters: InsertTarget::of(&REJECTED),
+        }
+    }
 }
 
 /// The rows of all tables that are not yet stored.

@@ -1,10 +1,10 @@
 //! The settings in the URL of ClickHouse, which each insert has in addition to the collector's own.
 //!
-//! A setting that would break a promise of the collector is refused. ClickHouse itself knows the
-//! names and the values of the others.
+//! The URL must not have a setting that would break a promise of the collector. ClickHouse checks
+//! the names and the values of the others.
 
-/// Names of settings that are refused, and the reason as a clause. A `*` stands for any text at the
-/// end of the name.
+/// The names of settings that the URL must not have, and the reason as a clause. A `*` at the end
+/// of a name matches any text.
 const REFUSED: [(&str, &str); 30] = [
     ("async_insert*", "a confirmed insert must be in its table"),
     ("wait_for_async_insert*", "a confirmed insert must be in its table"),

@@ -43,7 +43,7 @@ impl fmt::Display for ServerVersion {
 }
 
 /// Asks a server for its version, in a way that a server of any age understands: without settings,
-/// without compression, and as text. Returns `None` if the response is no version.
+/// without compression, and as text. Returns `None` if the response is not a version.
 ///
 /// # Errors
 /// ClickHouse is unreachable, or does not accept this user.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{store::Connection, sync::SyncError};
 
 /// The state of a server's tables.
-#[derive(Debug, Clone)]
-pub(crate) enum State {
+#[derive(Debug)]
+pub(crate) enum State<C = Connection> {
     /// No attempt has finished yet.
     Unknown,
     /// The server is unreachable or failed for a transient reason; the sync task tries again.
@@ -14,7 +14,7 @@ pub(crate) enum State {
     /// The database or the schema needs a change by the operator; the sync task checks again.
     Rejected(Arc<SyncError>),
     /// The tables match the schema; deliveries use this connection.
-    Ready(Arc<Connection>),
+    Ready(Arc<C>),
 }
 
 /// The state of the schema's tables over all servers.

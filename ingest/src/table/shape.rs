@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The encoding of a type's values in a row, and thereby in its column.
+/// The encoding of a type's values in a row, which is also that in its column.
 ///
 /// The build step knows the shapes of a table's columns. A type without a shape (JSON, Variant,
 /// Dynamic, QBit) keeps its table in rows.

@@ -2,8 +2,8 @@
 //! `Date32` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/date32)), days since
 //! 1970-01-01, little-endian in a block.
 //!
-//! Read from text, `2024-02-29`, `2024-2-9` (any one byte between the numbers) or `20240229`, and
-//! from numbers of days. A time after the date is refused, as in ClickHouse.
+//! The decoder accepts text, `2024-02-29`, `2024-2-9` (any one byte between the numbers) or
+//! `20240229`, and numbers of days. As ClickHouse does, it refuses a time after the date.
 
 use std::borrow::Cow;
 

@@ -3,10 +3,10 @@
 //! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime64)), always UTC in a
 //! block, little-endian.
 //!
-//! Read from text in ISO 8601 and many other forms (see `date_text`); text without an offset is
-//! local time in the column's [`Zone`]. JSON numbers are in the units of the block: seconds in a
-//! `DateTime`, milliseconds in a `DateTime64(3)`. By the lenient rules, a JSON number with a
-//! fraction is in seconds.
+//! The decoder accepts text in ISO 8601 and many other forms (see `date_text`); text without an
+//! offset is local time in the column's [`Zone`]. JSON numbers are in the units of the block:
+//! seconds in a `DateTime`, milliseconds in a `DateTime64(3)`. By the lenient rules, a JSON number
+//! with a fraction is in seconds.
 
 use std::{borrow::Cow, marker::PhantomData};
 

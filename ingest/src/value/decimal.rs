@@ -2,9 +2,9 @@
 //! ([ClickHouse: Decimal](https://clickhouse.com/docs/sql-reference/data-types/decimal)).
 //!
 //! A block has them as integers in units of the last digit, little-endian: 1.5 is 150 in a
-//! `Decimal(9, 2)`. Read from numbers, also with exponents, and from text (empty text is 0). As in
-//! ClickHouse, digits after the last one are truncated, and a number with too many digits before
-//! the point is refused. No step uses a float.
+//! `Decimal(9, 2)`. The decoder reads numbers, also with exponents, and text (empty text is 0). As
+//! ClickHouse does, it truncates digits after the last one, and refuses a number with too many
+//! digits before the point. No step uses a float.
 
 use std::borrow::Cow;
 

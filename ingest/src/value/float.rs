@@ -2,8 +2,8 @@
 //! ([ClickHouse: floats](https://clickhouse.com/docs/sql-reference/data-types/float)) and
 //! `BFloat16`, little-endian in a block.
 //!
-//! Read from numbers, from booleans, and from text, including `inf`, `infinity` and `nan` in any
-//! case. A number that would round to infinity is refused; one that would round to 0 is 0.
+//! The decoder accepts numbers, booleans and text, including `inf`, `infinity` and `nan` in any case.
+//! It refuses a number that would round to infinity; one that would round to 0 is 0.
 
 use std::borrow::Cow;
 

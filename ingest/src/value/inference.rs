@@ -198,8 +198,8 @@ fn common_array(arrays: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
 }
 
 /// A path that is NULL in one of the objects is nullable. If the values at a path have no common
-/// type, the first type is used. (ClickHouse then uses the type of the whole first object, and
-/// drops the additional keys of the other objects.)
+/// type, the path has the first of their types. (ClickHouse then uses the type of the whole first
+/// object, and drops the additional keys of the other objects.)
 fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
     let mut all: BTreeMap<Cow<'_, str>, Vec<Inferred<'_>>> = BTreeMap::new();
     for object in objects {

@@ -2,8 +2,8 @@
 //! ([ClickHouse: integers](https://clickhouse.com/docs/sql-reference/data-types/int-uint)),
 //! little-endian in a block.
 //!
-//! Read from numbers without fraction and exponent, from text (digits after at most one sign; empty
-//! text is 0) and from booleans. A value that does not fit is refused. By the lenient rules, a
+//! The decoder accepts numbers without fraction and exponent, text (digits after at most one sign;
+//! empty text is 0) and booleans. It refuses a value that does not fit. By the lenient rules, a
 //! number may have a fraction of zeros.
 
 use std::borrow::Cow;

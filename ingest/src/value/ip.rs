@@ -1,6 +1,6 @@
 //! Addresses: `IPv4` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv4)) and
-//! `IPv6` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv6)), read from text
-//! only.
+//! `IPv6` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv6)). The decoder
+//! accepts text only.
 
 use std::{
     borrow::Cow,

@@ -18,8 +18,8 @@ use crate::{
 /// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may occur twice, as in
 /// ClickHouse.
 ///
-/// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text. By
-/// the lenient rules, an empty array is an empty object.
+/// The decoder accepts a JSON object, with its keys as text. It parses text as JSON, and the values
+/// of that JSON as text. By the lenient rules, an empty array is an empty object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Map<K, V>(

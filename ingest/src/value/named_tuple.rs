@@ -15,9 +15,10 @@ use crate::{
 
 /// Declares a struct for a `Tuple` with names.
 ///
-/// A JSON object is read by name: a missing element becomes its default, and an unknown name is
-/// skipped. A JSON array is read by position and must have the same length. Text is read as JSON,
-/// and its elements as text. A block has the elements in order.
+/// The decoder reads a JSON object by name: a missing element becomes its default, and an unknown
+/// name has no effect. It reads a JSON array by position, and the array must have the same length.
+/// It parses text as JSON, and the elements of that JSON as text. A block has the elements in
+/// order.
 ///
 /// The `clickhouse` crate can read such a column back only with `Client::with_validation(false)`,
 /// because its type parser does not support names in tuples.

@@ -3,9 +3,9 @@
 //! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/time64)), from -999:59:59 to
 //! 999:59:59, little-endian in a block.
 //!
-//! Read from text (`12:13:14`, `-1:02:03`; `12:13` is minutes and seconds) and from numbers in the
-//! units of the block: seconds in a `Time`, milliseconds in a `Time64(3)`. By the lenient rules, a
-//! JSON number with a fraction is in seconds.
+//! The decoder accepts text (`12:13:14`, `-1:02:03`; `12:13` is minutes and seconds) and numbers in
+//! the units of the block: seconds in a `Time`, milliseconds in a `Time64(3)`. By the lenient rules,
+//! a JSON number with a fraction is in seconds.
 
 use std::borrow::Cow;
 

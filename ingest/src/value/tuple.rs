@@ -2,7 +2,8 @@
 //! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)): its elements in
 //! order, as Rust tuples of up to twelve elements.
 //!
-//! Read from a JSON array of the same length. Text is read as JSON, and its elements as text.
+//! The decoder accepts a JSON array of the same length. It parses text as JSON, and the elements of
+//! that JSON as text.
 
 use std::borrow::Cow;
 

@@ -13,8 +13,9 @@ use crate::{
 
 /// ClickHouse's `QBit(T, N)`: `N` numbers, or an empty list for `N` zeros.
 ///
-/// Read from a JSON array of `N` numbers; a string or `null` is not a number. Text is read as JSON.
-/// The `clickhouse` crate reads it back only with `Client::with_validation(false)`.
+/// The decoder accepts a JSON array of `N` numbers; a string or `null` is not a number. It parses
+/// text as JSON. The `clickhouse` crate reads the type back only with
+/// `Client::with_validation(false)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QBit<T, const N: usize>(

@@ -105,7 +105,7 @@ impl WriterOptions {
         self.node.map(of_node)
     }
 
-    pub(super) fn limits(&self) -> SpoolLimits {
+    pub(crate) fn limits(&self) -> SpoolLimits {
         SpoolLimits {
             blocks: BlockLimits {
                 rows: self.block_rows.clamp(1, MAX_BLOCK_ROWS),

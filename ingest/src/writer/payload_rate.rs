@@ -1,7 +1,7 @@
 //! The rate at which dead letters keep payloads.
 //!
-//! Events wait for the disk writes of the dead letters before them. Senders of junk could fill the
-//! disk's bandwidth and ClickHouse's time with payloads that nobody reads. Beyond the rate, a dead
+//! Events wait for the disk writes of the dead letters before them. Without a limit, the payloads of
+//! junk could take all of the disk's bandwidth and of ClickHouse's time. Beyond the rate, a dead
 //! letter keeps only the start of its payload.
 
 use std::{

@@ -34,7 +34,7 @@ fn one_refused_row_among_a_hundred_thousand_is_the_only_loss() {
     ));
     let table = table("engine_merge_tree");
     for key in 0..ROWS {
-        // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
+        // RowBinaryWithDefaults: a flag byte before each value is 1 if the value is the default. The
         // key, a count that is NULL, and a default.
         let appended = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);

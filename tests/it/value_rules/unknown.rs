@@ -16,7 +16,7 @@ const EVENTS: [(&str, &[&str]); 13] = [
     // The collector reads these, and ClickHouse computes `total`.
     (r#"{"n":1,"service":"x","name":"y","projectId":3,"uid":"7"}"#, &[]),
     (r#"{"n":1,"total":3}"#, &["total"]),
-    // No column and nobody else reads these.
+    // Neither a column nor the collector reads these.
     (
         r#"{"n":1,"id":"x","timestamp":3,"td":{"ip":"1.1.1.1"}}"#,
         &["id", "timestamp", "td_ip"],

@@ -1,13 +1,22 @@
 //! The blocks that a delivery prefetches while an insert is in flight.
 
-use tokio::sync::Semaphore;
+use std::{sync::Arc, time::Duration};
 
-use super::*;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+use super::fake_server::{A, B, FakeServer, Insert, MAX_WAIT, SCHEMA, options, put};
 use crate::{
+    ack::Ack,
     block::{parts::Part, sealed::SealedBlock},
-    spool::{Next, Outcome, Parked, TableReader},
+    deliver::{Changes, Delivery, servers::ActiveServer},
+    spool::{Appender, Next, Outcome, Parked, Spool, TableLayouts, TableReader},
     store::Connection,
     sync::state::State,
+    table::Table,
+    writer::{Writer, WriterOptions},
 };
 
 /// A delivery of small blocks to a server that answers one insert per permit.
@@ -37,7 +46,7 @@ impl Scene {
             block_rows,
             ..options()
         };
-        let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
+        let spool = Spool::in_memory(TableLayouts::of(&SCHEMA), options.limits());
         let connection = Arc::new(Connection::new(&server.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
         let servers = ActiveServer::new(receiver);
@@ -216,7 +225,7 @@ async fn rows_on_disk_use_no_memory_during_their_insert() {
     while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(writer.shared.spool.memory_bytes(), 0);
+    assert_eq!(writer.status().memory_bytes, 0);
     server.responses.add_permits(Semaphore::MAX_PERMITS);
     assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = server.inserts(&B);

@@ -1,0 +1,219 @@
+//! A collector of one table, whose requests need no runtime: each outcome is complete at once.
+
+use std::{
+    cell::RefCell,
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use tokio::runtime::Runtime;
+
+use crate::{
+    ack::{Ack, AckPolicy},
+    block::receipt::Receipt,
+    collect::{
+        Collector, Decision, Response,
+        head::Arrival,
+        options::EventOptions,
+        route::{Destination, Route, Routes},
+    },
+    intake::{
+        event::{Event, Sink},
+        intake,
+        rejection::Rejection,
+        testing::{TABLE, TestRow, row_text},
+    },
+    request::{
+        read_body::{ReadBodyError, ReadyBody},
+        turns::Turn,
+    },
+    store::{ClickHouseUrl, servers::Servers},
+    table::Schema,
+    writer::{Writer, WriterOptions},
+};
+
+static SCHEMA: Schema = Schema::new(&[&TABLE]);
+
+/// The lowest valid uid; the rows below contain their uid minus this one.
+const LOWEST_UID: u64 = 1_000_000_000;
+
+thread_local! {
+    /// The rows that the requests of this thread have made: address, sender and values.
+    static ROWS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Ingests an event and notes the text of its row.
+fn ingest(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
+    let row = row_text::<false>(event);
+    let receipt = intake::<TestRow<'_, false>>(event, sink)?;
+    let meta = &event.meta;
+    let project = meta.project.to_text().unwrap_or_default();
+    let uid = meta.uid.wrapping_sub(LOWEST_UID);
+    let sender = format!("{}/{} {uid} {project}", meta.service, meta.name);
+    ROWS.with_borrow_mut(|rows| rows.push(format!("{sender} {}", row.unwrap()).trim_end().to_owned()));
+    Ok(receipt)
+}
+
+const ROUTE: Route = Route {
+    handler: ingest,
+    acks: AckPolicy::NONE,
+};
+
+#[derive(Debug)]
+struct TestRoutes;
+
+impl Routes for TestRoutes {
+    const DESTINATIONS: &'static [Destination] = &[];
+
+    fn schema() -> &'static Schema {
+        &SCHEMA
+    }
+
+    fn find(service: &str, name: &str) -> Option<Route> {
+        let is_declared = matches!(
+            (service, name),
+            ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
+        );
+        is_declared.then_some(ROUTE)
+    }
+
+    fn fallback() -> Option<Route> {
+        Some(ROUTE)
+    }
+}
+
+/// A collector, and the runtime that its writer needs. The runtime is never polled.
+pub(super) struct World {
+    collector: Arc<Collector>,
+    _runtime: Runtime,
+}
+
+/// The outcome of one request.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) body: String,
+    pub(super) rows: Vec<String>,
+    /// The codes of rejected events.
+    pub(super) codes: Vec<&'static str>,
+}
+
+impl World {
+    pub(super) fn new(options: &EventOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let url: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let writer = Writer::start(&SCHEMA, Servers::without_sync(url), &WriterOptions::default());
+        let collector = Collector::new(writer, options, TestRoutes::DESTINATIONS);
+        Self {
+            collector: Arc::new(collector),
+            _runtime: runtime,
+        }
+    }
+
+    /// Returns the world of a collector without an inner service: `?service=` and `?name=` count.
+    pub(super) fn catching_all() -> Self {
+        Self::new(&EventOptions {
+            catch_all: true,
+            ..options()
+        })
+    }
+
+    pub(super) fn respond(
+        &self,
+        request: Request<Result<Bytes, ReadBodyError>>,
+    ) -> http::Response<http_body_util::Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let body = body.map(|bytes| ReadyBody {
+            bytes,
+            booking: None,
+            turn: Turn::default(),
+        });
+        // The layer passes a request without a destination to the inner service.
+        let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
+            Decision::Inner => None,
+            Decision::Event { route, .. } => route,
+        };
+        let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
+        match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
+            Response::Ready(response) => response,
+            Response::Waiting(_) => panic!("the response is not ready"),
+        }
+    }
+
+    pub(super) fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
+        let counts = || self.collector.writer.rejections().counts().events;
+        let before = counts();
+        let response = self.respond(request);
+        let codes = counts().into_iter().zip(before);
+        let codes = codes.flat_map(|((code, after), (_, before))| (before..after).map(move |_| code));
+        Outcome {
+            status: response.status().as_u16(),
+            body: without_ids(&text_of(response)),
+            rows: ROWS.take(),
+            codes: codes.collect(),
+        }
+    }
+
+    /// Sends a POST with a content type and a body.
+    pub(super) fn post(&self, uri: &str, content_type: &str, body: &str) -> Outcome {
+        let mut request = Request::post(uri).header(header::COOKIE, "uid=1000000007");
+        if !content_type.is_empty() {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        self.outcome(request.body(Ok(Bytes::from(body.to_owned()))).unwrap())
+    }
+
+    pub(super) fn send(&self, method: Method, uri: &str) -> Outcome {
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::COOKIE, "uid=1000000007");
+        self.outcome(request.body(Ok(Bytes::new())).unwrap())
+    }
+}
+
+pub(super) fn options() -> EventOptions {
+    EventOptions {
+        ack: Ack::Accepted,
+        ..EventOptions::default()
+    }
+}
+
+fn text_of(response: http::Response<http_body_util::Full<Bytes>>) -> String {
+    let body = pin!(response.into_body().collect());
+    match body.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(body) => String::from_utf8_lossy(&body.unwrap().to_bytes()).into_owned(),
+        Poll::Pending => panic!("a full body is complete"),
+    }
+}
+
+/// Replaces the id, which is different in each event.
+fn without_ids(body: &str) -> String {
+    match body.split_once(r#""id":""#) {
+        Some((before, after)) => format!(
+            "{before}\"id\":\"{}",
+            after.trim_start_matches(|c: char| c.is_ascii_digit())
+        ),
+        None => body.to_owned(),
+    }
+}
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const MAIL: &str = r#"{"key":"in.gen.wh.mail","id":""}"#;
+pub(super) const GIF: &str = "GIF89a";
+
+/// Returns the body of a rejection.
+pub(super) fn rejected(reason: &str) -> String {
+    format!(r#"{{"message":"Bad Request","reason":"{reason}"}}"#)
+}

@@ -1,0 +1,113 @@
+//! The requests of delivery to ClickHouse, behind a trait, so that tests of delivery need no
+//! server.
+
+use std::{fmt::Debug, time::Duration};
+
+use super::{
+    Changes, Failure, adapt,
+    compress::Form,
+    lookup::Lookup,
+    view_search::{NumberedRow, RefusedRows, Search},
+};
+use crate::{
+    block::{content::BlockRows, layout::InsertTarget, parts::Part, sealed::SealedBlock},
+    store::{ClickHouseError, Connection, InsertRequest, within},
+};
+
+/// A server that delivery inserts rows into. Each request takes at most the timeout that it is
+/// given.
+pub(crate) trait Backend: Debug + Send + Sync + 'static {
+    /// Returns whether rows count as stored only once further replicas have them.
+    fn has_quorum(&self) -> bool;
+
+    /// Inserts rows, and returns once the server has confirmed that they are stored.
+    fn insert(
+        &self,
+        request: InsertRequest<'_>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), ClickHouseError>> + Send;
+
+    /// Checks which rows of `part` the block's table has. `rows` are those of the part.
+    fn look_up(
+        &self,
+        block: &SealedBlock,
+        part: &Part,
+        rows: &BlockRows,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Lookup, ClickHouseError>> + Send;
+
+    /// Returns the form in which rows of another build fit their table as it is now.
+    fn form_of(
+        &self,
+        layout: &InsertTarget,
+        changes: &Changes,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Form, Failure>> + Send;
+
+    /// Runs a statement under a query id, and returns once it has ended.
+    fn execute(
+        &self,
+        sql: &str,
+        query_id: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), ClickHouseError>> + Send;
+
+    /// Runs a query for one column of strings.
+    fn strings(
+        &self,
+        sql: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<String>, ClickHouseError>> + Send;
+
+    /// Returns the rows that materialized views over the block's table refuse, for each view that
+    /// refuses any.
+    fn refused_by_views(
+        &self,
+        block: &SealedBlock,
+        rows: &[NumberedRow],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<RefusedRows>, ClickHouseError>> + Send;
+}
+
+impl Backend for Connection {
+    fn has_quorum(&self) -> bool {
+        self.has_quorum
+    }
+
+    async fn insert(&self, request: InsertRequest<'_>, timeout: Duration) -> Result<(), ClickHouseError> {
+        self.inserts.insert(request, timeout).await
+    }
+
+    async fn look_up(
+        &self,
+        block: &SealedBlock,
+        part: &Part,
+        rows: &BlockRows,
+        timeout: Duration,
+    ) -> Result<Lookup, ClickHouseError> {
+        Lookup::of(self, block, part, rows, timeout).await
+    }
+
+    async fn form_of(&self, layout: &InsertTarget, changes: &Changes, timeout: Duration) -> Result<Form, Failure> {
+        adapt(&self.queries, layout, changes, timeout).await
+    }
+
+    async fn execute(&self, sql: &str, query_id: String, timeout: Duration) -> Result<(), ClickHouseError> {
+        let query = self.queries.query_raw(sql).with_setting("query_id", query_id);
+        let query = query.with_setting("wait_end_of_query", "1");
+        within(timeout, query.execute()).await
+    }
+
+    async fn strings(&self, sql: &str, timeout: Duration) -> Result<Vec<String>, ClickHouseError> {
+        within(timeout, self.queries.query_raw(sql).fetch_all()).await
+    }
+
+    async fn refused_by_views(
+        &self,
+        block: &SealedBlock,
+        rows: &[NumberedRow],
+        timeout: Duration,
+    ) -> Result<Vec<RefusedRows>, ClickHouseError> {
+        Search::of(&self.queries, block, timeout).refused(rows).await
+    }
+}
