@@ -10,7 +10,7 @@ use std::{
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{
     Spanned,
-    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+    options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
 };
 
 use crate::{
@@ -100,6 +100,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     let mut root = Vec::new();
