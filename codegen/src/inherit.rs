@@ -43,6 +43,8 @@ pub(crate) struct ResolvedTable {
     /// Indexes and projections, without those that only remove an inherited one.
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
+    /// The name that the schema gives the table in Rust.
+    pub(crate) rust: Option<Key>,
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it, and so has the collector's values in the columns
     /// with their names.
@@ -71,6 +73,8 @@ pub(crate) struct ResolvedColumn {
     pub(crate) event: declare::EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
+    /// The name that the schema gives the field in Rust.
+    pub(crate) rust: Option<Key>,
     /// The Nested that the column is an element of.
     pub(crate) nested: Option<String>,
 }
@@ -192,6 +196,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         allowed,
         is_complete,
     }
+        rust: table.options.rust.clone(),
 }
 
 /// Returns a table and its ancestors, nearest first, and whether all of them could be read. Reports
@@ -394,6 +399,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
     fields
         .into_iter()
         .map(|(field, ty)| ResolvedColumn {
+        rust,
             name: format!("{}.{field}", name.text),
             name_span: name.span.clone(),
             span: span.clone(),
@@ -411,9 +417,11 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
 }
 
 /// Returns the earlier name of an element of a Nested.
+            rust,
 fn of_element(old: &Key, field: &str) -> Key {
     Key {
         text: format!("{}.{field}", old.text),
         span: old.span.clone(),
     }
 }
+            rust: rust.as_ref().map(|name| of_element(name, &field)),

@@ -19,7 +19,7 @@ use {
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 16] = [
+pub(crate) const COLUMN_KEYS: [&str; 17] = [
     "alias",
     "codec",
     "comment",
@@ -31,6 +31,7 @@ pub(crate) const COLUMN_KEYS: [&str; 16] = [
     "max_ahead",
     "max_bytes",
     "required",
+    "rust",
     "strict",
     "ttl",
     "type",
@@ -85,6 +86,8 @@ pub(super) struct LongColumn {
     event: EventKeys,
     /// The earlier names of the column.
     was: Vec<Key>,
+    /// The name of the field in Rust.
+    rust: Option<Key>,
     pieces: Vec<Piece>,
 }
 
@@ -139,6 +142,10 @@ impl DeclarationReader<'_> {
                 }
                 "was" => {
                     long.was = self.earlier_names(node);
+                    continue;
+                }
+                "rust" => {
+                    long.rust = self.rust_name(node);
                     continue;
                 }
                 "codec" => Modifier::Codec,
@@ -210,6 +217,11 @@ impl LongColumn {
     /// Moves the earlier names out.
     pub(super) fn take_was(&mut self) -> Vec<Key> {
         mem::take(&mut self.was)
+    }
+
+    /// Moves the name in Rust out.
+    pub(super) fn take_rust(&mut self) -> Option<Key> {
+        self.rust.take()
     }
 
     /// Adds the parts under other keys to `short`, the declaration that `ty` holds alone.

@@ -6,6 +6,7 @@ mod event_keys;
 mod long_column;
 mod old_layout;
 mod options;
+mod rust_name;
 mod source;
 mod table_element;
 mod value;

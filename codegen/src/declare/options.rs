@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// A description of the table for its users. Tables that extend this one do not inherit it, as
     /// they hold other rows.
     pub(crate) comment: Option<String>,
+    /// The name from which the generated code derives its names, instead of the table's. Tables that
+    /// extend this one do not inherit it.
+    pub(crate) rust: Option<Key>,
 }
 
 /// The keys of `_options` that do not apply to every engine.
@@ -42,7 +45,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 17] = [
+pub(crate) const OPTION_KEYS: [&str; 18] = [
     "abstract",
     "allow",
     "cluster",
@@ -55,6 +58,7 @@ pub(crate) const OPTION_KEYS: [&str; 17] = [
     "partition_by",
     "primary_key",
     "projections",
+    "rust",
     "sample_by",
     "settings",
     "strict",
@@ -130,6 +134,7 @@ impl DeclarationReader<'_> {
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
+                "rust" => options.rust = self.rust_name(node),
                 "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),
                 "constraints" => options
                     .elements
