@@ -101,8 +101,10 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<ResolvedT
 }
 
 fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
-    let (lineage, is_complete) = lineage(index, declared, reported, report);
+    let (lineage, mut is_complete) = lineage(index, declared, reported, report);
     let table = &declared.tables[index];
+    // If a parent could not be read, it may have a column that the child removes.
+    let is_known = is_complete;
 
     let mut columns: Vec<declare::Column> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -112,6 +114,12 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
                 // A nearer ancestor has declared it already. Only the child overrides what precedes
                 // it.
                 Some(_) if *ancestor != index => {}
+                None if column.declaration.is_none() && *ancestor == index && is_known => {
+                    if !declared.removals.contains(&column.name.span) {
+                        is_complete &= !column.span.range.is_empty();
+                        report.push(untyped_column(column, table));
+                    }
+                }
                 Some(place) => {
                     let existing = &mut columns[*place];
                     if let Some(warning) = retyped_column(column, existing, table, declared) {
@@ -188,6 +196,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         present_keys,
         elements,
         comment: table.options.comment.clone(),
+        rust: table.options.rust.clone(),
         is_strict: is_strict.unwrap_or(false),
         inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
         is_view_target: table.filler == Filler::View,
@@ -196,7 +205,6 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         allowed,
         is_complete,
     }
-        rust: table.options.rust.clone(),
 }
 
 /// Returns a table and its ancestors, nearest first, and whether all of them could be read. Reports
@@ -333,6 +341,25 @@ fn retyped_column(
     )
 }
 
+/// Returns the problem of a column without a type that removes no column: an error if nothing is
+/// written, and a warning for a `null`, which the original collector skips.
+fn untyped_column(column: &declare::Column, table: &declare::Table) -> Diagnostic {
+    let name = &column.name.text;
+    let message = format!("column `{name}` has no type");
+    let diagnostic = match column.span.range.is_empty() {
+        true => Diagnostic::error("not-a-type", message),
+        false => Diagnostic::of_schema("left-out", message),
+    };
+    diagnostic
+        .label(
+            column.name.span.clone(),
+            format!("`{}` inherits no column of this name to remove", table.name.text),
+        )
+        .help(format!(
+            "write its type, for example `{name}: String`, or remove the line"
+        ))
+}
+
 fn stored_as(ty: &Type) -> &Type {
     match ty {
         Type::LowCardinality(inner) => inner,
@@ -372,6 +399,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
         declaration,
         event,
         was,
+        rust,
         span,
         expressions,
         doc_comments,
@@ -389,6 +417,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             doc_comments,
             event,
             was,
+            rust,
             nested: None,
         }];
     }
@@ -399,7 +428,6 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
     fields
         .into_iter()
         .map(|(field, ty)| ResolvedColumn {
-        rust,
             name: format!("{}.{field}", name.text),
             name_span: name.span.clone(),
             span: span.clone(),
@@ -411,17 +439,16 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             doc_comments: doc_comments.clone(),
             event: event.of_element(&field),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
+            rust: rust.as_ref().map(|name| of_element(name, &field)),
             nested: Some(name.text.clone()),
         })
         .collect()
 }
 
 /// Returns the earlier name of an element of a Nested.
-            rust,
 fn of_element(old: &Key, field: &str) -> Key {
     Key {
         text: format!("{}.{field}", old.text),
         span: old.span.clone(),
     }
 }
-            rust: rust.as_ref().map(|name| of_element(name, &field)),
