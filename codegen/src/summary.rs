@@ -51,12 +51,19 @@ impl Generated {
             let _ = writeln!(text, "left out {}: {}", left_out.path.display(), left_out.reason);
         }
         for table in &self.tables {
-            let _ = writeln!(text, "table {}, {} columns", shown(&table.name), table.columns.len());
+            let _ = writeln!(text, "table {}, {}", shown(&table.name), columns(table.columns.len()));
             for (name, ty) in &table.columns {
                 let _ = writeln!(text, "    {} {ty}", shown(name));
             }
         }
         text
+    }
+}
+
+fn columns(count: usize) -> String {
+    match count {
+        1 => "1 column".to_owned(),
+        _ => format!("{count} columns"),
     }
 }
 
