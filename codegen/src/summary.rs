@@ -53,7 +53,8 @@ impl Generated {
         for table in &self.tables {
             let _ = writeln!(text, "table {}, {}", shown(&table.name), columns(table.columns.len()));
             for (name, ty) in &table.columns {
-                let _ = writeln!(text, "    {} {ty}", shown(name));
+                let line = format!("    {} {ty}", shown(name));
+                let _ = writeln!(text, "{}", line.trim_end());
             }
         }
         text

@@ -24,6 +24,7 @@ const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
     let name = table.name.text.as_str();
+    let mut help = "rename the table";
     let reason = if let Some((_, reason)) = RESERVED_TABLES.iter().find(|(reserved, _)| *reserved == name) {
         reason
     } else if rust_names(std::slice::from_ref(table))
@@ -31,13 +32,14 @@ pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
         .flat_map(TableNames::all)
         .any(|name| RESERVED_NAMES.contains(&name))
     {
+        help = "rename the table, or give it another name in Rust: `_options: { rust: … }`";
         "the generated code uses this name itself"
     } else {
         return;
     };
     let diagnostic = Diagnostic::error("reserved-table", format!("table `{name}` has a reserved name"))
         .label(table.name.span.clone(), reason)
-        .help("rename the table");
+        .help(help);
     report.push(diagnostic);
 }
 

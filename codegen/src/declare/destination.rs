@@ -87,6 +87,14 @@ impl DeclarationReader<'_> {
                     self.old_layout.push((path, entries));
                     continue;
                 }
+                Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "_options") => {
+                    let message = format!("table `{}` is in `destinations`", path.text);
+                    let diagnostic = Diagnostic::error("unknown-key", message).label(path.span, "");
+                    self.report
+                        .push(diagnostic.help("indent the table as deep as `destinations`"));
+                    self.declared.is_complete = false;
+                    continue;
+                }
                 Value::Map(entries) => self.long_destination(entries, &path),
                 ref other => {
                     let diagnostic = Diagnostic::error(

@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys};
+use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, outside};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
     source::Span,
@@ -156,7 +156,14 @@ impl DeclarationReader<'_> {
                         }
                     }
                 }
-                _ => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
+                _ => match outside::help_in_options(&key, &node) {
+                    Some(help) => {
+                        let message = format!("unknown key `{}` in `_options`", key.text);
+                        self.report
+                            .push(Diagnostic::error("unknown-key", message).label(key.span, "").help(help));
+                    }
+                    None => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
+                },
             }
         }
         options

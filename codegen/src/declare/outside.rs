@@ -1,7 +1,7 @@
 //! Reports entries that are outside of the place where Rowmill reads them: keys of the top level, and
 //! columns, options and destinations that are indented too little.
 
-use super::{COLUMN_KEYS, SECTION};
+use super::{COLUMN_KEYS, SECTION, options::OPTION_KEYS};
 use crate::{
     diagnostic::{Diagnostic, Report},
     source::Sources,
@@ -97,6 +97,16 @@ pub(super) fn help(key: &Key, node: &Node) -> Option<String> {
 pub(super) fn help_in_tables(key: &Key, value: &Value) -> Option<String> {
     match value {
         Value::Text(text) if is_type(text) => Some(format!("indent the column `{}` deeper than its table", key.text)),
+        _ => None,
+    }
+}
+
+/// Returns the help for a column among the options of its table.
+pub(super) fn help_in_options(key: &Key, node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Text(text) if is_type(text) && types::closest(&key.text, OPTION_KEYS).is_none() => {
+            Some(format!("indent the column `{}` as deep as `_options`", key.text))
+        }
         _ => None,
     }
 }
