@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::cli::{CheckOptions, Format};
 
-/// Prints the problems of a schema folder, and notes on it. Only errors make the command fail.
+/// Prints the files and the tables of a schema folder, its problems, and notes on it. Only errors make
+/// the command fail.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
     let generated = generate(&options.schemas);
     let Problems {
@@ -24,6 +25,9 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
         .chain(warnings.iter().map(|warning| ("warning", warning)))
         .chain(notes.iter().map(|note| ("note", note)));
     let mut out = io::stdout().lock();
+    if options.format == Format::Text {
+        writeln!(out, "{}", generated.summary())?;
+    }
     for (severity, problem) in all {
         match options.format {
             Format::Text => writeln!(out, "{}\n", problem.text)?,

@@ -57,6 +57,11 @@ impl Diagnostic {
         Self::new(Severity::Warning, code, message.into())
     }
 
+    /// A warning about the folder or the whole schema, which no table can allow.
+    pub(crate) fn of_schema(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message.into())
+    }
+
     /// A note states what the schema does; it asks for no change.
     pub(crate) fn note(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Severity::Note, code, message.into())

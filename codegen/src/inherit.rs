@@ -43,6 +43,8 @@ pub(crate) struct ResolvedTable {
     /// Indexes and projections, without those that only remove an inherited one.
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
+    /// The name that the schema gives the table in Rust.
+    pub(crate) rust: Option<Key>,
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it, and so has the collector's values in the columns
     /// with their names.
@@ -71,6 +73,8 @@ pub(crate) struct ResolvedColumn {
     pub(crate) event: declare::EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
+    /// The name that the schema gives the field in Rust.
+    pub(crate) rust: Option<Key>,
     /// The Nested that the column is an element of.
     pub(crate) nested: Option<String>,
 }
@@ -97,8 +101,10 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<ResolvedT
 }
 
 fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
-    let (lineage, is_complete) = lineage(index, declared, reported, report);
+    let (lineage, mut is_complete) = lineage(index, declared, reported, report);
     let table = &declared.tables[index];
+    // If a parent could not be read, it may have a column that the child removes.
+    let is_known = is_complete;
 
     let mut columns: Vec<declare::Column> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -108,6 +114,12 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
                 // A nearer ancestor has declared it already. Only the child overrides what precedes
                 // it.
                 Some(_) if *ancestor != index => {}
+                None if column.declaration.is_none() && *ancestor == index && is_known => {
+                    if !declared.removals.contains(&column.name.span) {
+                        is_complete &= !column.span.range.is_empty();
+                        report.push(untyped_column(column, table));
+                    }
+                }
                 Some(place) => {
                     let existing = &mut columns[*place];
                     if let Some(warning) = retyped_column(column, existing, table, declared) {
@@ -184,6 +196,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         present_keys,
         elements,
         comment: table.options.comment.clone(),
+        rust: table.options.rust.clone(),
         is_strict: is_strict.unwrap_or(false),
         inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
         is_view_target: table.filler == Filler::View,
@@ -329,6 +342,25 @@ fn retyped_column(
     )
 }
 
+/// Returns the problem of a column without a type that removes no column: an error if nothing is
+/// written, and a warning for a `null`, which the original collector skips.
+fn untyped_column(column: &declare::Column, table: &declare::Table) -> Diagnostic {
+    let name = &column.name.text;
+    let message = format!("column `{name}` has no type");
+    let diagnostic = match column.span.range.is_empty() {
+        true => Diagnostic::error("not-a-type", message),
+        false => Diagnostic::of_schema("left-out", message),
+    };
+    diagnostic
+        .label(
+            column.name.span.clone(),
+            format!("`{}` inherits no column of this name to remove", table.name.text),
+        )
+        .help(format!(
+            "write its type, for example `{name}: String`, or remove the line"
+        ))
+}
+
 fn stored_as(ty: &Type) -> &Type {
     match ty {
         Type::LowCardinality(inner) => inner,
@@ -368,6 +400,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
         declaration,
         event,
         was,
+        rust,
         span,
         expressions,
         doc_comments,
@@ -385,6 +418,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             doc_comments,
             event,
             was,
+            rust,
             nested: None,
         }];
     }
@@ -406,6 +440,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             doc_comments: doc_comments.clone(),
             event: event.of_element(&field),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
+            rust: rust.as_ref().map(|name| of_element(name, &field)),
             nested: Some(name.text.clone()),
         })
         .collect()

@@ -200,6 +200,7 @@ fn column() -> Value {
                         "description": "The unit of a JSON number for a DateTime or a DateTime64, which counts the time since \
                             1970; `raw` is the unit of the type, as in ClickHouse.",
                     },
+                    "rust": key("The name of the field in the generated Rust, if it is not to follow the column's name."),
                     "strict": {
                         "type": "boolean",
                         "description": "Whether values of the column are read by ClickHouse's rules alone, whatever the \
@@ -271,6 +272,8 @@ fn options() -> Value {
             "primary_key": expressions("The primary key, if it is not the sorting key."),
             "projections": by_name("text_or_nothing", "Projections by their names, for example `SELECT * ORDER BY \
                 email`; an empty value removes an inherited projection."),
+            "rust": text("The name from which the generated Rust derives the names of the table's module, row and \
+                layer, if they are not to follow the table's name. Other tables do not inherit it."),
             "sample_by": expressions("The sampling key."),
             "settings": by_name("text", "Settings of the table engine by their names."),
             "strict": {

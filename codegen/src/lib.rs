@@ -36,12 +36,14 @@ mod emit;
 mod import;
 mod inherit;
 mod json_schema;
+mod left_out;
 mod model;
 mod names;
 mod paths;
 mod read;
 mod source;
 mod sql;
+mod summary;
 mod syntax;
 mod table_engine;
 mod table_engine_list;
@@ -57,7 +59,9 @@ use diagnostic::Report;
 pub use diagnostic::{Place, Problem, Problems};
 pub use import::{ImportedTable, import_table};
 pub use json_schema::json_schema;
+pub use left_out::LeftOut;
 use source::Sources;
+pub use summary::TableSummary;
 
 /// The name of the generated file in `OUT_DIR`.
 pub const FILE_NAME: &str = "rowmill_tables.rs";
@@ -73,6 +77,10 @@ pub struct Generated {
     pub files: Vec<PathBuf>,
     /// The statement that creates each table, in the order of the schema; none if there are errors.
     pub statements: Vec<String>,
+    /// The files and folders of the schema folder that were not read.
+    pub left_out: Vec<LeftOut>,
+    /// The tables, in the order of the schema; none if there are errors.
+    pub tables: Vec<TableSummary>,
 }
 
 /// Generates the tables of the folder `schemas` into `OUT_DIR`, for a build script.
@@ -95,6 +103,10 @@ pub fn build(schemas: impl AsRef<Path>) {
             println!("cargo::{kind}={line}");
         }
     };
+    // Cargo shows these lines with `-vv`.
+    for line in generated.summary().lines() {
+        println!("{line}");
+    }
     shown("warning", &generated.problems.warnings);
     shown("error", &generated.problems.errors);
 
@@ -121,18 +133,24 @@ pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterato
 }
 
 fn generate_from(sources: &Sources, mut report: Report) -> Generated {
-    let root = yaml::parse(sources, &mut report);
-    let declared = declare::declare(root, sources, &mut report);
+    let (root, removals) = yaml::parse(sources, &mut report);
+    let declared = declare::declare(root, removals, sources, &mut report);
     let tables = inherit::inherit(&declared, &mut report);
     let model = check::check(&declared, tables, &mut report);
-    let (code, statements) = if report.has_errors() {
-        (emit::stub(sources), Vec::new())
+    let (code, statements, tables) = if report.has_errors() {
+        (emit::stub(sources), Vec::new(), Vec::new())
     } else {
-        (emit::emit(&model, sources), emit::statements(&model))
+        (
+            emit::emit(&model, sources),
+            emit::statements(&model),
+            summary::tables(&model),
+        )
     };
     Generated {
         code,
         statements,
+        tables,
+        left_out: sources.left_out.clone(),
         problems: report.render(sources),
         files: sources.files().iter().map(|source| source.path.clone()).collect(),
     }

@@ -3,7 +3,7 @@
 use crate::{
     declare::{EventKeys, RouteOptions, TableElement, UnknownKeys},
     inherit::{ResolvedColumn, ResolvedTable},
-    names,
+    names::TableNames,
     paths::{self, Extra, Role, extras},
     table_engine::{Clauses, Engine},
     types::{Declaration, DefaultKind, QueryTable, Shape, Type, constant},
@@ -26,6 +26,7 @@ pub(crate) struct Model {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: String,
+    pub(crate) rust: TableNames,
     pub(crate) columns: Vec<Column>,
     pub(crate) extras: Vec<Extra>,
     pub(crate) nested: Vec<Vec<usize>>,
@@ -65,6 +66,8 @@ pub(crate) struct Column {
     pub(crate) declaration: Declaration,
     /// The field's name in the row, not yet an identifier: the emitter makes keywords raw.
     pub(crate) field: String,
+    /// The name that the schema gives the field in Rust.
+    pub(crate) rust: Option<String>,
     pub(crate) role: Role,
     /// The YAML comments on the column.
     pub(crate) doc_comments: Vec<String>,
@@ -86,17 +89,20 @@ pub(crate) struct Route {
 }
 
 impl Table {
-    pub(crate) fn new(resolved: ResolvedTable, engine: Engine) -> Self {
+    pub(crate) fn new(resolved: ResolvedTable, engine: Engine, rust: TableNames) -> Self {
         let extras = extras(&resolved.columns);
         let nested = nested(&resolved.columns, &extras);
         let roles = paths::roles(&resolved, &extras);
         let paths = paths::paths(&resolved.columns, &roles);
+        let fields = resolved.fields();
         let columns = resolved
             .columns
             .into_iter()
+            .zip(fields)
             .zip(roles.into_iter().zip(paths))
-            .map(|(column, (role, paths))| Column {
-                field: names::field(&column.name),
+            .map(|((column, field), (role, paths))| Column {
+                field,
+                rust: column.rust.map(|rust| rust.text),
                 name: column.name,
                 declaration: column.declaration,
                 event: column.event,
@@ -108,6 +114,7 @@ impl Table {
             .collect();
         Self {
             name: resolved.name.text,
+            rust,
             columns,
             extras,
             nested,
@@ -142,6 +149,11 @@ impl Table {
 }
 
 impl Column {
+    /// Returns the name from which the types of the column derive theirs.
+    pub(crate) fn type_prefix(&self) -> &str {
+        self.rust.as_deref().unwrap_or(&self.name)
+    }
+
     /// Returns whether the column asks for a value of the collector.
     pub(crate) fn asks_for_value(&self) -> bool {
         self.event.source.is_some() && matches!(self.role, Role::Collector(_))

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     diagnostic::{Diagnostic, Report},
+    left_out::{self, LeftOut},
     source::{Source, Sources, Span},
 };
 
@@ -22,6 +23,7 @@ impl Sources {
         let mut sources = Self {
             folder: folder.to_owned(),
             files: Vec::new(),
+            left_out: Vec::new(),
         };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {
@@ -48,7 +50,11 @@ impl Sources {
             }
         };
         let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|path| path.is_dir());
-        for path in files.iter().filter(|path| is_schema(path)) {
+        for path in &files {
+            if is_hidden(path) || !is_schema(path) {
+                self.left_out.push(left_out::file(path, report));
+                continue;
+            }
             match fs::read(path) {
                 Ok(bytes) => self.push(path, bytes, report),
                 Err(error) => report.push(Diagnostic::error(
@@ -57,8 +63,16 @@ impl Sources {
                 )),
             }
         }
-        for path in folders.iter().filter(|path| !path.join(IGNORE).exists()) {
-            self.read_folder(path, report);
+        for path in folders {
+            let reason = match () {
+                () if is_hidden(&path) => "its name begins with a dot",
+                () if path.join(IGNORE).exists() => "it contains `.rowmillignore`",
+                () => {
+                    self.read_folder(&path, report);
+                    continue;
+                }
+            };
+            self.left_out.push(LeftOut { path, reason });
         }
     }
 
@@ -99,26 +113,28 @@ impl Sources {
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        // ASCII letters without a byte order mark.
+        [first, 0, 1..=127, 0, ..] | [0, first, 0, 1..=127, ..] if first.is_ascii() => Some("UTF-16"),
         _ => None,
     }
 }
 
-/// Returns the entries of a folder whose names do not begin with a dot, in byte order.
+/// Returns the entries of a folder in byte order.
 fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| {
-        !path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-    });
     paths.sort_by(|left, right| {
         left.as_os_str()
             .as_encoded_bytes()
             .cmp(right.as_os_str().as_encoded_bytes())
     });
     Ok(paths)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn is_schema(path: &Path) -> bool {

@@ -2,6 +2,8 @@
 
 use std::{ops::Range, path::PathBuf};
 
+use crate::left_out::LeftOut;
+
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// All files of a schema folder.
@@ -10,6 +12,8 @@ pub(crate) struct Sources {
     /// The folder whose files these are; empty for texts in memory.
     pub(crate) folder: PathBuf,
     pub(crate) files: Vec<Source>,
+    /// The files and folders that are not part of the schema.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// One file, as it was read.
@@ -76,6 +80,7 @@ impl Sources {
         Self {
             folder: PathBuf::new(),
             files,
+            left_out: Vec::new(),
         }
     }
 

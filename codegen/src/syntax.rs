@@ -1,11 +1,19 @@
 //! Syntax: errors of files that are not YAML, in words that help the author of a schema.
 
+mod words;
+
 use crate::{
     diagnostic::Diagnostic,
     source::{Source, Span},
 };
 
 const TOO_LARGE: &str = "this file is too large; each YAML alias counts as its whole content";
+
+const SPECIAL: &str =
+    "this character has a special meaning in YAML: put a value or key that begins with it between double quotes";
+
+/// The length of the longest key that YAML allows, in characters.
+const MAX_KEY: usize = 1_024;
 
 /// The most pieces of a template that the report shows. They are enough to find the others.
 const MAX_MARKS: usize = 20;
@@ -47,55 +55,59 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
             .max(length);
         start..(start + length).min(source.text.len())
     });
-    let message = plain_words(&error.to_string());
-    let help = help(&message, &source.text[range.start..]);
-    let diagnostic = Diagnostic::error("yaml", message).label(Span { file, range }, "");
-    match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    }
-}
-
-/// Returns the help text for a common mistake, by the parser's message and the text where the
-/// parser stopped.
-fn help(message: &str, text: &str) -> Option<&'static str> {
-    if message == TOO_LARGE {
-        None
-    } else if message.contains("unknown anchor") {
-        Some(
-            "put a string that begins with `*` between double quotes; to inherit another table's columns, write `_options: { extend: … }`",
-        )
-    } else if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
-        Some(
-            "this character has a special meaning in YAML: put a value or key that begins with it between double quotes",
-        )
-    } else if message.contains("tab") {
-        Some("indent with spaces")
-    } else if message.contains("mapping values are not allowed") {
-        Some(
-            "write a space after the `:` of each key, put a value that contains `: ` between double quotes, and indent a mapping deeper than its key",
-        )
-    } else if message.contains("block mapping") {
-        Some("indent all entries of a mapping equally")
-    } else {
-        None
-    }
-}
-
-/// Removes the place from a parser's message, since the report shows the place.
-fn plain_words(message: &str) -> String {
+    let message = error.to_string();
     let message = message.lines().next().unwrap_or_default();
-    // The parser's messages about its limits assume that the reader knows these limits.
+    let text = source.text.get(range.start..).unwrap_or_default();
     if message.starts_with("budget breached: Depth") || message.starts_with("recursion limit") {
-        return "mappings and lists nest too deep here".to_owned();
+        return Diagnostic::error("yaml", "mappings and lists nest too deep here").label(Span { file, range }, "");
     }
-    if message.starts_with("budget breached") {
-        return TOO_LARGE.to_owned();
+    if message.starts_with("budget breached") || message.starts_with("alias ") && message.contains("exceeded") {
+        return Diagnostic::error("yaml", TOO_LARGE).label(Span { file, range }, "");
     }
-    message
-        .rsplit_once(" at line ")
-        .map_or(message, |(words, _)| words)
-        .to_owned()
+    let is_quote = message.contains("quote");
+    let bracket = words::unclosed_bracket(&source.text).filter(|bracket| !is_quote && *bracket <= range.start);
+    if let Some(bracket) = bracket {
+        return unclosed(bracket, Span { file, range }, source);
+    }
+    let (_, line) = source.lines_around(range.clone());
+    let line_text = source.text[line.clone()].trim_start();
+    let start = line.end - line_text.len();
+    let is_about_key = message.contains("simple key") || message.contains("mapping values");
+    if is_about_key && line_text.find(": ").is_some_and(|length| length > MAX_KEY) {
+        return Diagnostic::error("yaml", format!("this name is longer than {MAX_KEY} characters"))
+            .label(
+                Span {
+                    file,
+                    range: start..start + 1,
+                },
+                "",
+            )
+            .help("YAML allows no longer key; give it a shorter name");
+    }
+    let is_item = message.contains("block mapping") && line_text.starts_with("- ");
+    let (words, help) = words::words(if is_item { words::UNEXPECTED_LIST } else { message }, text);
+    let special = text
+        .starts_with(['`', '@', '%', '*', '&', '!', '|', '>'])
+        .then_some(SPECIAL);
+    let diagnostic = Diagnostic::error("yaml", words).label(Span { file, range }, "");
+    help.or(special).into_iter().fold(diagnostic, Diagnostic::help)
+}
+
+/// Returns the problem of a bracket that nothing closes; the parser stops at the entries after it.
+fn unclosed(bracket: usize, stop: Span, source: &Source) -> Diagnostic {
+    let is_mapping = source.text[bracket..].starts_with('{');
+    let (open, close) = if is_mapping { ('{', '}') } else { ('[', ']') };
+    let span = Span {
+        file: stop.file,
+        range: bracket..bracket + 1,
+    };
+    let diagnostic = Diagnostic::error("yaml", format!("unclosed `{open}`")).label(span, "");
+    let is_at_end = source.text[stop.range.start..].trim().is_empty();
+    let diagnostic = match is_at_end {
+        true => diagnostic,
+        false => diagnostic.label(stop, format!("a `{close}` is missing before this")),
+    };
+    diagnostic.help(format!("write a `{close}` at the end of the value"))
 }
 
 /// Returns the byte offset of a line and a column, both counted from 1, the column in characters.

@@ -10,7 +10,7 @@ use std::{
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{
     Spanned,
-    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+    options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
 };
 
 use crate::{
@@ -94,15 +94,17 @@ impl Node {
 
 /// Parses all files and merges them: mappings deeply, everything else by replacement, later over
 /// earlier. Reports a file that is not YAML and continues with the others.
-pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> {
+pub(crate) fn parse(sources: &Sources, report: &mut Report) -> (Vec<(Key, Node)>, Removals) {
     // By default the parser stops at the first duplicate, and puts the entries of `<<` last; but
     // the order of the entries is the order of the columns.
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     let mut root = Vec::new();
+    let mut removals = Removals::default();
     for (file, source) in sources.files().iter().enumerate() {
         if let Some(problem) = syntax::template(file, source) {
             report.push(problem);
@@ -111,9 +113,15 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
         match serde_yaml::from_multiple_with_options::<Spanned<Raw>>(&source.text, options.clone()) {
             Ok(documents) => {
                 for document in documents {
-                    let node = Placer { file, source, report }.node(document);
+                    let node = Placer {
+                        file,
+                        source,
+                        report,
+                        removals: &mut removals,
+                    }
+                    .node(document);
                     match node.value {
-                        Value::Map(entries) => merge(&mut root, entries),
+                        Value::Map(entries) => merge(&mut root, entries, &mut removals),
                         Value::Null => {}
                         other => report.push(
                             Diagnostic::error(
@@ -129,10 +137,27 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
             Err(error) => report.push(syntax::syntax_error(&error, file, source)),
         }
     }
-    root
+    (root, removals)
 }
 
-fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
+/// The keys whose empty values replace a value of an earlier file, or one that `<<` merges in. Any
+/// other empty value removes nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Removals(HashSet<(usize, usize)>);
+
+impl Removals {
+    pub(crate) fn contains(&self, key: &Span) -> bool {
+        self.0.contains(&(key.file, key.range.start))
+    }
+
+    fn note(&mut self, key: &Key, node: &Node, replaced: &Node) {
+        if matches!(node.value, Value::Null) && !matches!(replaced.value, Value::Null) {
+            self.0.insert((key.span.file, key.span.range.start));
+        }
+    }
+}
+
+fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>, removals: &mut Removals) {
     let names = base
         .iter()
         .enumerate()
@@ -143,10 +168,19 @@ fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
         // mapping.
         match places.get(&key.text).and_then(|place| base.get_mut(*place)) {
             None => base.push((key, node)),
+            // A second removal replaces the first.
+            Some((existing_key, existing)) if matches!((&existing.value, &node.value), (Value::Null, Value::Null)) => {
+                if removals.contains(&existing_key.span) {
+                    removals.0.insert((key.span.file, key.span.range.start));
+                }
+                (*existing_key, *existing) = (key, node);
+            }
             Some((existing_key, existing)) => match (&mut existing.value, node.value) {
-                (Value::Map(below), Value::Map(above)) => merge(below, above),
+                (Value::Map(below), Value::Map(above)) => merge(below, above, removals),
                 (_, value) => {
-                    *existing = Node { value, span: node.span };
+                    let node = Node { value, span: node.span };
+                    removals.note(&key, &node, existing);
+                    *existing = node;
                     *existing_key = key;
                 }
             },
@@ -170,6 +204,7 @@ struct Placer<'a> {
     file: usize,
     source: &'a Source,
     report: &'a mut Report,
+    removals: &'a mut Removals,
 }
 
 impl Placer<'_> {
@@ -245,7 +280,13 @@ impl Placer<'_> {
             }
             let text = match key.value {
                 Value::Text(text) => text,
-                _ => written.to_owned(),
+                Value::Null => written.to_owned(),
+                other => {
+                    let message = format!("a name must be a string, not {}", other.kind());
+                    let diagnostic = Diagnostic::error("not-a-text", message).label(key.span, "");
+                    self.report.push(diagnostic.help("put the name between double quotes"));
+                    continue;
+                }
             };
             let key = Key { text, span: key.span };
             let node = self.node(value);
@@ -254,7 +295,10 @@ impl Placer<'_> {
                     places.insert(key.text.clone(), mapping.len());
                     mapping.push((key, node));
                 }
-                Some(entry) if merged_keys.remove(&key.text) => *entry = (key, node),
+                Some(entry) if merged_keys.remove(&key.text) => {
+                    self.removals.note(&key, &node, &entry.1);
+                    *entry = (key, node);
+                }
                 Some((first, _)) => self.report.push(
                     Diagnostic::error("duplicate-key", format!("duplicate key `{}` in a mapping", key.text))
                         .label(key.span, "the second")

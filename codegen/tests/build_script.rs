@@ -61,9 +61,25 @@ fn a_bad_schema_fails_the_build_with_its_report_and_a_corrected_one_builds() {
         "schemas/60_post.yml",
         "clickhouse: { tables: { post: { id: UInt64, _options: { engine: Memory } } } }\n",
     );
-    let output = package.build();
+    package.write("schemas/README.md", "");
+    let output = package.build_with(&["-vv"]);
     let seen = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{seen}");
+    let listed = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "read schemas/50_mail.yml",
+        "read schemas/60_post.yml",
+        "left out schemas/README.md: its name does not end in `.yml` or `.yaml`",
+        "table mail, 2 columns",
+        "    event String",
+        "table post, 1 column",
+    ] {
+        let line = format!("[broken 0.1.0] {line}");
+        assert!(
+            listed.lines().any(|listed| listed == line),
+            "no line `{line}` in:\n{listed}"
+        );
+    }
     let line = "warning: broken@0.1.0: warning[unreached-table]: table `post` gets no events";
     assert!(seen.lines().any(|seen| seen == line), "no line `{line}` in:\n{seen}");
 }
@@ -101,11 +117,16 @@ impl Package {
     }
 
     fn build(&self) -> Output {
+        self.build_with(&[])
+    }
+
+    fn build_with(&self, arguments: &[&str]) -> Output {
         // The workspace's target folder has the compiled dependencies. Cargo does not lock it while
         // tests run.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--offline", "--color=never"])
+            .args(arguments)
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", target)
             .env_remove("CARGO_TERM_COLOR")

@@ -165,12 +165,12 @@ fn report(generated: &Generated) -> String {
 }
 
 /// The calls that create errors, up to the code: `error("CODE"`.
-const ERRORS: [&str; 2] = ["Diagnostic::error(", "TypeError::new("];
+const ERRORS: [&str; 3] = ["Diagnostic::error(", "Diagnostic::of_schema(", "TypeError::new("];
 const WARNINGS: [&str; 2] = ["Diagnostic::warning(", "TypeError::warning("];
 
 /// Scans the sources for the codes of errors and warnings.
 fn codes_of_the_sources() -> BTreeSet<String> {
-    codes(&[ERRORS, WARNINGS].concat())
+    codes(&[&ERRORS[..], &WARNINGS].concat())
 }
 
 /// Returns the codes that follow the calls in the sources.

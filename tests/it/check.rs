@@ -31,6 +31,30 @@ fn a_good_schema_passes() {
 }
 
 #[test]
+fn the_files_and_the_tables_are_listed() {
+    let folder = folder(
+        "check-list",
+        "clickhouse:\n  mail:\n    a: String\n    _options: { engine: Log }\n",
+    );
+    fs::write(folder.join("own.yml.txt"), "").unwrap();
+    fs::write(folder.join("notes.md"), "").unwrap();
+    let output = collector::run(&["check", folder.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let folder = folder.display();
+    let listed = format!(
+        "read {folder}/mail.yml\n\
+         left out {folder}/notes.md: its name does not end in `.yml` or `.yaml`\n\
+         left out {folder}/own.yml.txt: its name does not end in `.yml` or `.yaml`\n\
+         table mail, 1 column\n    a String\n\n"
+    );
+    assert!(text.starts_with(&listed), "{text}");
+    assert!(text.contains("warning[left-out]: the build does not read"), "{text}");
+    assert!(text.contains("help: rename it to `own.yml`"), "{text}");
+    assert!(text.ends_with(": 1 tables, no errors\n"), "{text}");
+}
+
+#[test]
 fn a_closed_pipe_ends_a_command_silently() {
     let mut child = collector::command()
         .args(["check", concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")])

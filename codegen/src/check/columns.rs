@@ -16,6 +16,19 @@ pub(super) fn no_columns(table: &ResolvedTable, report: &mut Report) {
                 .label(table.name.span.clone(), "")
                 .help("add columns, or extend a table that has some"),
         );
+        return;
+    }
+    // The collector inserts no row without columns.
+    let is_computed = |column: &ResolvedColumn| {
+        matches!(
+            column.default_kind(),
+            Some(DefaultKind::Materialized | DefaultKind::Alias)
+        )
+    };
+    if !table.is_view_target && table.columns.iter().all(is_computed) {
+        let message = format!("ClickHouse computes every column of table `{}`", table.name.text);
+        let diagnostic = Diagnostic::error("no-columns", message).label(table.name.span.clone(), "");
+        report.push(diagnostic.help("add a column that an event or the collector fills"));
     }
 }
 

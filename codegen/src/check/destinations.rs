@@ -17,6 +17,10 @@ pub(super) fn bad_path(destination: &Destination, _: &Schema<'_>, report: &mut R
     let mut help = "write `service/name`, `service/default`, or `other` for all other events".to_owned();
     let problem = match path.split_once('/') {
         None if path == "other" => return,
+        None if path == "*" => {
+            help = "write `other` for all other events".to_owned();
+            "the collector has no wildcards"
+        }
         None => {
             if types::closest(path, ["other"]).is_some() {
                 help = "did you mean `other`?".to_owned();
@@ -26,6 +30,15 @@ pub(super) fn bad_path(destination: &Destination, _: &Schema<'_>, report: &mut R
         Some(("", _)) => "the service is missing",
         Some((_, "")) => "the name is missing",
         Some((_, name)) if name.contains('/') => "more than one `/`",
+        Some((service, name)) if path.contains('*') => {
+            help = match (service, name) {
+                (service, "*") if !service.contains('*') => {
+                    format!("write `{service}/default` for all other events of `{service}`")
+                }
+                _ => "write each path, `service/default` for all other events of a service, or `other`".to_owned(),
+            };
+            "the collector has no wildcards"
+        }
         Some((service, name)) if service.contains(['?', '#']) || name.contains(['?', '#']) => {
             "a path cannot contain `?` or `#`"
         }

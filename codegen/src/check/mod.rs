@@ -23,6 +23,7 @@ use crate::{
     diagnostic::Report,
     inherit::ResolvedTable,
     model::{Model, Route, Table},
+    names::TableNames,
     paths, table_engine_list,
 };
 
@@ -164,7 +165,11 @@ impl Rule {
 }
 
 fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
-    let (targets, tables): (Vec<_>, Vec<_>) = tables.into_iter().partition(|table| table.is_view_target);
+    let rust = names::rust_names(&tables);
+    let (targets, tables): (Vec<_>, Vec<_>) = tables
+        .into_iter()
+        .zip(rust)
+        .partition(|(table, _)| table.is_view_target);
     let tables = existing(tables);
     let index_of = |name: &str| tables.iter().position(|table| table.name == name);
     let mut routes = Vec::new();
@@ -192,13 +197,13 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
     }
 }
 
-fn existing(tables: Vec<ResolvedTable>) -> Vec<Table> {
+fn existing(tables: Vec<(ResolvedTable, TableNames)>) -> Vec<Table> {
     tables
         .into_iter()
-        .filter(|table| !table.is_abstract)
-        .filter_map(|mut table| {
+        .filter(|(table, _)| !table.is_abstract)
+        .filter_map(|(mut table, rust)| {
             let (engine, _) = table.engine.take()?;
-            Some(Table::new(table, engine))
+            Some(Table::new(table, engine, rust))
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use super::Schema;
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
-    names,
+    names::{self, Named, TableNames},
 };
 
 /// The tables that the runtime uses itself, and their purpose.
@@ -24,19 +24,22 @@ const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
     let name = table.name.text.as_str();
+    let mut help = "rename the table";
     let reason = if let Some((_, reason)) = RESERVED_TABLES.iter().find(|(reserved, _)| *reserved == name) {
         reason
-    } else if rust_names(name)
+    } else if rust_names(std::slice::from_ref(table))
         .iter()
-        .any(|name| RESERVED_NAMES.contains(&name.as_str()))
+        .flat_map(TableNames::all)
+        .any(|name| RESERVED_NAMES.contains(&name))
     {
+        help = "rename the table, or give it another name in Rust: `_options: { rust: … }`";
         "the generated code uses this name itself"
     } else {
         return;
     };
     let diagnostic = Diagnostic::error("reserved-table", format!("table `{name}` has a reserved name"))
         .label(table.name.span.clone(), reason)
-        .help("rename the table");
+        .help(help);
     report.push(diagnostic);
 }
 
@@ -54,12 +57,31 @@ pub(super) fn empty_name(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the names that the generated code derives from a table's name: its row, its layer and
-/// its module.
-fn rust_names(table: &str) -> [String; 3] {
-    let type_name = names::type_name(table);
-    let layer_name = format!("{type_name}Layer");
-    [type_name, layer_name, names::module(table)]
+/// Returns the names that the generated code gives each table.
+pub(super) fn rust_names(tables: &[ResolvedTable]) -> Vec<TableNames> {
+    let named: Vec<Named<'_>> = tables
+        .iter()
+        .map(|table| Named {
+            name: &table.name.text,
+            rust: table.rust.as_ref().map(|rust| rust.text.as_str()),
+        })
+        .collect();
+    names::table_names(&named)
+}
+
+impl ResolvedTable {
+    /// Returns the field of each column.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let named: Vec<Named<'_>> = self
+            .columns
+            .iter()
+            .map(|column| Named {
+                name: &column.name,
+                rust: column.rust.as_ref().map(|rust| rust.text.as_str()),
+            })
+            .collect();
+        names::fields(&named)
+    }
 }
 
 /// Rule: each table has one entry. YAML merging combines entries of one mapping only; a table under
@@ -82,10 +104,10 @@ pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
 
 pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
     let mut firsts: HashMap<String, &ResolvedTable> = HashMap::new();
-    for table in schema.tables {
-        let own = rust_names(&table.name.text);
+    for (table, own) in schema.tables.iter().zip(rust_names(schema.tables)) {
         let collision = own
-            .iter()
+            .all()
+            .into_iter()
             .find_map(|name| Some((name, *firsts.get(name)?)))
             .filter(|(_, first)| first.name.text != table.name.text);
         if let Some((name, first)) = collision {
@@ -96,11 +118,11 @@ pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
             let diagnostic = Diagnostic::error("type-collision", message)
                 .label(table.name.span.clone(), "")
                 .label(first.name.span.clone(), "the other one")
-                .help("rename one of them");
+                .help("rename one of them, or give one another name in Rust: `_options: { rust: … }`");
             report.push(diagnostic);
         }
-        for name in own {
-            firsts.entry(name).or_insert(table);
+        for name in own.all() {
+            firsts.entry(name.to_owned()).or_insert(table);
         }
     }
 }
@@ -144,20 +166,17 @@ pub(super) fn similar_columns(table: &ResolvedTable, report: &mut Report) {
 
 pub(super) fn field_collision(table: &ResolvedTable, report: &mut Report) {
     let mut firsts: HashMap<String, &ResolvedColumn> = HashMap::new();
-    for column in &table.columns {
-        let field = names::field(&column.name);
-        let first = *firsts.entry(field).or_insert(column);
+    for (column, field) in table.columns.iter().zip(table.fields()) {
+        let first = *firsts.entry(field.clone()).or_insert(column);
         if first.name != column.name {
             let message = format!(
-                "columns `{}` and `{}` both have the name `{}` in Rust",
-                first.name,
-                column.name,
-                names::field(&column.name)
+                "columns `{}` and `{}` both have the name `{field}` in Rust",
+                first.name, column.name
             );
             let diagnostic = Diagnostic::error("field-collision", message)
                 .label(column.name_span.clone(), "")
                 .label(first.name_span.clone(), "the other one")
-                .help("rename one of them");
+                .help("rename one of them, or give one another name in Rust: `{ type: …, rust: … }`");
             report.push(diagnostic);
         }
     }

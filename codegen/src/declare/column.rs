@@ -23,6 +23,8 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
+    /// The name of the field in Rust, if the schema gives it one.
+    pub(crate) rust: Option<Key>,
     /// The place of the declaration.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
@@ -85,6 +87,7 @@ impl DeclarationReader<'_> {
                     declaration: None,
                     event: EventKeys::default(),
                     was: Vec::new(),
+                    rust: None,
                     span: node.span,
                     expressions: Expressions::default(),
                     doc_comments: Vec::new(),
@@ -110,6 +113,7 @@ impl DeclarationReader<'_> {
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
+        let rust = long.as_mut().and_then(LongColumn::take_rust);
         let parsed = match types::parse_filled_by(self.filler, text) {
             Ok(mut declaration) => {
                 for problem in declaration.warnings.drain(..) {
@@ -143,6 +147,7 @@ impl DeclarationReader<'_> {
                 declaration: Some(declaration),
                 event,
                 was,
+                rust,
                 span: node.span,
             }),
             Err(problems) => {

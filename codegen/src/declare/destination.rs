@@ -74,10 +74,25 @@ impl DeclarationReader<'_> {
         {
             let (table, options) = match node.value {
                 // A later file removes a route by setting it to nothing.
-                Value::Null => continue,
+                Value::Null if self.declared.removals.contains(&path.span) => continue,
+                Value::Null => {
+                    let message = format!("the destination `{}` names no table", path.text);
+                    let diagnostic = Diagnostic::of_schema("left-out", message).label(path.span, "");
+                    self.report
+                        .push(diagnostic.help("write the name of the table after the `:`, or remove the line"));
+                    continue;
+                }
                 Value::Text(text) => (Some(Key { text, span: node.span }), RouteOptions::default()),
                 Value::Map(entries) if is_old_service(&path, &entries) => {
                     self.old_layout.push((path, entries));
+                    continue;
+                }
+                Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "_options") => {
+                    let message = format!("table `{}` is in `destinations`", path.text);
+                    let diagnostic = Diagnostic::error("unknown-key", message).label(path.span, "");
+                    self.report
+                        .push(diagnostic.help("indent the table as deep as `destinations`"));
+                    self.declared.is_complete = false;
                     continue;
                 }
                 Value::Map(entries) => self.long_destination(entries, &path),

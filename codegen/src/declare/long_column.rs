@@ -19,7 +19,7 @@ use {
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 16] = [
+pub(crate) const COLUMN_KEYS: [&str; 17] = [
     "alias",
     "codec",
     "comment",
@@ -31,6 +31,7 @@ pub(crate) const COLUMN_KEYS: [&str; 16] = [
     "max_ahead",
     "max_bytes",
     "required",
+    "rust",
     "strict",
     "ttl",
     "type",
@@ -85,6 +86,8 @@ pub(super) struct LongColumn {
     event: EventKeys,
     /// The earlier names of the column.
     was: Vec<Key>,
+    /// The name of the field in Rust.
+    rust: Option<Key>,
     pieces: Vec<Piece>,
 }
 
@@ -108,17 +111,25 @@ impl DeclarationReader<'_> {
             let diagnostic = Diagnostic::error("not-a-type", format!("column `{}` has no type", name.text))
                 .label(name.span.clone(), "");
             let is_option = |(key, _): &(Key, Node)| OPTION_KEYS.contains(&key.text.as_str());
-            self.report.push(if entries.iter().any(is_option) {
-                diagnostic.help("did you mean `_options`?")
-            } else if name.text == "columns" {
-                diagnostic.help("write the columns directly under the table")
-            } else {
-                let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
-                match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
-                    Some(part) => diagnostic.help(format!("for an object, write a column for each part: `{part}: …`")),
-                    None => diagnostic,
-                }
-            });
+            self.report
+                .push(if entries.iter().any(|(key, _)| key.text == "_options") {
+                    diagnostic.help(format!(
+                        "indent the table `{}` as deep as the table around it",
+                        name.text
+                    ))
+                } else if entries.iter().any(is_option) {
+                    diagnostic.help("did you mean `_options`?")
+                } else if name.text == "columns" {
+                    diagnostic.help("write the columns directly under the table")
+                } else {
+                    let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
+                    match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
+                        Some(part) => {
+                            diagnostic.help(format!("for an object, write a column for each part: `{part}: …`"))
+                        }
+                        None => diagnostic,
+                    }
+                });
             return None;
         }
         let mut ty = None;
@@ -139,6 +150,10 @@ impl DeclarationReader<'_> {
                 }
                 "was" => {
                     long.was = self.earlier_names(node);
+                    continue;
+                }
+                "rust" => {
+                    long.rust = self.rust_name(node);
                     continue;
                 }
                 "codec" => Modifier::Codec,
@@ -210,6 +225,11 @@ impl LongColumn {
     /// Moves the earlier names out.
     pub(super) fn take_was(&mut self) -> Vec<Key> {
         mem::take(&mut self.was)
+    }
+
+    /// Moves the name in Rust out.
+    pub(super) fn take_rust(&mut self) -> Option<Key> {
+        self.rust.take()
     }
 
     /// Adds the parts under other keys to `short`, the declaration that `ty` holds alone.

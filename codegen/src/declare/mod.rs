@@ -6,6 +6,8 @@ mod event_keys;
 mod long_column;
 mod old_layout;
 mod options;
+mod outside;
+mod rust_name;
 mod source;
 mod table_element;
 mod value;
@@ -17,18 +19,17 @@ use crate::{
     doc_comment::doc_comments,
     source::{Sources, Span},
     types::{self, Filler},
-    yaml::{Key, Node, Value},
+    yaml::{Key, Node, Removals, Value},
 };
 
 #[cfg(test)]
-pub(crate) use self::{
-    destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS, view::VIEW_KEYS,
-};
+pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, options::OPTION_KEYS, view::VIEW_KEYS};
 pub(crate) use {
     self::{
         column::{Column, Expressions},
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
         event_keys::EventKeys,
+        long_column::COLUMN_KEYS,
         options::Options,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
@@ -44,6 +45,7 @@ pub(crate) struct Declared {
     pub(crate) tables: Vec<Table>,
     pub(crate) destinations: Vec<Destination>,
     pub(crate) views: Vec<View>,
+    pub(crate) removals: Removals,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
 }
@@ -84,10 +86,11 @@ const OLD_TYPO: &str = "destination";
 const OLD_BASE: &str = "base";
 
 /// Reads the section `clickhouse:`; other sections belong to other programs.
-pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Report) -> Declared {
+pub(crate) fn declare(root: Vec<(Key, Node)>, removals: Removals, sources: &Sources, report: &mut Report) -> Declared {
     let mut reader = DeclarationReader {
         declared: Declared {
             is_complete: !report.has_errors(),
+            removals,
             ..Declared::default()
         },
         sources,
@@ -98,6 +101,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         old_layout: Vec::new(),
     };
     let (mut section, mut other) = (None, None);
+    let mut outside = Vec::new();
     for (key, node) in root {
         if key.text == SECTION {
             section = Some(key.span);
@@ -109,12 +113,15 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
             reader.report.push(diagnostic);
             reader.declared.is_complete = false;
         } else {
-            other.get_or_insert(key.span);
+            other.get_or_insert(key.span.clone());
+            outside.push((key, node));
         }
     }
     if reader.declared.tables.is_empty() && reader.declared.is_complete {
         reader.report.push(no_tables(section, other));
         reader.declared.is_complete = false;
+    } else {
+        outside::report(outside, reader.sources, reader.report);
     }
     reader.declared
 }
@@ -206,12 +213,15 @@ impl DeclarationReader<'_> {
                     }
                 },
                 (name, _) => {
-                    let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{name}` in `{SECTION}`"))
-                        .did_you_mean(name, ["destinations", "tables"])
-                        .label(
-                            key.span,
-                            format!("a table must be a mapping, not {}", node.value.kind()),
-                        );
+                    let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{name}` in `{SECTION}`"));
+                    let diagnostic = match outside::help(&key, &node) {
+                        Some(help) => diagnostic.help(help),
+                        None => diagnostic.did_you_mean(name, ["destinations", "tables"]),
+                    };
+                    let diagnostic = diagnostic.label(
+                        key.span,
+                        format!("a table must be a mapping, not {}", node.value.kind()),
+                    );
                     self.report.push(diagnostic);
                 }
             }
@@ -223,14 +233,22 @@ impl DeclarationReader<'_> {
 
     fn table(&mut self, name: Key, node: Node) {
         let known_problems = self.report.found();
+        if let Some(problem) = outside::not_a_table(&name, &node, self.old_base.is_some()) {
+            self.report.push(problem);
+            self.declared.is_complete = false;
+            return;
+        }
         // An invalid table is declared as well, so that a reference to it is not a second problem.
         let entries = match node.value {
             Value::Map(entries) => entries,
             other => {
                 let message = format!("a table must map columns to types, not be {}", other.kind());
+                let outside = outside::help_in_tables(&name, &other);
                 let help = match other {
                     Value::List(_) => "write each column as `name: Type`, without a `-` before it",
-                    _ => "for a table without columns of its own, write `_options: { extend: … }`",
+                    _ => outside
+                        .as_deref()
+                        .unwrap_or("for a table without columns of its own, write `_options: { extend: … }`"),
                 };
                 let diagnostic = Diagnostic::error("not-a-mapping", message)
                     .label(node.span.or(&name.span), format!("table `{}`", name.text))

@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys};
+use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, outside};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
     source::Span,
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// A description of the table for its users. Tables that extend this one do not inherit it, as
     /// they hold other rows.
     pub(crate) comment: Option<String>,
+    /// The name from which the generated code derives its names, instead of the table's. Tables that
+    /// extend this one do not inherit it.
+    pub(crate) rust: Option<Key>,
 }
 
 /// The keys of `_options` that do not apply to every engine.
@@ -42,7 +45,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 17] = [
+pub(crate) const OPTION_KEYS: [&str; 18] = [
     "abstract",
     "allow",
     "cluster",
@@ -55,6 +58,7 @@ pub(crate) const OPTION_KEYS: [&str; 17] = [
     "partition_by",
     "primary_key",
     "projections",
+    "rust",
     "sample_by",
     "settings",
     "strict",
@@ -130,6 +134,7 @@ impl DeclarationReader<'_> {
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
+                "rust" => options.rust = self.rust_name(node),
                 "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),
                 "constraints" => options
                     .elements
@@ -151,7 +156,14 @@ impl DeclarationReader<'_> {
                         }
                     }
                 }
-                _ => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
+                _ => match outside::help_in_options(&key, &node) {
+                    Some(help) => {
+                        let message = format!("unknown key `{}` in `_options`", key.text);
+                        self.report
+                            .push(Diagnostic::error("unknown-key", message).label(key.span, "").help(help));
+                    }
+                    None => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
+                },
             }
         }
         options

@@ -312,6 +312,8 @@ impl Declarations {
         let type_name = self.free_name(name);
         let repr = names::ident(if bits == 8 { "i8" } else { "i16" });
         let mut used = names::UsedNames::default();
+        // The macro's constant with all variants, which a variant of this name would hide.
+        used.unique_type("ALL");
         let variants = values.iter().map(|(text, number)| {
             let variant = names::ident(&used.unique_type(&names::type_name(text)));
             let number = Literal::i16_unsuffixed(*number);

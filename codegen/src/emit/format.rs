@@ -8,7 +8,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use syn::{ImplItem, Item};
 
-use super::macro_call;
+use super::{macro_call, text::with_visible_docs};
 
 /// The start of each marker. The text of a schema never has this character in generated code: where
 /// it occurs in a string, the string has an escape for it.
@@ -46,7 +46,7 @@ fn file_text(mut file: syn::File) -> String {
             Some(call) => macro_call::write(call, indent, &mut out),
             None if content == blank => out.push('\n'),
             None => {
-                out.push_str(line);
+                out.push_str(&with_visible_docs(line));
                 out.push('\n');
             }
         }

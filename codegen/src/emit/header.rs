@@ -1,6 +1,6 @@
 //! Header: the comment at the beginning of the generated file, which names the schema's files.
 
-use super::text::is_visible;
+use super::text::visible;
 use crate::source::Sources;
 
 const MAX_WIDTH: usize = 100;
@@ -28,19 +28,6 @@ pub(super) fn comment(sources: &Sources) -> String {
         line.push_str(word);
     }
     comment + &line + "\n"
-}
-
-/// Returns a file name with an escape for each character that a comment cannot have.
-fn visible(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if is_visible(c) {
-                c.to_string()
-            } else {
-                c.escape_unicode().to_string()
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

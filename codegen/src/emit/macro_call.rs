@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-use super::text::is_visible;
+use super::text::visible;
 
 const INDENT: &str = "    ";
 
@@ -138,8 +138,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the attribute's text if the tokens after a `#` are `[doc = "…"]` and the text can be
-/// written as a comment.
+/// Returns the attribute's text, as a comment can have it, if the tokens after a `#` are
+/// `[doc = "…"]`.
 fn doc_text(after_hash: Option<&TokenTree>) -> Option<String> {
     let Some(TokenTree::Group(group)) = after_hash else {
         return None;
@@ -154,5 +154,5 @@ fn doc_text(after_hash: Option<&TokenTree>) -> Option<String> {
         return None;
     };
     let text = syn::parse_str::<syn::LitStr>(&text.to_string()).ok()?.value();
-    (name == "doc" && text.chars().all(is_visible)).then_some(text)
+    (name == "doc").then(|| visible(&text))
 }

@@ -92,7 +92,7 @@ fn file(module: &Ident, content: impl IntoIterator<Item = String>, sources: &Sou
 /// Returns the name of the private module, distinct from the names of the tables' modules.
 fn module(model: &Model) -> Ident {
     let mut name = "generated".to_owned();
-    while model.tables.iter().any(|table| names::module(&table.name) == name) {
+    while model.tables.iter().any(|table| table.rust.module == name) {
         name.push('_');
     }
     names::ident(&name)
@@ -140,9 +140,9 @@ pub(crate) fn stub(sources: &Sources) -> String {
 }
 
 fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
-    let module = names::ident(&names::module(&table.name));
-    let type_name = names::ident(&names::type_name(&table.name));
-    let layer_name = names::ident(&format!("{}Layer", names::type_name(&table.name)));
+    let module = names::ident(&table.rust.module);
+    let type_name = names::ident(&table.rust.row);
+    let layer_name = names::ident(&table.rust.layer);
     let definition = ddl::table(index, table);
     let columns = Columns::new(table);
     let row = row::row(table, &columns, &insert::methods(table, &columns));
@@ -170,10 +170,7 @@ fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
 }
 
 fn schema(model: &Model) -> TokenStream {
-    let tables = model
-        .tables
-        .iter()
-        .map(|table| names::ident(&names::module(&table.name)));
+    let tables = model.tables.iter().map(|table| names::ident(&table.rust.module));
     let views = view::of_schema(model);
     quote! {
         /// All tables, in the order of the schema's files.

@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
     let route_of = |table: usize, options: RouteOptions| {
-        let module = names::ident(&names::module(&model.tables[table].name));
+        let module = names::ident(&model.tables[table].rust.module);
         let row = row_type(&model.tables[table]);
         some_route(&quote!(#module::#row), options.acks)
     };
@@ -87,9 +87,10 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     let destinations = own
         .iter()
         .map(|route| destination(&route.path(), index, route.options, model));
-    let constants = own.iter().map(|route| {
-        let path = route.path();
-        let name = names::ident(&names::constant(&path));
+    let paths: Vec<String> = own.iter().map(|route| route.path()).collect();
+    let names = names::route_constants(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+    let constants = paths.iter().zip(names).map(|(path, name)| {
+        let name = names::ident(&name);
         let doc = format!(" The route `{path}`.");
         quote! {
             #[doc = #doc]
@@ -206,7 +207,7 @@ fn ack_policy(acks: Acks) -> TokenStream {
 
 /// Returns the row type of a table, which represents the table.
 fn row_type(table: &Table) -> TokenStream {
-    let name = names::ident(&names::type_name(&table.name));
+    let name = names::ident(&table.rust.row);
     if table.borrows() {
         quote!(#name<'static>)
     } else {

@@ -18,7 +18,7 @@ use crate::{
 
 /// Returns the row with all its implementations, and the methods of [`insert`](super::insert).
 pub(super) fn row(table: &Table, columns: &Columns, insert: &TokenStream) -> TokenStream {
-    let name = names::ident(&names::type_name(&table.name));
+    let name = names::ident(&table.rust.row);
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let mut declarations = Declarations::default();
     declarations.reserve(&name.to_string());
@@ -57,11 +57,11 @@ pub(super) fn row(table: &Table, columns: &Columns, insert: &TokenStream) -> Tok
 }
 
 fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
-    let name = names::ident(&names::type_name(&table.name));
+    let name = names::ident(&table.rust.row);
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);
-        let ty = declarations.rust_type(&column.declaration.ty, &column.name);
+        let ty = declarations.rust_type(&column.declaration.ty, column.type_prefix());
         let docs = docs::field(column);
         let rename = (column.field != column.name || field != column.field).then(|| {
             let name = &column.name;
@@ -92,7 +92,7 @@ fn default(table: &Table) -> Option<TokenStream> {
     if !has_constant_defaults(table) {
         return None;
     }
-    let name = names::ident(&names::type_name(&table.name));
+    let name = names::ident(&table.rust.row);
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);

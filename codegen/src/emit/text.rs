@@ -1,5 +1,7 @@
 //! Text: string literals and comments with a text of the schema, as readable as Rust allows.
 
+use std::borrow::Cow;
+
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
@@ -18,8 +20,37 @@ pub(super) fn raw_string(text: &str) -> TokenStream {
 /// Returns whether a character may be in a comment or a raw string: rustc rejects characters that
 /// change the direction of text, and control characters are unreadable.
 pub(super) fn is_visible(c: char) -> bool {
-    let changes_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !changes_direction
+    !c.is_control() && !changes_direction(c)
+}
+
+fn changes_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns a text with an escape for each character that a comment cannot have.
+pub(super) fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if is_visible(c) {
+                c.to_string()
+            } else {
+                c.escape_unicode().to_string()
+            }
+        })
+        .collect()
+}
+
+/// Returns a line of items whose documentation has no character that changes the direction of text:
+/// rustc rejects it there, also as an escape. Only documentation has such a character as it is.
+pub(super) fn with_visible_docs(line: &str) -> Cow<'_, str> {
+    const ESCAPE: &str = "\\u{20";
+    if line.contains(changes_direction) {
+        return Cow::Owned(visible(line));
+    }
+    if line.contains(ESCAPE) && line.trim_start().starts_with("#[doc = ") {
+        return Cow::Owned(line.replace(ESCAPE, "\\\\u{20"));
+    }
+    Cow::Borrowed(line)
 }
 
 #[cfg(test)]

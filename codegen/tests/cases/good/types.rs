@@ -260,7 +260,7 @@ mod generated {
             pub const STATE: usize = 31;
             pub const TOTAL: usize = 32;
             pub const TYPE: usize = 33;
-            pub const SELF: usize = 34;
+            pub const SELF_: usize = 34;
             pub const DOUBLED: usize = 35;
             pub const UPPER: usize = 36;
             pub const RAW: usize = 37;
@@ -296,7 +296,7 @@ mod generated {
                             b'g' if path == "huge" => Some(columns::HUGE),
                             b'i' if path == "uuid" => Some(columns::UUID),
                             b'i' if path == "pair" => Some(columns::PAIR),
-                            b'l' if path == "self" => Some(columns::SELF),
+                            b'l' if path == "self" => Some(columns::SELF_),
                             b'm' if path == "some" => Some(columns::SOME),
                             b'n' if path == "kind" => Some(columns::KIND),
                             b'o' if path == "spot" => Some(columns::SPOT),
@@ -380,7 +380,7 @@ mod generated {
                     columns::VECTOR => input.read(&mut self.vector),
                     columns::TOTAL => input.read(&mut self.total),
                     columns::TYPE => input.read(&mut self.r#type),
-                    columns::SELF => input.read(&mut self.self_),
+                    columns::SELF_ => input.read(&mut self.self_),
                     columns::RAW => input.read(&mut self.raw),
                     columns::LENGTH => input.read(&mut self.length),
                     columns::NOTED => input.read(&mut self.noted),
