@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rowmill::tables;
 use rowmill_engine::Account;
 use rowmill_ingest::{
     ClickHouseUrl, EventOptions, Writer, WriterOptions,
-    layer::HeaderSet,
+    layer::{EventLayer, HeaderSet},
+    route::Routes,
     schema::SchemaState,
     server::{ServeOptions as Bounds, not_found, serve as serve_http},
     store::Servers,
@@ -48,7 +48,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const NICENESS: i32 = 10;
 
 /// Collects events until a stop is requested, then delivers the remaining rows to ClickHouse.
-pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
@@ -66,7 +66,7 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         ..EventOptions::default()
     };
     // Raise the limit before the engine starts, so that it inherits the limit.
-    let max_connections = descriptors::connections(options.max_connections, tables::SCHEMA.tables.len());
+    let max_connections = descriptors::connections(options.max_connections, R::schema().tables.len());
     let connections = Bounds {
         max_connections,
         max_connections_per_ip: options.max_connections_per_ip,
@@ -76,7 +76,7 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
     let example_reader = Some(reader).filter(|_| matches!(log, LogFormat::Text));
-    let result = delivery_runtime()?.block_on(collect(&options, &events, &connections, stores, example_reader));
+    let result = delivery_runtime()?.block_on(collect::<R>(&options, &events, &connections, stores, example_reader));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
@@ -113,7 +113,7 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
 
 /// Collects events for the servers. If `example_reader` is `Some`, prints example requests, with
 /// the credentials of the reader if the server is the embedded one.
-async fn collect(
+async fn collect<R: Routes>(
     options: &ServeOptions,
     events: &EventOptions,
     connections: &Bounds,
@@ -137,7 +137,7 @@ async fn collect(
         ..WriterOptions::default()
     };
     let servers: Servers = stores.iter().cloned().collect();
-    let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
+    let writer = Writer::open(R::schema(), servers, &bounds, &spool)?;
     let sync_started = Instant::now();
     tokio::select! {
         // A schema mismatch ends the start with an error; the writer has already logged an
@@ -149,7 +149,7 @@ async fn collect(
         }
         () = stopping.clone().announced() => {}
     }
-    let events = tables::layer(writer.clone())?
+    let events = EventLayer::<R>::new(writer.clone())?
         .with_options(events)
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(
@@ -157,6 +157,7 @@ async fn collect(
         stores.clone(),
         stopping.clone(),
         connections.connections.clone(),
+        R::DESTINATIONS,
     );
 
     let listeners = Listeners::bind(options.listen)
