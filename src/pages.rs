@@ -275,9 +275,8 @@ mod tests {
 
     async fn ready(writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
         let (_stop, stopping) = Stopping::new();
-        let pages =
-            PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default(), &[])
-                .layer(service_fn(not_found));
+        let pages = PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default(), &[])
+            .layer(service_fn(not_found));
         let request = Request::get("/ready").body(()).unwrap();
         let response = pages.oneshot(request).await.unwrap();
         let status = response.status();
@@ -326,8 +325,8 @@ mod tests {
         let unreachable = Servers::without_sync(unreachable_clickhouse().await);
         let writer = Writer::start(&tables::SCHEMA, unreachable, &WriterOptions::default());
         let (_stop, stopping) = Stopping::new();
-        let pages = PagesLayer::new(writer, vec![store], stopping, Connections::default(), &[])
-            .layer(service_fn(not_found));
+        let pages =
+            PagesLayer::new(writer, vec![store], stopping, Connections::default(), &[]).layer(service_fn(not_found));
         let request = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
         let mut requests = JoinSet::new();
         for _ in 0..100 {

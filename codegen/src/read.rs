@@ -22,6 +22,7 @@ impl Sources {
         let mut sources = Self {
             folder: folder.to_owned(),
             files: Vec::new(),
+            standard: None,
         };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {

@@ -10,6 +10,8 @@ pub(crate) struct Sources {
     /// The folder whose files these are; empty for texts in memory.
     pub(crate) folder: PathBuf,
     pub(crate) files: Vec<Source>,
+    /// The index of the standard tables' file, if the schema includes it.
+    pub(crate) standard: Option<usize>,
 }
 
 /// One file, as it was read.
@@ -76,11 +78,27 @@ impl Sources {
         Self {
             folder: PathBuf::new(),
             files,
+            standard: None,
         }
     }
 
     pub(crate) fn files(&self) -> &[Source] {
         &self.files
+    }
+
+    /// Returns the files with their indices, in the order in which they override one another.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (usize, &Source)> {
+        let is_standard = |index: usize| self.standard == Some(index);
+        let files = || self.files.iter().enumerate();
+        let standard = files().filter(move |(index, _)| is_standard(*index));
+        standard.chain(files().filter(move |(index, _)| !is_standard(*index)))
+    }
+
+    /// Returns the paths of the files of the schema folder.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let files = self.files.iter().enumerate();
+        let own = files.filter(|(index, _)| self.standard != Some(*index));
+        own.map(|(_, source)| source.path.clone()).collect()
     }
 
     /// Returns the path of each file below the schema's folder.

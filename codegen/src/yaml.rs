@@ -103,7 +103,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
         budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     let mut root = Vec::new();
-    for (file, source) in sources.files().iter().enumerate() {
+    for (file, source) in sources.in_order() {
         if let Some(problem) = syntax::template(file, source) {
             report.push(problem);
             continue;

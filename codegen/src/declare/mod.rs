@@ -16,6 +16,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     doc_comment::doc_comments,
     source::{Sources, Span},
+    standard,
     types::{self, Filler},
     yaml::{Key, Node, Value},
 };
@@ -46,6 +47,8 @@ pub(crate) struct Declared {
     pub(crate) views: Vec<View>,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
+    /// The index of the standard tables' file, if the schema includes it.
+    pub(crate) standard: Option<usize>,
 }
 
 /// One table as its entry declares it.
@@ -88,6 +91,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
     let mut reader = DeclarationReader {
         declared: Declared {
             is_complete: !report.has_errors(),
+            standard: sources.standard,
             ..Declared::default()
         },
         sources,
@@ -102,9 +106,13 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         if key.text == SECTION {
             section = Some(key.span);
             reader.section(node);
-        } else if types::closest(&key.text, [SECTION]).is_some() {
+        } else if key.text == standard::KEY {
+            if !standard::check(&key, &node, sources, reader.report) {
+                reader.declared.is_complete = false;
+            }
+        } else if types::closest(&key.text, [SECTION, standard::KEY]).is_some() {
             let diagnostic = Diagnostic::error("unknown-key", format!("unknown section `{}`", key.text))
-                .did_you_mean(&key.text, [SECTION])
+                .did_you_mean(&key.text, [SECTION, standard::KEY])
                 .label(key.span, "");
             reader.report.push(diagnostic);
             reader.declared.is_complete = false;
