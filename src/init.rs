@@ -1,4 +1,7 @@
-//! `rowmill init`: writes a new schema file, from the gallery or from a table of ClickHouse.
+//! `rowmill init`: writes a new crate, or a new schema file from the gallery or from a table of
+//! ClickHouse.
+
+mod new_crate;
 
 use std::{
     error::Error,
@@ -26,8 +29,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The folder of the gallery, which the name of an example may begin with.
 const GALLERY: &str = "gallery/";
 
-/// Writes the schema file that the options ask for, and prints what to do next.
+/// Writes the crate or the schema file that the options ask for, and prints what to do next.
 pub(crate) fn init(options: &InitOptions) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = &options.name {
+        return new_crate::write(folder, options.embed, options.rowmill.as_deref());
+    }
     match (&options.from, &options.from_table) {
         (Some(name), _) => from_gallery(name, &options.schemas),
         (None, Some(table)) => {

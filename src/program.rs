@@ -34,6 +34,7 @@ pub fn run<R: Routes>() -> ExitCode {
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Init(options)) => init::init(&options),
+        Some(Command::Schema) => check::schema(),
         Some(Command::Plan(options)) => commands::plan(&options, schema),
         Some(Command::Apply(options)) => commands::apply(&options, schema),
         Some(Command::Backfill(options)) => backfill::backfill(options, schema),
