@@ -1,5 +1,6 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod dev;
 mod init;
 mod serve;
 mod value;
@@ -15,6 +16,7 @@ use rowmill_ingest::writer::ColumnChanges;
 
 use self::value::{address, renamed, seconds, since};
 pub(crate) use self::{
+    dev::DevOptions,
     init::{Embed, InitOptions},
     serve::{Compat, ServeOptions},
 };
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Write a new crate with a collector of its own tables, or a new schema file: from the gallery
     /// of examples, or from a table of ClickHouse.
     Init(InitOptions),
+    /// Check the schema at each save of a file, build the crate in this folder, and restart its
+    /// collector.
+    Dev(DevOptions),
     /// Print the JSON Schema of schema files, for editors.
     Schema,
     /// Print the SQL statements that `apply` would run, and the differences that it would leave.

@@ -8,10 +8,8 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
-use jiff::Timestamp;
 use rowmill_codegen::{generate, import_table};
 use rowmill_ingest::ClickHouseUrl;
 use tokio::runtime::Runtime;
@@ -20,11 +18,6 @@ use crate::{
     cli::InitOptions,
     gallery::{EXAMPLES, Example},
 };
-
-/// The day in the example events; some tables refuse old events.
-const EXAMPLE_DAY: &str = "2026-11-28";
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// The folder of the gallery, which the name of an example may begin with.
 const GALLERY: &str = "gallery/";
@@ -65,10 +58,7 @@ fn from_gallery(name: &str, schemas: &Path) -> Result<(), Box<dyn Error>> {
 
 /// Returns a command that sends the example's event.
 fn request(example: &Example) -> Result<String, Box<dyn Error>> {
-    let event: serde_json::Value = serde_json::from_str(example.event)?;
-    let yesterday = Timestamp::try_from(SystemTime::now() - DAY)?.to_string();
-    let yesterday = yesterday.get(..EXAMPLE_DAY.len()).unwrap_or(EXAMPLE_DAY);
-    let event = event.to_string().replace(EXAMPLE_DAY, yesterday).replace('\'', "'\\''");
+    let event = example.event_of_yesterday()?.to_string().replace('\'', "'\\''");
     let path = example.path().unwrap_or_default();
     Ok(format!("curl http://127.0.0.1:8080/{path} --data-binary '{event}'"))
 }

@@ -11,7 +11,7 @@ use rowmill_ingest::route::Routes;
 use crate::{
     backfill, check,
     cli::{Cli, Command, LogFormat},
-    commands, init, log, memory, rejected, serve, spool,
+    commands, dev, init, log, memory, rejected, serve, spool,
 };
 
 /// Runs the program `rowmill` over the tables of the routes `R`: reads the arguments of the process,
@@ -34,6 +34,7 @@ pub fn run<R: Routes>() -> ExitCode {
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Init(options)) => init::init(&options),
+        Some(Command::Dev(options)) => dev::dev(&options),
         Some(Command::Schema) => check::schema(),
         Some(Command::Plan(options)) => commands::plan(&options, schema),
         Some(Command::Apply(options)) => commands::apply(&options, schema),

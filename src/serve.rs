@@ -5,7 +5,7 @@ use std::{
     env,
     error::Error,
     io::{self, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -30,6 +30,7 @@ use crate::{
     cli::{Compat, LogFormat, ServeOptions},
     descriptors,
     engine::EmbeddedClickHouse,
+    examples::Examples,
     pages::PagesLayer,
     stop::Stopping,
     workers::Listeners,
@@ -75,8 +76,8 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
     let (stores, engine) = stores(&options)?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
-    let example_reader = Some(reader).filter(|_| matches!(log, LogFormat::Text));
-    let result = delivery_runtime()?.block_on(collect::<R>(&options, &events, &connections, stores, example_reader));
+    let examples = matches!(log, LogFormat::Text).then(|| (Examples::of::<R>(), reader));
+    let result = delivery_runtime()?.block_on(collect::<R>(&options, &events, &connections, stores, examples));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
@@ -111,14 +112,14 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
     Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-/// Collects events for the servers. If `example_reader` is `Some`, prints example requests, with
-/// the credentials of the reader if the server is the embedded one.
+/// Collects events for the servers, and prints the example requests, with the credentials of the
+/// reader if the server is the embedded one.
 async fn collect<R: Routes>(
     options: &ServeOptions,
     events: &EventOptions,
     connections: &Bounds,
     stores: Vec<ClickHouseUrl>,
-    example_reader: Option<Option<&Account>>,
+    examples: Option<(Examples, Option<&Account>)>,
 ) -> Result<(), Box<dyn Error>> {
     // Install the signal handlers first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
@@ -166,8 +167,8 @@ async fn collect<R: Routes>(
     let address = listeners.address();
     // A closed standard output or standard error must not end the collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    if let (Some(store), Some(reader)) = (stores.first(), example_reader) {
-        print_examples(address, store, reader);
+    if let (Some(store), Some((examples, reader))) = (stores.first(), examples) {
+        print_examples(&examples, address, store, reader);
     }
 
     let connections = connections.clone();
@@ -207,25 +208,18 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
     data.join("spool")
 }
 
-/// Prints example requests for the tables of the example schema on standard error.
-fn print_examples(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
-    let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
-    let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
-    let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
+/// Prints example requests on standard error.
+fn print_examples(examples: &Examples, address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
+    // The address of all interfaces is not one to send to.
+    let address = match address.ip().is_unspecified() {
+        true => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        false => address,
+    };
+    let options = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
+    let collector = format!("http://{address}");
     let _ = writeln!(
         io::stderr(),
-        "
-Try, in another terminal:
-
-  curl {base}/wh/mail -H 'Content-Type: application/json' \\
-       -d '{{\"event\":\"sent\",\"email\":\"bob@example.com\",\"message_id\":\"m1\",\"task_id\":\"t1\",\"list_id\":\"12345\",\"detailed\":\"ok\"}}'
-  curl -o pixel.gif '{base}/pixel/mail?event=open&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345'
-  curl -i '{base}/redir/mail?{form}&link_id=1&to=https%3A%2F%2Fya.ru'
-
-and a second later the rows:
-
-  curl {origin} {option}--data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
-       FROM {database}.mail_statistics FORMAT Vertical'
-"
+        "{}",
+        examples.text(&collector, store.origin(), &options, store.database())
     );
 }
