@@ -6,17 +6,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rowmill::tables;
 use rowmill_ingest::{
     ClickHouseUrl,
     backfill::{Backfill, InDoubt, backfill as run_backfill},
+    table::Schema,
 };
 use tokio::runtime::Runtime;
 
 use crate::cli::{BackfillOptions, PieceInDoubt};
 
 /// Runs the backfill, and prints each piece.
-pub(crate) fn backfill(options: BackfillOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn backfill(options: BackfillOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let view = options.view.clone();
     let backfill = Backfill {
@@ -31,7 +31,7 @@ pub(crate) fn backfill(options: BackfillOptions) -> Result<(), Box<dyn Error>> {
         ..Backfill::new(options.view)
     };
     let mut failed = Ok(());
-    let report = Runtime::new()?.block_on(run_backfill(&store, &tables::SCHEMA, &backfill, |piece| {
+    let report = Runtime::new()?.block_on(run_backfill(&store, schema, &backfill, |piece| {
         let until = Timestamp::try_from(piece.until).map_or_else(|_| String::new(), |time| format!(" until {time}"));
         let written = writeln!(
             io::stdout(),

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use rowmill_codegen::{Place, Problem, Problems, generate};
+use rowmill_codegen::{Place, Problem, Problems, generate, json_schema};
 use serde_json::json;
 
 use crate::cli::{CheckOptions, Format};
@@ -49,6 +49,12 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
         1 => Err("the schema has an error".into()),
         errors => Err(format!("the schema has {errors} errors").into()),
     }
+}
+
+/// Prints the JSON Schema of schema files.
+pub(crate) fn schema() -> Result<(), Box<dyn Error>> {
+    write!(io::stdout(), "{}", json_schema())?;
+    Ok(())
 }
 
 /// Returns a problem as JSON. Lines and columns count from 1, and columns count characters;

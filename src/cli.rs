@@ -1,5 +1,10 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod dev;
+mod init;
+mod serve;
+mod value;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -7,12 +12,26 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
-use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum, writer::ColumnChanges};
+use rowmill_ingest::writer::ColumnChanges;
+
+use self::value::{address, renamed, seconds, since};
+pub(crate) use self::{
+    dev::DevOptions,
+    init::{Embed, InitOptions},
+    serve::{Compat, ServeOptions},
+};
+
+/// The environment variables that belong to no option.
+const VARIABLES: &str = "\
+Environment variables:
+  ROWMILL_LOG     Level or filter of the log: error, warn, info, debug, trace, or a filter in the syntax of `env_logger`
+  ROWMILL_ENGINE  Program `clickhouse` or library `libchdb.so` of the embedded ClickHouse
+  ROWMILL_CACHE   Folder for the library that is fetched; default: ~/.cache/rowmill
+Each option of a command has the variable that `COMMAND --help` names in [env: …].";
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = VARIABLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -43,8 +62,14 @@ pub(crate) enum Command {
     Engine(EngineOptions),
     /// Report the problems of a schema folder that a build would report, without building.
     Check(CheckOptions),
-    /// Write a new schema file, from the gallery of examples or from a table of ClickHouse.
+    /// Write a new crate with a collector of its own tables, or a new schema file: from the gallery
+    /// of examples, or from a table of ClickHouse.
     Init(InitOptions),
+    /// Check the schema at each save of a file, build the crate in this folder, and restart its
+    /// collector.
+    Dev(DevOptions),
+    /// Print the JSON Schema of schema files, for editors.
+    Schema,
     /// Print the SQL statements that `apply` would run, and the differences that it would leave.
     Plan(ApplyOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
@@ -96,8 +121,8 @@ pub(crate) struct ReplayOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
 
-    /// Maximum duration of the replay, in seconds.
-    #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
+    /// Maximum duration of the replay, such as 600, 600s or 10m.
+    #[arg(long, default_value = "600s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) within: Duration,
 
     #[command(flatten)]
@@ -176,199 +201,9 @@ pub(crate) struct ExportOptions {
 }
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct ServeOptions {
-    /// Address that receives events; port 0 selects a free port.
-    #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-
-    /// ClickHouse as http://user:password@host:8123/database, or several replicas separated by
-    /// commas; rows go to the first replica that answers. Default: the embedded ClickHouse.
-    #[arg(
-        long,
-        env = "ROWMILL_CLICKHOUSE",
-        hide_env_values = true,
-        value_name = "URL",
-        value_delimiter = ','
-    )]
-    pub(crate) clickhouse: Vec<String>,
-
-    /// Address of the embedded ClickHouse's HTTP interface; port 0 selects a free port.
-    #[arg(
-        long,
-        env = "ROWMILL_ENGINE_LISTEN",
-        default_value = "127.0.0.1:8123",
-        value_name = "ADDR"
-    )]
-    pub(crate) engine_listen: SocketAddr,
-
-    /// Data directory (spool and embedded ClickHouse).
-    #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
-    pub(crate) data: PathBuf,
-
-    /// Default acknowledgement for webhooks: accepted (in memory), spooled (on disk) or stored (in
-    /// ClickHouse).
-    #[arg(
-        long,
-        env = "ROWMILL_ACK",
-        default_value = "spooled",
-        value_name = "accepted|spooled|stored"
-    )]
-    pub(crate) ack: Ack,
-
-    /// Let requests of all routes choose the acknowledgement with the header X-Rowmill-Ack, not
-    /// only those of routes that allow it.
-    #[arg(long, env = "ROWMILL_ACK_HEADER")]
-    pub(crate) ack_header: bool,
-
-    /// Maximum memory of waiting rows and requests in flight, in bytes; requests take at most half
-    /// of it.
-    #[arg(
-        long,
-        env = "ROWMILL_MEMORY_BYTES",
-        default_value_t = 256 << 20,
-        value_name = "BYTES"
-    )]
-    pub(crate) memory_bytes: usize,
-
-    /// Maximum disk space of waiting rows, in bytes.
-    #[arg(
-        long,
-        env = "ROWMILL_SPOOL_BYTES",
-        default_value_t = 8 << 30,
-        value_name = "BYTES"
-    )]
-    pub(crate) spool_bytes: u64,
-
-    /// Respond with exactly the headers of another collector. Default: the headers that current
-    /// browsers and senders need.
-    #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]
-    pub(crate) compat: Option<Compat>,
-
-    /// Days after which ClickHouse removes a row from `rejected`; 0 keeps the rows permanently.
-    #[arg(long, env = "ROWMILL_REJECTED_DAYS", default_value_t = 30, value_name = "DAYS")]
-    pub(crate) rejected_days: u32,
-
-    /// Maximum part of a refused event that `rejected` keeps, in bytes.
-    #[arg(
-        long,
-        env = "ROWMILL_REJECTED_PAYLOAD_BYTES",
-        default_value_t = 64 << 10,
-        value_name = "BYTES"
-    )]
-    pub(crate) rejected_payload_bytes: usize,
-
-    /// Payload bytes that `rejected` keeps per second, on average over 16 seconds; 0 is no limit.
-    /// Beyond them, it keeps the first 256 bytes of a refused event.
-    #[arg(
-        long,
-        env = "ROWMILL_REJECTED_BYTES_PER_SECOND",
-        default_value_t = 4 << 20,
-        value_name = "BYTES"
-    )]
-    pub(crate) rejected_bytes_per_second: usize,
-
-    /// Public host of the collector; the visitor cookie is set for its parent domain.
-    #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
-    pub(crate) domain: Option<String>,
-
-    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated
-    /// by commas.
-    #[arg(
-        long,
-        env = "ROWMILL_TRUSTED_PROXIES",
-        default_value = "127.0.0.0/8,::1",
-        value_name = "LIST"
-    )]
-    pub(crate) trusted_proxies: String,
-
-    /// Node number in the ids of this process, 0 to 511; no other collector of the same tables may
-    /// have it. Default: the process leases a free number from ClickHouse.
-    #[arg(long, env = "ROWMILL_NODE", value_parser = clap::value_parser!(u16).range(..512))]
-    pub(crate) node: Option<u16>,
-
-    /// Maximum length of a request body, in bytes.
-    #[arg(
-        long,
-        env = "ROWMILL_MAX_BODY_BYTES",
-        default_value_t = 102_400,
-        value_name = "BYTES"
-    )]
-    pub(crate) max_body_bytes: usize,
-
-    /// Maximum length of an NDJSON body (one event per line, `application/x-ndjson`), in bytes.
-    #[arg(
-        long,
-        env = "ROWMILL_MAX_BULK_BYTES",
-        default_value_t = 4 << 20,
-        value_name = "BYTES"
-    )]
-    pub(crate) max_bulk_bytes: usize,
-
-    /// Maximum number of open connections; an idle one is closed for a new one. The limit of file
-    /// descriptors may lower this number. Default: as many as that limit allows, up to 50000.
-    #[arg(long, env = "ROWMILL_MAX_CONNECTIONS", value_name = "COUNT")]
-    pub(crate) max_connections: Option<usize>,
-
-    /// Maximum number of open connections from one address, or one IPv6 network (/64); 0 means no
-    /// limit, which a collector behind a proxy needs.
-    #[arg(
-        long,
-        env = "ROWMILL_MAX_CONNECTIONS_PER_IP",
-        default_value_t = 0,
-        value_name = "COUNT"
-    )]
-    pub(crate) max_connections_per_ip: usize,
-
-    /// Time before a stop in which /ready is 503 and events are still accepted, in seconds, so that
-    /// a load balancer can react.
-    #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) pre_stop_seconds: Duration,
-
-    /// Rate limit per client address, such as 100/s, 600/m or 1000/h; requests above it get 429.
-    /// Images and redirects do not count. Default: no limit.
-    #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_IP", value_name = "LIMIT")]
-    pub(crate) rate_limit_per_ip: Option<RateLimit>,
-
-    /// Rate limit of each route without a `rate_limit` in the schema, such as 1000/h; images and
-    /// redirects do not count. Default: no limit.
-    #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_ROUTE", value_name = "LIMIT")]
-    pub(crate) rate_limit_per_route: Option<RateLimit>,
-
-    /// Maximum time for the delivery of the last rows to ClickHouse during a stop, in seconds.
-    #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) drain_seconds: Duration,
-
-    /// Time after which an insert, including materialized views, is retried, in seconds.
-    #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) insert_timeout_seconds: Duration,
-
-    /// Replicas that must have rows before the rows count as stored: a number, or `auto` for more
-    /// than half of the replicas. Default: the value in the ClickHouse user's profile, usually the
-    /// one replica that receives the insert.
-    #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
-    pub(crate) insert_quorum: Option<InsertQuorum>,
-
-    /// Compare the number of confirmed rows with the number of rows in the table, and report a
-    /// difference in /metrics, /ready and the log. Each comparison reads the table's column `id`.
-    #[arg(long, env = "ROWMILL_AUDIT")]
-    pub(crate) audit: bool,
-
-    /// Time between the confirmation of a row and its comparison by --audit, in seconds.
-    #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) audit_after_seconds: Duration,
-}
-
-/// A collector whose response headers Rowmill can send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compat {
-    /// The front service of Rockstat.
-    Rockstat,
-}
-
-#[derive(Debug, Clone, Args)]
 pub(crate) struct EngineOptions {
     /// Address of the HTTP interface; port 0 selects a free port.
-    #[arg(long, env = "ROWMILL_ENGINE_LISTEN", default_value = "127.0.0.1:8123")]
+    #[arg(long, env = "ROWMILL_ENGINE_LISTEN", default_value = "127.0.0.1:8123", value_parser = address, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
 
     /// Data directory of ClickHouse.
@@ -394,25 +229,6 @@ pub(crate) struct CheckOptions {
     /// Output format of the problems.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct InitOptions {
-    /// Example of the gallery, for example gallery/logs. Default: list the examples.
-    #[arg(long, value_name = "NAME", conflicts_with = "from_table")]
-    pub(crate) from: Option<String>,
-
-    /// Table of ClickHouse, as TABLE or DATABASE.TABLE.
-    #[arg(long, value_name = "TABLE", requires = "clickhouse")]
-    pub(crate) from_table: Option<String>,
-
-    /// ClickHouse that has the table, as http://user:password@host:8123/database.
-    #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
-    pub(crate) clickhouse: Option<String>,
-
-    /// Schema folder for the new file, whose name is that of the example or of the table.
-    #[arg(long, default_value = "schemas", value_name = "DIR")]
-    pub(crate) schemas: PathBuf,
 }
 
 /// The output format of problems.
@@ -492,38 +308,6 @@ pub(crate) struct DatabaseOptions {
     pub(crate) clickhouse: String,
 }
 
-fn renamed(text: &str) -> Result<(String, String), String> {
-    let (old, new) = text.split_once('=').ok_or("not of the form OLD=NEW")?;
-    Ok((old.to_owned(), new.to_owned()))
-}
-
-/// Parses a time, or an age as a time in the past.
-fn since(text: &str) -> Result<SystemTime, String> {
-    const HELP: &str = "expected a time such as 2026-11-28T22:00:00Z, or an age such as 90m, 24h or 7d";
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return SystemTime::try_from(time).map_err(|error| error.to_string());
-    }
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(HELP)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(HELP.to_owned()),
-    };
-    let age = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(seconds));
-    age.and_then(|age| SystemTime::now().checked_sub(Duration::from_secs(age)))
-        .ok_or_else(|| HELP.to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -533,30 +317,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_time_is_absolute_or_an_age() {
-        assert_eq!(
-            since("1970-01-01T00:01:00Z"),
-            Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(60))
-        );
-        for (text, seconds) in [("90m", 5400), ("24h", 86_400), ("7d", 604_800), ("5s", 5)] {
-            let age = since(text).ok().and_then(|time| time.elapsed().ok());
-            assert_eq!(age.map(|age| age.as_secs()), Some(seconds), "{text}");
-        }
-        for text in [
-            "",
-            "d",
-            "7",
-            "7w",
-            "-1d",
-            "é",
-            "99999999999999999999d",
-            "18446744073709551615d",
-        ] {
-            assert!(since(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -5,15 +5,15 @@ use std::{
     io::{self, Write},
 };
 
-use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
     ClickHouseUrl,
-    route::{Destination, Routes},
+    route::Destination,
     schema::{
         CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync,
         view_drift,
     },
+    table::Schema,
 };
 use tokio::runtime::Runtime;
 
@@ -30,12 +30,12 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints the statements that the database lacks, and the differences from the schema.
-pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn plan(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
-    let (planned, mut found) = runtime.block_on(compare(&store, &tables::SCHEMA))?;
-    let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
-    append(&mut found, runtime.block_on(view_drift(&store, &tables::SCHEMA))?);
+    let (planned, mut found) = runtime.block_on(compare(&store, schema))?;
+    let copies = runtime.block_on(plan_copies(&store, schema, &found))?;
+    append(&mut found, runtime.block_on(view_drift(&store, schema))?);
     match planned {
         Ok(report) => print(&report, &found, &copies, options),
         // `serve` would fail; the differences contain the statements that fix the tables.
@@ -48,10 +48,10 @@ pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
 
 /// Changes the database to match the schema as far as the options allow, and prints the statements.
 /// A statement that ClickHouse refuses does not stop the others.
-pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let runtime = Runtime::new()?;
-    let mut found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    let mut found = runtime.block_on(drift(&store, schema))?;
     let run = |found: &DriftReport, stops_start: bool| {
         let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);
         runtime.block_on(apply_drift(&store, found, is_due))
@@ -59,15 +59,15 @@ pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     // Columns of another type must change before the sync adds others, and a projection, an index
     // or a TTL may need a column that the sync adds.
     let mut refused = run(&found, true)?;
-    let mut report = runtime.block_on(sync(&store, &tables::SCHEMA));
+    let mut report = runtime.block_on(sync(&store, schema));
     refused.extend(run(&found, false)?);
-    let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
+    let copies = runtime.block_on(plan_copies(&store, schema, &found))?;
     if let Ok(done) = &mut report {
         // A query may use a column that the sync has added, and the sync creates a view again that
         // was dropped.
-        let views = runtime.block_on(view_drift(&store, &tables::SCHEMA))?;
+        let views = runtime.block_on(view_drift(&store, schema))?;
         refused.extend(run(&views, false)?);
-        let again = runtime.block_on(sync(&store, &tables::SCHEMA))?;
+        let again = runtime.block_on(sync(&store, schema))?;
         append(&mut found, views);
         done.statements.extend(again.statements);
         done.notes.extend(again.notes);
@@ -86,7 +86,7 @@ pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     if options.allow.contains(&Allowed::Copy) {
         for plan in copies {
             let progress = |step: &str| drop(writeln!(io::stderr(), "{}: {step}", plan.table));
-            runtime.block_on(copy(&store, &tables::SCHEMA, plan.table, progress))?;
+            runtime.block_on(copy(&store, schema, plan.table, progress))?;
         }
     }
     Ok(())
@@ -111,8 +111,7 @@ fn is_allowed(impact: Impact, options: &ApplyOptions) -> bool {
 
 /// Prints each destination with its table, and with its acknowledgement and rate limit where the
 /// schema sets them.
-pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
-    let destinations = <tables::Routes as Routes>::DESTINATIONS;
+pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>> {
     let width = destinations
         .iter()
         .map(|destination| destination.path.len())

@@ -18,7 +18,7 @@ use rowmill_ingest::{
     store::{Backoff, ClickHouseUrlError},
 };
 
-use crate::chain;
+use crate::program::chain;
 
 /// The interval at which the thread checks whether the engine has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,5 +1,17 @@
 //! The gallery: schema files for common kinds of tables, each with an example event.
 
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use jiff::Timestamp;
+
+/// The day in the example events; some tables refuse old events.
+const EXAMPLE_DAY: &str = "2026-11-28";
+
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A schema file of the gallery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Example {
@@ -16,6 +28,13 @@ impl Example {
     pub(crate) fn summary(&self) -> &'static str {
         let line = self.schema.lines().next().unwrap_or_default();
         line.trim_start_matches(['#', ' '])
+    }
+
+    /// Returns the event with the day of yesterday.
+    pub(crate) fn event_of_yesterday(&self) -> Result<serde_json::Value, Box<dyn Error>> {
+        let yesterday = Timestamp::try_from(SystemTime::now() - DAY)?.to_string();
+        let yesterday = yesterday.get(..EXAMPLE_DAY.len()).unwrap_or(EXAMPLE_DAY);
+        Ok(serde_json::from_str(&self.event.replace(EXAMPLE_DAY, yesterday))?)
     }
 
     /// Returns the path of the first route of a webhook.

@@ -1,14 +1,15 @@
-//! `rowmill init`: writes a new schema file, from the gallery or from a table of ClickHouse.
+//! `rowmill init`: writes a new crate, or a new schema file from the gallery or from a table of
+//! ClickHouse.
+
+mod new_crate;
 
 use std::{
     error::Error,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
-use jiff::Timestamp;
 use rowmill_codegen::{generate, import_table};
 use rowmill_ingest::ClickHouseUrl;
 use tokio::runtime::Runtime;
@@ -18,16 +19,14 @@ use crate::{
     gallery::{EXAMPLES, Example},
 };
 
-/// The day in the example events; some tables refuse old events.
-const EXAMPLE_DAY: &str = "2026-11-28";
-
-const DAY: Duration = Duration::from_secs(86_400);
-
 /// The folder of the gallery, which the name of an example may begin with.
 const GALLERY: &str = "gallery/";
 
-/// Writes the schema file that the options ask for, and prints what to do next.
+/// Writes the crate or the schema file that the options ask for, and prints what to do next.
 pub(crate) fn init(options: &InitOptions) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = &options.name {
+        return new_crate::write(folder, options.embed, options.rowmill.as_deref());
+    }
     match (&options.from, &options.from_table) {
         (Some(name), _) => from_gallery(name, &options.schemas),
         (None, Some(table)) => {
@@ -59,10 +58,7 @@ fn from_gallery(name: &str, schemas: &Path) -> Result<(), Box<dyn Error>> {
 
 /// Returns a command that sends the example's event.
 fn request(example: &Example) -> Result<String, Box<dyn Error>> {
-    let event: serde_json::Value = serde_json::from_str(example.event)?;
-    let yesterday = Timestamp::try_from(SystemTime::now() - DAY)?.to_string();
-    let yesterday = yesterday.get(..EXAMPLE_DAY.len()).unwrap_or(EXAMPLE_DAY);
-    let event = event.to_string().replace(EXAMPLE_DAY, yesterday).replace('\'', "'\\''");
+    let event = example.event_of_yesterday()?.to_string().replace('\'', "'\\''");
     let path = example.path().unwrap_or_default();
     Ok(format!("curl http://127.0.0.1:8080/{path} --data-binary '{event}'"))
 }

@@ -16,10 +16,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
-use rowmill::tables;
 use rowmill_ingest::{
     ClickHouseUrl, Writer,
-    route::Routes,
+    route::Destination,
     schema::SchemaState,
     server::Connections,
     store::{Client, ping},
@@ -51,6 +50,7 @@ struct Shared {
     stores: Vec<(ClickHouseUrl, Client)>,
     stopping: Stopping,
     connections: Connections,
+    destinations: &'static [Destination],
     /// The start and the outcome of the last ping. Locked while a ping runs.
     last_ping: Mutex<Option<(Instant, Result<(), &'static str>)>>,
 }
@@ -61,6 +61,7 @@ impl PagesLayer {
         stores: Vec<ClickHouseUrl>,
         stopping: Stopping,
         connections: Connections,
+        destinations: &'static [Destination],
     ) -> Self {
         let stores = stores.into_iter().map(|store| {
             let client = store.client();
@@ -73,6 +74,7 @@ impl PagesLayer {
                 stores,
                 stopping,
                 connections,
+                destinations,
                 last_ping: Mutex::default(),
             }),
         }
@@ -153,7 +155,7 @@ where
 impl Shared {
     async fn answer(&self, page: &str) -> Response<Full<Bytes>> {
         match page {
-            "/" => response(StatusCode::OK, "text/html; charset=utf-8", home()),
+            "/" => response(StatusCode::OK, "text/html; charset=utf-8", home(self.destinations)),
             "/favicon.ico" => response(StatusCode::OK, "image/svg+xml", ICON.to_owned()),
             "/health" => response(StatusCode::OK, "text/plain", "ok\n".to_owned()),
             "/ready" => self.ready().await,
@@ -238,9 +240,9 @@ fn response(status: StatusCode, media_type: &'static str, body: String) -> Respo
     response
 }
 
-fn home() -> String {
+fn home(destinations: &[Destination]) -> String {
     let mut rows = String::new();
-    for destination in <tables::Routes as Routes>::DESTINATIONS {
+    for destination in destinations {
         let (path, table) = (escape(destination.path), escape(destination.table));
         let _ = writeln!(rows, "<tr><td><code>{path}</code></td><td>{table}</td></tr>");
     }
@@ -263,6 +265,7 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
+    use crate::tables;
 
     /// Returns the URL of a ClickHouse that does not run.
     async fn unreachable_clickhouse() -> ClickHouseUrl {
@@ -272,8 +275,8 @@ mod tests {
 
     async fn ready(writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
         let (_stop, stopping) = Stopping::new();
-        let pages =
-            PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default()).layer(service_fn(not_found));
+        let pages = PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default(), &[])
+            .layer(service_fn(not_found));
         let request = Request::get("/ready").body(()).unwrap();
         let response = pages.oneshot(request).await.unwrap();
         let status = response.status();
@@ -322,7 +325,8 @@ mod tests {
         let unreachable = Servers::without_sync(unreachable_clickhouse().await);
         let writer = Writer::start(&tables::SCHEMA, unreachable, &WriterOptions::default());
         let (_stop, stopping) = Stopping::new();
-        let pages = PagesLayer::new(writer, vec![store], stopping, Connections::default()).layer(service_fn(not_found));
+        let pages =
+            PagesLayer::new(writer, vec![store], stopping, Connections::default(), &[]).layer(service_fn(not_found));
         let request = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
         let mut requests = JoinSet::new();
         for _ in 0..100 {

@@ -6,22 +6,22 @@ use std::{
     io::{self, Write},
 };
 
-use rowmill::tables;
 use rowmill_ingest::{
     ClickHouseUrl,
     rejected::{RejectedReplay, RejectedTable, replay as replay_rejected},
+    table::Schema,
 };
 use tokio::runtime::Runtime;
 
 use crate::cli::{RejectedCommand, RejectedReplayOptions};
 
-pub(crate) fn rejected(command: RejectedCommand) -> Result<(), Box<dyn Error>> {
+pub(crate) fn rejected(command: RejectedCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     match command {
-        RejectedCommand::Replay(options) => replay(options),
+        RejectedCommand::Replay(options) => replay(options, schema),
     }
 }
 
-fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
+fn replay(options: RejectedReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let replay = RejectedReplay {
         column_changes: options.columns.changes(),
@@ -32,7 +32,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         deletes_dead_letters: options.delete,
         ..RejectedReplay::default()
     };
-    let report = Runtime::new()?.block_on(replay_rejected(&store, &tables::SCHEMA, &replay))?;
+    let report = Runtime::new()?.block_on(replay_rejected(&store, schema, &replay))?;
     let mut out = io::stdout().lock();
     for table in &report.tables {
         print(table, options.dry_run, &mut out)?;

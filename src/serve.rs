@@ -5,16 +5,16 @@ use std::{
     env,
     error::Error,
     io::{self, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use rowmill::tables;
 use rowmill_engine::Account;
 use rowmill_ingest::{
     ClickHouseUrl, EventOptions, Writer, WriterOptions,
-    layer::HeaderSet,
+    layer::{EventLayer, HeaderSet},
+    route::Routes,
     schema::SchemaState,
     server::{ServeOptions as Bounds, not_found, serve as serve_http},
     store::Servers,
@@ -30,6 +30,7 @@ use crate::{
     cli::{Compat, LogFormat, ServeOptions},
     descriptors,
     engine::EmbeddedClickHouse,
+    examples::Examples,
     pages::PagesLayer,
     stop::Stopping,
     workers::Listeners,
@@ -48,7 +49,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const NICENESS: i32 = 10;
 
 /// Collects events until a stop is requested, then delivers the remaining rows to ClickHouse.
-pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
@@ -66,7 +67,7 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         ..EventOptions::default()
     };
     // Raise the limit before the engine starts, so that it inherits the limit.
-    let max_connections = descriptors::connections(options.max_connections, tables::SCHEMA.tables.len());
+    let max_connections = descriptors::connections(options.max_connections, R::schema().tables.len());
     let connections = Bounds {
         max_connections,
         max_connections_per_ip: options.max_connections_per_ip,
@@ -75,8 +76,8 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
     let (stores, engine) = stores(&options)?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
-    let example_reader = Some(reader).filter(|_| matches!(log, LogFormat::Text));
-    let result = delivery_runtime()?.block_on(collect(&options, &events, &connections, stores, example_reader));
+    let examples = matches!(log, LogFormat::Text).then(|| (Examples::of::<R>(), reader));
+    let result = delivery_runtime()?.block_on(collect::<R>(&options, &events, &connections, stores, examples));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
@@ -111,14 +112,14 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
     Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-/// Collects events for the servers. If `example_reader` is `Some`, prints example requests, with
-/// the credentials of the reader if the server is the embedded one.
-async fn collect(
+/// Collects events for the servers, and prints the example requests, with the credentials of the
+/// reader if the server is the embedded one.
+async fn collect<R: Routes>(
     options: &ServeOptions,
     events: &EventOptions,
     connections: &Bounds,
     stores: Vec<ClickHouseUrl>,
-    example_reader: Option<Option<&Account>>,
+    examples: Option<(Examples, Option<&Account>)>,
 ) -> Result<(), Box<dyn Error>> {
     // Install the signal handlers first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
@@ -137,7 +138,7 @@ async fn collect(
         ..WriterOptions::default()
     };
     let servers: Servers = stores.iter().cloned().collect();
-    let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
+    let writer = Writer::open(R::schema(), servers, &bounds, &spool)?;
     let sync_started = Instant::now();
     tokio::select! {
         // A schema mismatch ends the start with an error; the writer has already logged an
@@ -149,7 +150,7 @@ async fn collect(
         }
         () = stopping.clone().announced() => {}
     }
-    let events = tables::layer(writer.clone())?
+    let events = EventLayer::<R>::new(writer.clone())?
         .with_options(events)
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(
@@ -157,6 +158,7 @@ async fn collect(
         stores.clone(),
         stopping.clone(),
         connections.connections.clone(),
+        R::DESTINATIONS,
     );
 
     let listeners = Listeners::bind(options.listen)
@@ -165,8 +167,8 @@ async fn collect(
     let address = listeners.address();
     // A closed standard output or standard error must not end the collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    if let (Some(store), Some(reader)) = (stores.first(), example_reader) {
-        print_examples(address, store, reader);
+    if let (Some(store), Some((examples, reader))) = (stores.first(), examples) {
+        print_examples(&examples, address, store, reader);
     }
 
     let connections = connections.clone();
@@ -206,25 +208,18 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
     data.join("spool")
 }
 
-/// Prints example requests for the tables of the example schema on standard error.
-fn print_examples(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
-    let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
-    let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
-    let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
+/// Prints example requests on standard error.
+fn print_examples(examples: &Examples, address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
+    // The address of all interfaces is not one to send to.
+    let address = match address.ip().is_unspecified() {
+        true => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        false => address,
+    };
+    let options = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
+    let collector = format!("http://{address}");
     let _ = writeln!(
         io::stderr(),
-        "
-Try, in another terminal:
-
-  curl {base}/wh/mail -H 'Content-Type: application/json' \\
-       -d '{{\"event\":\"sent\",\"email\":\"bob@example.com\",\"message_id\":\"m1\",\"task_id\":\"t1\",\"list_id\":\"12345\",\"detailed\":\"ok\"}}'
-  curl -o pixel.gif '{base}/pixel/mail?event=open&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345'
-  curl -i '{base}/redir/mail?{form}&link_id=1&to=https%3A%2F%2Fya.ru'
-
-and a second later the rows:
-
-  curl {origin} {option}--data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
-       FROM {database}.mail_statistics FORMAT Vertical'
-"
+        "{}",
+        examples.text(&collector, store.origin(), &options, store.database())
     );
 }

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rowmill::tables;
 use rowmill_ingest::{
     ClickHouseUrl, Writer, WriterOptions,
     spool::{BlockReport, SpoolReport, inspect},
     store::Servers,
+    table::Schema,
 };
 use tokio::runtime::Runtime;
 
@@ -21,11 +21,11 @@ use crate::{
     serve::spool_folder,
 };
 
-pub(crate) fn spool(command: SpoolCommand) -> Result<(), Box<dyn Error>> {
+pub(crate) fn spool(command: SpoolCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     match command {
         SpoolCommand::List(options) => list(&options),
         SpoolCommand::Verify(options) => verify(&options),
-        SpoolCommand::Replay(options) => replay(&options),
+        SpoolCommand::Replay(options) => replay(&options, schema),
         SpoolCommand::Export(options) => export(&options),
     }
 }
@@ -141,7 +141,7 @@ fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
+fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let waiting = inspect_spool(&options.spool)?;
     print_summary(&waiting, &mut out)?;
@@ -152,7 +152,7 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
         ..WriterOptions::default()
     };
     let report = Runtime::new()?.block_on(async {
-        let writer = Writer::open(&tables::SCHEMA, Servers::without_sync(store), &writer_options, &folder)?;
+        let writer = Writer::open(schema, Servers::without_sync(store), &writer_options, &folder)?;
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {

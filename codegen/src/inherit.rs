@@ -14,6 +14,7 @@ use crate::{
     declare::{self, Declared},
     diagnostic::{Diagnostic, Report},
     source::Span,
+    standard,
     table_engine::Engine,
     types::{Declaration, Filler, Type},
     yaml::Key,
@@ -223,13 +224,16 @@ fn lineage(
             is_complete = false;
             if declared.is_complete && reported.insert(current) {
                 let names = declared.tables.iter().map(|table| table.name.text.as_str());
-                let diagnostic =
+                let mut diagnostic =
                     Diagnostic::error("unknown-extend", format!("unknown table `{}` in `extend`", parent.text))
                         .did_you_mean(&parent.text, names)
                         .label(
                             parent.span.clone(),
                             format!("`{}` extends it", declared.tables[current].name.text),
                         );
+                if let Some(help) = standard::help(&parent.text, declared.standard) {
+                    diagnostic = diagnostic.help(help);
+                }
                 report.push(diagnostic);
             }
             break;

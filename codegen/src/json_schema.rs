@@ -18,7 +18,7 @@ pub fn json_schema() -> String {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Rowmill: tables and the destinations of their events",
         "type": "object",
-        "properties": { "clickhouse": section() },
+        "properties": { "clickhouse": section(), "standard": standard() },
         "$defs": {
             "column": column(),
             "destination": destination(),
@@ -38,6 +38,14 @@ pub fn json_schema() -> String {
         },
     });
     format!("{schema:#}\n")
+}
+
+fn standard() -> Value {
+    json!({
+        "description": "Whether the schema includes the standard tables `webhooks`, `events`, `activity` and `ping`, \
+            and the abstract table `base`, which other tables extend.",
+        "type": "boolean",
+    })
 }
 
 fn section() -> Value {

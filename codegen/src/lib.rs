@@ -43,6 +43,7 @@ mod paths;
 mod read;
 mod source;
 mod sql;
+mod standard;
 mod summary;
 mod syntax;
 mod table_engine;
@@ -124,15 +125,17 @@ pub fn build(schemas: impl AsRef<Path>) {
 pub fn generate(schemas: impl AsRef<Path>) -> Generated {
     let mut report = Report::default();
     let sources = Sources::read(schemas.as_ref(), &mut report);
-    generate_from(&sources, report)
+    generate_from(sources, report)
 }
 
 /// Generates tables from texts, in their order. Problems name the files by these paths.
 pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Generated {
-    generate_from(&Sources::from_texts(files), Report::default())
+    generate_from(Sources::from_texts(files), Report::default())
 }
 
-fn generate_from(sources: &Sources, mut report: Report) -> Generated {
+fn generate_from(mut sources: Sources, mut report: Report) -> Generated {
+    sources.add_standard();
+    let sources = &sources;
     let (root, removals) = yaml::parse(sources, &mut report);
     let declared = declare::declare(root, removals, sources, &mut report);
     let tables = inherit::inherit(&declared, &mut report);
@@ -152,7 +155,7 @@ fn generate_from(sources: &Sources, mut report: Report) -> Generated {
         tables,
         left_out: sources.left_out.clone(),
         problems: report.render(sources),
-        files: sources.files().iter().map(|source| source.path.clone()).collect(),
+        files: sources.paths(),
     }
 }
 

@@ -24,6 +24,7 @@ impl Sources {
             folder: folder.to_owned(),
             files: Vec::new(),
             left_out: Vec::new(),
+            standard: None,
         };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {

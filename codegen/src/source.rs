@@ -14,6 +14,8 @@ pub(crate) struct Sources {
     pub(crate) files: Vec<Source>,
     /// The files and folders that are not part of the schema.
     pub(crate) left_out: Vec<LeftOut>,
+    /// The index of the standard tables' file, if the schema includes it.
+    pub(crate) standard: Option<usize>,
 }
 
 /// One file, as it was read.
@@ -81,11 +83,27 @@ impl Sources {
             folder: PathBuf::new(),
             files,
             left_out: Vec::new(),
+            standard: None,
         }
     }
 
     pub(crate) fn files(&self) -> &[Source] {
         &self.files
+    }
+
+    /// Returns the files with their indices, in the order in which they override one another.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (usize, &Source)> {
+        let is_standard = |index: usize| self.standard == Some(index);
+        let files = || self.files.iter().enumerate();
+        let standard = files().filter(move |(index, _)| is_standard(*index));
+        standard.chain(files().filter(move |(index, _)| !is_standard(*index)))
+    }
+
+    /// Returns the paths of the files of the schema folder.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let files = self.files.iter().enumerate();
+        let own = files.filter(|(index, _)| self.standard != Some(*index));
+        own.map(|(_, source)| source.path.clone()).collect()
     }
 
     /// Returns the path of each file below the schema's folder.

@@ -105,7 +105,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> (Vec<(Key, Node)>
     };
     let mut root = Vec::new();
     let mut removals = Removals::default();
-    for (file, source) in sources.files().iter().enumerate() {
+    for (file, source) in sources.in_order() {
         if let Some(problem) = syntax::template(file, source) {
             report.push(problem);
             continue;

@@ -70,6 +70,7 @@
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
+//! | [`test`] | a writer and a collector for tests, without a ClickHouse |
 //!
 //! # The path of a request
 //!
@@ -77,6 +78,7 @@
 //! `tests/imports.rs` checks that.
 //!
 //! ```text
+//! test       a collector for the requests of a test
 //! service    the Tower layer, and a hyper server for it
 //! collect    one request from its route to its response
 //! intake     turns an event into an encoded row: decode, add metadata, check, encode
@@ -139,6 +141,7 @@ pub mod spool;
 pub mod store;
 mod sync;
 pub mod table;
+pub mod test;
 pub mod value;
 pub mod writer;
 

@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use rowmill_ingest::{ClickHouseUrl, EventLayer, Writer, WriterOptions, store::Servers};
 use tokio::{sync::Semaphore, time::timeout};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, cors::CorsLayer, limit::RequestBodyLimitLayer,
     timeout::TimeoutLayer, trace::TraceLayer,
@@ -273,4 +273,34 @@ async fn the_inner_service_sheds_its_own_load() {
     let error = service.clone().oneshot(get("/2")).await.unwrap_err();
     assert!(error.is::<tower::load_shed::error::Overloaded>());
     assert_eq!(send(&service, post(ORDER)).await.0, 200);
+}
+
+/// A gRPC service, such as tonic's, answers with trailers, and reads its own bodies.
+#[tokio::test]
+async fn the_trailers_of_a_grpc_service_pass() {
+    let grpc = service_fn(async |request: Request<Full<Bytes>>| {
+        let body = request.into_body().collect().await?.to_bytes();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        let body = Full::new(body).with_trailers(std::future::ready(Some(Ok(trailers))));
+        let response = Response::builder()
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .body(body);
+        Ok::<_, Infallible>(response.unwrap())
+    });
+    let writer = writer();
+    let service = events(&writer).layer(grpc);
+    let message = Bytes::from_static(b"\0\0\0\0\x01x");
+    let call = Request::post("/shop.Orders/Place")
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .body(Full::new(message.clone()))
+        .unwrap();
+    let response = service.clone().oneshot(call).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/grpc");
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), message);
+
+    assert_eq!(send(&service, post(ORDER)).await.0, 200);
+    assert_eq!(orders(&writer), 1);
 }

@@ -268,10 +268,10 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use rowmill::tables;
     use rowmill_ingest::{ClickHouseUrl, WriterOptions, store::Servers};
 
     use super::*;
+    use crate::tables;
 
     #[test]
     fn labels_are_escaped() {

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -272,6 +273,31 @@ fn the_hyper_example_works() {
 #[test]
 fn the_axum_example_works() {
     try_example("embed_axum");
+}
+
+#[test]
+fn axum_serves_a_router_in_the_layer() {
+    let database = Database::named("axum_serve");
+    let runtime = Runtime::new().unwrap();
+    let (writer, address) = runtime.block_on(async {
+        let store: ClickHouseUrl = database.url().parse().unwrap();
+        let writer = Writer::start(&rowmill::tables::SCHEMA, store, &WriterOptions::default());
+        writer.synced(Duration::from_secs(60)).await.unwrap();
+        let router = axum::Router::new().route("/", axum::routing::get(async || "the shop"));
+        let service = rowmill::tables::layer(writer.clone()).unwrap().layer(router);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, service).await });
+        (writer, address)
+    });
+    assert_eq!(http::post_json(address, "/wh/mail", r#"{"event":"sent"}"#).status, 200);
+    assert_eq!(http::get(address, "/").text(), "the shop");
+    assert!(runtime.block_on(writer.drain(Duration::from_secs(60))).is_complete());
+    // The address of the peer is known without `ConnectInfo`.
+    assert_eq!(
+        database.query("SELECT event, td_ip FROM mail_statistics"),
+        "sent\t127.0.0.1\n"
+    );
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod lenient;
 mod liveness;
 mod memory;
 mod more_types;
+mod new_crate;
 mod rate_limit;
 mod rejected;
 mod rejected_replay;

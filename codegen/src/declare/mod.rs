@@ -18,6 +18,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     doc_comment::doc_comments,
     source::{Sources, Span},
+    standard,
     types::{self, Filler},
     yaml::{Key, Node, Removals, Value},
 };
@@ -48,6 +49,8 @@ pub(crate) struct Declared {
     pub(crate) removals: Removals,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
+    /// The index of the standard tables' file, if the schema includes it.
+    pub(crate) standard: Option<usize>,
 }
 
 /// One table as its entry declares it.
@@ -91,6 +94,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, removals: Removals, sources: &Sour
         declared: Declared {
             is_complete: !report.has_errors(),
             removals,
+            standard: sources.standard,
             ..Declared::default()
         },
         sources,
@@ -106,9 +110,13 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, removals: Removals, sources: &Sour
         if key.text == SECTION {
             section = Some(key.span);
             reader.section(node);
-        } else if types::closest(&key.text, [SECTION]).is_some() {
+        } else if key.text == standard::KEY {
+            if !standard::check(&key, &node, sources, reader.report) {
+                reader.declared.is_complete = false;
+            }
+        } else if types::closest(&key.text, [SECTION, standard::KEY]).is_some() {
             let diagnostic = Diagnostic::error("unknown-key", format!("unknown section `{}`", key.text))
-                .did_you_mean(&key.text, [SECTION])
+                .did_you_mean(&key.text, [SECTION, standard::KEY])
                 .label(key.span, "");
             reader.report.push(diagnostic);
             reader.declared.is_complete = false;

@@ -4,6 +4,10 @@ use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::Table
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
 /// `match`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the type `Routes` of generated tables",
+    label = "expected `tables::Routes`, of the module with `rowmill_ingest::include_tables!()`"
+)]
 pub trait Routes: Send + Sync + 'static {
     /// All destinations, as the schema declares them.
     const DESTINATIONS: &'static [Destination];

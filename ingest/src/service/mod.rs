@@ -5,6 +5,7 @@
 //! future         waits for the inner service, or for the event's body and its acknowledgement
 //! response_body  the body of the collector's response, or of the inner service's
 //! peer           the address that a request came from
+//! make_service   gives `axum::serve` a service for each connection
 //! serve          a hyper server that shuts its connections down gracefully
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
@@ -15,6 +16,8 @@ pub(crate) mod connections;
 pub(crate) mod future;
 pub(crate) mod idle;
 pub(crate) mod layer;
+#[cfg(feature = "axum")]
+mod make_service;
 pub(crate) mod not_found;
 pub(crate) mod peer;
 pub(crate) mod response_body;

@@ -115,6 +115,15 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
+    /// Starts the collector that another program is.
+    pub fn start_program(program: Command, clickhouse: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut collector = Self::try_start(program, ANY_PORT, data.path(), &["--clickhouse", clickhouse])
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
+        collector._data = Some(data);
+        collector
+    }
+
     /// Starts the collector with a resource limit, given as arguments of `ulimit`.
     pub fn start_with_limit(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();

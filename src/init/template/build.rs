@@ -1,0 +1,3 @@
+fn main() {
+    rowmill_codegen::build("schemas");
+}
