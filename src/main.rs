@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod commands;
 mod conditions;
+mod database;
 mod descriptors;
 mod engine;
 mod gallery;
@@ -41,7 +42,10 @@ fn main() -> ExitCode {
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Init(options)) => init::init(&options),
-        Some(Command::Plan(options)) => commands::plan(&options),
+        Some(Command::Plan(options)) => match commands::plan(&options) {
+            Ok(true) if options.exit_code => return ExitCode::from(commands::DIFFERS),
+            planned => planned.map(drop),
+        },
         Some(Command::Apply(options)) => commands::apply(&options),
         Some(Command::Backfill(options)) => backfill::backfill(options),
         Some(Command::Routes) => commands::routes(),

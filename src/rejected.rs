@@ -7,13 +7,13 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{
-    ClickHouseUrl,
-    rejected::{RejectedReplay, RejectedTable, replay as replay_rejected},
-};
+use rowmill_ingest::rejected::{RejectedReplay, RejectedTable, replay as replay_rejected};
 use tokio::runtime::Runtime;
 
-use crate::cli::{RejectedCommand, RejectedReplayOptions};
+use crate::{
+    cli::{RejectedCommand, RejectedReplayOptions},
+    database::Database,
+};
 
 pub(crate) fn rejected(command: RejectedCommand) -> Result<(), Box<dyn Error>> {
     match command {
@@ -22,7 +22,7 @@ pub(crate) fn rejected(command: RejectedCommand) -> Result<(), Box<dyn Error>> {
 }
 
 fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let database = Database::open(&options.database, &options.engine.data)?;
     let replay = RejectedReplay {
         column_changes: options.columns.changes(),
         table: options.table,
@@ -32,7 +32,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         deletes_dead_letters: options.delete,
         ..RejectedReplay::default()
     };
-    let report = Runtime::new()?.block_on(replay_rejected(&store, &tables::SCHEMA, &replay))?;
+    let report = Runtime::new()?.block_on(replay_rejected(database.url(), &tables::SCHEMA, &replay))?;
     let mut out = io::stdout().lock();
     for table in &report.tables {
         print(table, options.dry_run, &mut out)?;

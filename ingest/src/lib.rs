@@ -197,7 +197,7 @@ pub mod row {
 pub mod schema {
     pub use crate::sync::{
         CopyPlan, Difference, Drift, DriftReport, Impact, Refused, SyncError, SyncReport, apply_drift, compare, copy,
-        drift, plan, plan_copies, state::SchemaState, sync, view_drift,
+        drift, missing_tables, plan, plan_copies, state::SchemaState, sync, view_drift,
     };
 }
 

@@ -320,6 +320,7 @@ FROM daily
 GROUP BY month",
                     )
                     .over("daily", 96..101, false)
+                    .reading(&[96..101])
                     .on_cluster("c"),
                 __rt::View::new(
                         "daily_view",
@@ -327,8 +328,10 @@ GROUP BY month",
                         r"SELECT toDate(at) AS day, page, count() AS visits FROM visits AS v GROUP BY day, page",
                     )
                     .over("visits", 55..61, true)
+                    .reading(&[55..61])
                     .commented("It's the daily report."),
                 __rt::View::new("hourly_view", "pages", r"SELECT page FROM visits FINAL")
+                    .reading(&[17..23])
                     .refreshed("EVERY 1 HOUR"),
             ],
         );
