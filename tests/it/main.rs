@@ -43,6 +43,7 @@ mod lenient;
 mod liveness;
 mod memory;
 mod more_types;
+mod owned_rows;
 mod plan;
 mod rate_limit;
 mod rejected;

@@ -109,12 +109,12 @@ fn rows_on_disk_and_rows_in_memory_are_counted_apart() {
     };
     let mut world = World::new(LIMITS);
     assert_eq!(on_disk(&world), [(0, 0), (0, 0)]);
-    // A sealed block of four rows, one of which is stored, and an open one.
+    // A sealed block of four rows, one of which is refused, and an open one.
     for _ in 0..6 {
         assert!(append(&mut world, 0, &[7]));
     }
     let block = world.next_block(0).unwrap();
-    world.readers[0].settle(&block, &Part::from(1..2), Outcome::Stored);
+    world.readers[0].settle(&block, &Part::from(1..2), Outcome::Refused);
     world.commit();
     assert_eq!(on_disk(&world), [(5, 5), (0, 0)]);
     world.disk.0.lock().unwrap().fails_after = Some(0);
