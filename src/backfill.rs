@@ -7,17 +7,19 @@ use std::{
 
 use jiff::Timestamp;
 use rowmill_ingest::{
-    ClickHouseUrl,
     backfill::{Backfill, InDoubt, backfill as run_backfill},
     table::Schema,
 };
 use tokio::runtime::Runtime;
 
-use crate::cli::{BackfillOptions, PieceInDoubt};
+use crate::{
+    cli::{BackfillOptions, PieceInDoubt},
+    database::Database,
+};
 
 /// Runs the backfill, and prints each piece.
 pub(crate) fn backfill(options: BackfillOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let database = Database::open(&options.database, &options.engine.data)?;
     let view = options.view.clone();
     let backfill = Backfill {
         from: options.from,
@@ -31,7 +33,7 @@ pub(crate) fn backfill(options: BackfillOptions, schema: &'static Schema) -> Res
         ..Backfill::new(options.view)
     };
     let mut failed = Ok(());
-    let report = Runtime::new()?.block_on(run_backfill(&store, schema, &backfill, |piece| {
+    let report = Runtime::new()?.block_on(run_backfill(database.url(), schema, &backfill, |piece| {
         let until = Timestamp::try_from(piece.until).map_or_else(|_| String::new(), |time| format!(" until {time}"));
         let written = writeln!(
             io::stdout(),

@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// Print the JSON Schema of schema files, for editors.
     Schema,
     /// Print the SQL statements that `apply` would run, and the differences that it would leave.
-    Plan(ApplyOptions),
+    Plan(PlanOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
     Apply(ApplyOptions),
     /// Fill the table of a materialized view from rows that are older than the view; collectors may
@@ -121,6 +121,10 @@ pub(crate) struct ReplayOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
 
+    /// Create the tables and columns of the schema that the database lacks before the replay.
+    #[arg(long)]
+    pub(crate) create_tables: bool,
+
     /// Maximum duration of the replay, such as 600, 600s or 10m.
     #[arg(long, default_value = "600s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) within: Duration,
@@ -133,6 +137,9 @@ pub(crate) struct ReplayOptions {
 pub(crate) struct RejectedReplayOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineDataOptions,
 
     /// Replay only the rows of this table.
     #[arg(long)]
@@ -241,9 +248,23 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct PlanOptions {
+    #[command(flatten)]
+    pub(crate) apply: ApplyOptions,
+
+    /// Exit with status 2 if the database differs from the schema; 0 means that it is the same, and
+    /// 1 an error.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ApplyOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineDataOptions,
 
     /// Also run statements of this kind; may be repeated. Without it, only statements run that
     /// touch neither existing rows nor anything that only the database has.
@@ -258,6 +279,9 @@ pub(crate) struct BackfillOptions {
 
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineDataOptions,
 
     /// Only rows whose id is from this time or later: a time such as 2026-11-28T22:00:00Z, or an age
     /// such as 90m, 24h or 7d. Default: all rows.
@@ -303,9 +327,18 @@ pub(crate) enum Allowed {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseOptions {
-    /// ClickHouse as http://user:password@host:8123/database.
+    /// ClickHouse as http://user:password@host:8123/database. Default: the embedded ClickHouse in
+    /// the data directory.
     #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
-    pub(crate) clickhouse: String,
+    pub(crate) clickhouse: Option<String>,
+}
+
+/// Where the embedded ClickHouse is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineDataOptions {
+    /// Data directory with the embedded ClickHouse, the same as for `serve`.
+    #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::{
 
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
-    ClickHouseUrl,
     route::Destination,
     schema::{
         CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync,
@@ -17,7 +16,10 @@ use rowmill_ingest::{
 };
 use tokio::runtime::Runtime;
 
-use crate::cli::{Allowed, ApplyOptions, EngineOptions};
+use crate::{
+    cli::{Allowed, ApplyOptions, EngineOptions, PlanOptions},
+    database::Database,
+};
 
 /// Runs the embedded ClickHouse in this process.
 pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
@@ -29,18 +31,34 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints the statements that the database lacks, and the differences from the schema.
-pub(crate) fn plan(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+/// The exit status of `plan --exit-code` if the database differs from the schema.
+pub(crate) const DIFFERS: u8 = 2;
+
+/// Prints the statements that the database lacks, and the differences from the schema. Returns
+/// whether there are any.
+pub(crate) fn plan(options: &PlanOptions, schema: &'static Schema) -> Result<bool, Box<dyn Error>> {
+    let PlanOptions {
+        apply: options,
+        exit_code,
+    } = options;
+    let database = Database::open(&options.database, &options.engine.data)?;
+    let store = database.url();
     let runtime = Runtime::new()?;
-    let (planned, mut found) = runtime.block_on(compare(&store, schema))?;
-    let copies = runtime.block_on(plan_copies(&store, schema, &found))?;
-    append(&mut found, runtime.block_on(view_drift(&store, schema))?);
+    let (planned, mut found) = runtime.block_on(compare(store, schema))?;
+    let copies = runtime.block_on(plan_copies(store, schema, &found))?;
+    append(&mut found, runtime.block_on(view_drift(store, schema))?);
     match planned {
-        Ok(report) => print(&report, &found, &copies, options),
+        Ok(report) => {
+            print(&report, &found, &copies, options)?;
+            Ok(!report.statements.is_empty() || !found.drifts.is_empty())
+        }
         // `serve` would fail; the differences contain the statements that fix the tables.
         Err(error) => {
             print_drifts(&found.drifts, &copies, options)?;
+            if *exit_code && !error.differences().is_empty() {
+                writeln!(io::stderr(), "{error}")?;
+                return Ok(true);
+            }
             Err(error.into())
         }
     }
@@ -49,25 +67,26 @@ pub(crate) fn plan(options: &ApplyOptions, schema: &'static Schema) -> Result<()
 /// Changes the database to match the schema as far as the options allow, and prints the statements.
 /// A statement that ClickHouse refuses does not stop the others.
 pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let database = Database::open(&options.database, &options.engine.data)?;
+    let store = database.url();
     let runtime = Runtime::new()?;
-    let mut found = runtime.block_on(drift(&store, schema))?;
+    let mut found = runtime.block_on(drift(store, schema))?;
     let run = |found: &DriftReport, stops_start: bool| {
         let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);
-        runtime.block_on(apply_drift(&store, found, is_due))
+        runtime.block_on(apply_drift(store, found, is_due))
     };
     // Columns of another type must change before the sync adds others, and a projection, an index
     // or a TTL may need a column that the sync adds.
     let mut refused = run(&found, true)?;
-    let mut report = runtime.block_on(sync(&store, schema));
+    let mut report = runtime.block_on(sync(store, schema));
     refused.extend(run(&found, false)?);
-    let copies = runtime.block_on(plan_copies(&store, schema, &found))?;
+    let copies = runtime.block_on(plan_copies(store, schema, &found))?;
     if let Ok(done) = &mut report {
         // A query may use a column that the sync has added, and the sync creates a view again that
         // was dropped.
-        let views = runtime.block_on(view_drift(&store, schema))?;
+        let views = runtime.block_on(view_drift(store, schema))?;
         refused.extend(run(&views, false)?);
-        let again = runtime.block_on(sync(&store, schema))?;
+        let again = runtime.block_on(sync(store, schema))?;
         append(&mut found, views);
         done.statements.extend(again.statements);
         done.notes.extend(again.notes);
@@ -86,7 +105,7 @@ pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(
     if options.allow.contains(&Allowed::Copy) {
         for plan in copies {
             let progress = |step: &str| drop(writeln!(io::stderr(), "{}: {step}", plan.table));
-            runtime.block_on(copy(&store, schema, plan.table, progress))?;
+            runtime.block_on(copy(store, schema, plan.table, progress))?;
         }
     }
     Ok(())

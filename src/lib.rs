@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod commands;
 mod conditions;
+mod database;
 mod descriptors;
 mod dev;
 mod engine;

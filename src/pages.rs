@@ -34,8 +34,29 @@ const ICON: &str = include_str!("pages/icon.svg");
 
 const PAGES: [&str; 5] = ["/", "/favicon.ico", "/health", "/ready", "/metrics"];
 
+const MISMATCH: &str = "the database does not match the schema; the log names the remedy";
+
 /// The time limit for an answer of ClickHouse, after which it counts as unavailable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The question that a request to `/ready` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Whether the collector accepts events and keeps them, whatever the state of ClickHouse.
+    Events,
+    /// Whether rows also reach ClickHouse.
+    Store,
+}
+
+impl Scope {
+    /// Returns the scope for the query of a request; `store=1` asks for the store.
+    fn of(query: &str) -> Self {
+        match query.split('&').any(|pair| pair == "store=1") {
+            true => Self::Store,
+            false => Self::Events,
+        }
+    }
+}
 
 /// Adds the pages to an inner service.
 #[derive(Debug, Clone)]
@@ -116,8 +137,9 @@ where
         match PAGES.iter().find(|page| is_read && **page == request.uri().path()) {
             Some(page) => {
                 let shared = Arc::clone(&self.shared);
+                let scope = Scope::of(request.uri().query().unwrap_or_default());
                 PageOr::Page {
-                    future: Box::pin(async move { shared.answer(page).await }),
+                    future: Box::pin(async move { shared.answer(page, scope).await }),
                 }
             }
             None => PageOr::Inner {
@@ -153,12 +175,12 @@ where
 }
 
 impl Shared {
-    async fn answer(&self, page: &str) -> Response<Full<Bytes>> {
+    async fn answer(&self, page: &str, scope: Scope) -> Response<Full<Bytes>> {
         match page {
             "/" => response(StatusCode::OK, "text/html; charset=utf-8", home(self.destinations)),
             "/favicon.ico" => response(StatusCode::OK, "image/svg+xml", ICON.to_owned()),
             "/health" => response(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-            "/ready" => self.ready().await,
+            "/ready" => self.ready(scope).await,
             _ => response(
                 StatusCode::OK,
                 "text/plain; version=0.0.4",
@@ -167,12 +189,16 @@ impl Shared {
         }
     }
 
-    async fn ready(&self) -> Response<Full<Bytes>> {
-        let (status, first) = match self.readiness().await {
+    async fn ready(&self, scope: Scope) -> Response<Full<Bytes>> {
+        let (status, first) = match self.readiness(scope).await {
             Ok(()) => (StatusCode::OK, "ready"),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         };
         let mut text = format!("{first}\n");
+        if scope == Scope::Events && self.writer.status().schema == SchemaState::Rejected {
+            text.push_str(MISMATCH);
+            text.push('\n');
+        }
         for condition in conditions(&self.writer) {
             text.push_str(&condition);
             text.push('\n');
@@ -180,8 +206,9 @@ impl Shared {
         response(status, "text/plain", text)
     }
 
-    /// Returns `Ok` if a balancer should send events here, or the reason why not.
-    async fn readiness(&self) -> Result<(), &'static str> {
+    /// Returns `Ok` if a balancer should send events here and, with [`Scope::Store`], if rows reach
+    /// ClickHouse; otherwise the reason why not.
+    async fn readiness(&self, scope: Scope) -> Result<(), &'static str> {
         if self.stopping.is_announced() {
             return Err("the collector is stopping");
         }
@@ -192,8 +219,11 @@ impl Shared {
         if status.is_nearly_full {
             return Err("memory or disk for events is nearly full");
         }
+        if scope == Scope::Events {
+            return Ok(());
+        }
         if status.schema == SchemaState::Rejected {
-            return Err("the database does not match the schema; the log names the remedy");
+            return Err(MISMATCH);
         }
         self.ping().await
     }
@@ -274,10 +304,14 @@ mod tests {
     }
 
     async fn ready(writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
+        get("/ready", writer, store).await
+    }
+
+    async fn get(page: &str, writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
         let (_stop, stopping) = Stopping::new();
         let pages = PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default(), &[])
             .layer(service_fn(not_found));
-        let request = Request::get("/ready").body(()).unwrap();
+        let request = Request::get(page).body(()).unwrap();
         let response = pages.oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -285,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn not_ready_while_clickhouse_is_unavailable() {
+    async fn only_the_store_is_not_ready_while_clickhouse_is_unavailable() {
         let store = unreachable_clickhouse().await;
         // With schema synchronization and without it.
         for writer in [
@@ -296,11 +330,17 @@ mod tests {
                 &WriterOptions::default(),
             ),
         ] {
-            let (status, text) = ready(&writer, store.clone()).await;
-            assert_eq!(
-                (status, &*text),
-                (StatusCode::SERVICE_UNAVAILABLE, "ClickHouse does not answer\n")
-            );
+            for page in ["/ready?store=1", "/ready?a=b&store=1"] {
+                let (status, text) = get(page, &writer, store.clone()).await;
+                assert_eq!(
+                    (status, &*text),
+                    (StatusCode::SERVICE_UNAVAILABLE, "ClickHouse does not answer\n")
+                );
+            }
+            for page in ["/ready", "/ready?store=0", "/ready?a=b"] {
+                let (status, text) = get(page, &writer, store.clone()).await;
+                assert_eq!((status, &*text), (StatusCode::OK, "ready\n"), "{page}");
+            }
         }
     }
 
@@ -327,7 +367,7 @@ mod tests {
         let (_stop, stopping) = Stopping::new();
         let pages =
             PagesLayer::new(writer, vec![store], stopping, Connections::default(), &[]).layer(service_fn(not_found));
-        let request = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
+        let request = || pages.clone().oneshot(Request::get("/ready?store=1").body(()).unwrap());
         let mut requests = JoinSet::new();
         for _ in 0..100 {
             requests.spawn(request());

@@ -36,7 +36,10 @@ pub fn run<R: Routes>() -> ExitCode {
         Some(Command::Init(options)) => init::init(&options),
         Some(Command::Dev(options)) => dev::dev(&options),
         Some(Command::Schema) => check::schema(),
-        Some(Command::Plan(options)) => commands::plan(&options, schema),
+        Some(Command::Plan(options)) => match commands::plan(&options, schema) {
+            Ok(true) if options.exit_code => return ExitCode::from(commands::DIFFERS),
+            planned => planned.map(drop),
+        },
         Some(Command::Apply(options)) => commands::apply(&options, schema),
         Some(Command::Backfill(options)) => backfill::backfill(options, schema),
         Some(Command::Routes) => commands::routes(R::DESTINATIONS),

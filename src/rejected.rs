@@ -7,13 +7,15 @@ use std::{
 };
 
 use rowmill_ingest::{
-    ClickHouseUrl,
     rejected::{RejectedReplay, RejectedTable, replay as replay_rejected},
     table::Schema,
 };
 use tokio::runtime::Runtime;
 
-use crate::cli::{RejectedCommand, RejectedReplayOptions};
+use crate::{
+    cli::{RejectedCommand, RejectedReplayOptions},
+    database::Database,
+};
 
 pub(crate) fn rejected(command: RejectedCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     match command {
@@ -22,7 +24,7 @@ pub(crate) fn rejected(command: RejectedCommand, schema: &'static Schema) -> Res
 }
 
 fn replay(options: RejectedReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let database = Database::open(&options.database, &options.engine.data)?;
     let replay = RejectedReplay {
         column_changes: options.columns.changes(),
         table: options.table,
@@ -32,7 +34,7 @@ fn replay(options: RejectedReplayOptions, schema: &'static Schema) -> Result<(),
         deletes_dead_letters: options.delete,
         ..RejectedReplay::default()
     };
-    let report = Runtime::new()?.block_on(replay_rejected(&store, schema, &replay))?;
+    let report = Runtime::new()?.block_on(replay_rejected(database.url(), schema, &replay))?;
     let mut out = io::stdout().lock();
     for table in &report.tables {
         print(table, options.dry_run, &mut out)?;

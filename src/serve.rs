@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The database of the tables in the embedded ClickHouse.
-const ENGINE_DATABASE: &str = "stats";
+pub(crate) const ENGINE_DATABASE: &str = "stats";
 
 /// The time limit of the start's wait for a ClickHouse that is reachable but busy. The start does
 /// not wait for one that is unavailable.
@@ -199,7 +199,12 @@ async fn collect<R: Routes>(
     if report.is_complete() || report.is_kept {
         Ok(())
     } else {
-        Err(format!("{} rows were not stored", report.rows_left()).into())
+        Err(format!(
+            "{} rows were not stored and are lost; {} more rows wait in the spool",
+            report.rows_lost(),
+            report.rows_left() - report.rows_lost()
+        )
+        .into())
     }
 }
 

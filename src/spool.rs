@@ -10,16 +10,27 @@ use std::{
 
 use rowmill_ingest::{
     ClickHouseUrl, Writer, WriterOptions,
+    schema::{missing_tables, sync},
     spool::{BlockReport, SpoolReport, inspect},
     store::Servers,
     table::Schema,
 };
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{
     cli::{ExportOptions, ReplayOptions, SpoolCommand, SpoolOptions},
+    database::Database,
     serve::spool_folder,
 };
+
+/// A duration of a replay that stands for no limit.
+const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The time between two attempts to reach a ClickHouse that is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn spool(command: SpoolCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     match command {
@@ -145,15 +156,19 @@ fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dy
     let mut out = io::stdout().lock();
     let waiting = inspect_spool(&options.spool)?;
     print_summary(&waiting, &mut out)?;
-    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let database = Database::open(&options.database, &options.spool.data)?;
+    let store = database.url().clone();
     let folder = spool_folder(&options.spool.data);
     let writer_options = WriterOptions {
         column_changes: options.columns.changes(),
         ..WriterOptions::default()
     };
     let report = Runtime::new()?.block_on(async {
+        let now = Instant::now();
+        let deadline = now.checked_add(options.within).unwrap_or(now + NO_LIMIT);
+        prepare_tables(&store, schema, &waiting, options.create_tables, deadline).await?;
         let writer = Writer::open(schema, Servers::without_sync(store), &writer_options, &folder)?;
-        Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
+        Ok::<_, Box<dyn Error>>(writer.drain_until(sleep_until(deadline)).await)
     })?;
     if report.is_complete() {
         writeln!(out, "all rows are in ClickHouse")?;
@@ -163,6 +178,49 @@ fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dy
         writeln!(out, "{}: {} rows are left", counts.table, counts.rows_pending)?;
     }
     Err(format!("{} rows are still in the spool", report.rows_left()).into())
+}
+
+/// Checks that the database has a table for each waiting block, and first creates the schema's
+/// tables if `create` is set. Waits until `deadline` for a ClickHouse that is unavailable.
+///
+/// # Errors
+/// A table is missing, or ClickHouse is unavailable or refuses the user.
+async fn prepare_tables(
+    store: &ClickHouseUrl,
+    schema: &Schema,
+    waiting: &SpoolReport,
+    create: bool,
+    deadline: Instant,
+) -> Result<(), Box<dyn Error>> {
+    let names = || waiting.blocks.iter().map(|block| &*block.table);
+    let missing = loop {
+        let created = if create {
+            sync(store, schema).await.map(drop)
+        } else {
+            Ok(())
+        };
+        let missing = match created {
+            Ok(()) => missing_tables(store, names()).await,
+            Err(error) => Err(error),
+        };
+        match missing {
+            Err(error) if error.is_transient() && Instant::now() < deadline => sleep(RETRY_INTERVAL).await,
+            found => break found?,
+        }
+    };
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let remedy = if create {
+        "the schema does not have them either; create them, or export the rows with `rowmill spool export`"
+    } else {
+        "create them with `rowmill apply`, or repeat the replay with --create-tables"
+    };
+    Err(format!(
+        "{store} lacks the tables of waiting rows: {}; {remedy}",
+        missing.join(", ")
+    )
+    .into())
 }
 
 fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {

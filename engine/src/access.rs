@@ -312,7 +312,7 @@ fn password(file: &Path) -> Result<String, Error> {
 
 /// Replaces a file by one that only its owner can read. The rename is atomic: the old file stays
 /// until the new one is complete.
-fn replace(file: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn replace(file: &Path, text: &str) -> Result<(), Error> {
     let unfinished = write_beside(file, text)?;
     fs::rename(unfinished, file).map_err(failed(file))
 }

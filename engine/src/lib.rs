@@ -18,6 +18,7 @@
 //! - `access`: the two users, their passwords and their rights.
 //! - `command`, `library`, `binary`: the command line, and the two ways to pass it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
+//! - [`running`]: finds the engine that another process runs on a data folder.
 //! - `place`, `ping`, `tail`: check the address and the folder, check the answer, keep the last
 //!   output.
 //!
@@ -54,6 +55,7 @@
 compile_error!("the engine runs on Linux and macOS: ClickHouse has no build for other systems");
 
 mod access;
+mod attach;
 mod binary;
 mod cache;
 mod command;
@@ -71,6 +73,7 @@ mod unpack;
 mod variables;
 
 pub use access::Account;
+pub use attach::running;
 pub use cache::VERSION;
 pub use engine::{Engine, Options};
 pub use error::Error;

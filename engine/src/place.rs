@@ -59,7 +59,8 @@ impl Place {
     }
 }
 
-fn is_locked(data: &Path) -> bool {
+/// Returns whether an engine uses a data folder.
+pub(crate) fn is_locked(data: &Path) -> bool {
     File::open(data.join(LOCKED)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 

@@ -22,6 +22,7 @@ use nix::{
 
 use crate::{
     access::{Access, Account},
+    attach,
     binary::Binary,
     command,
     error::{Error, Kind},
@@ -107,6 +108,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
         ));
     }
     let access = Access::of(&place.data)?;
+    attach::forget(&place.data)?;
     let (events, inbox) = mpsc::channel();
     // Duplicate standard input, because the library replaces it in this process.
     let stdin = io::stdin().as_fd().try_clone_to_owned();
@@ -120,6 +122,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     while let Ok(event) = inbox.recv() {
         match event {
             Event::Ready => {
+                attach::record(&place.data, place.address())?;
                 // The parent may have closed standard output if it does not need the line.
                 let _ = writeln!(io::stdout(), "{READY}{}", place.listen);
                 if options.tie == Tie::Free {

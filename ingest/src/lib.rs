@@ -188,10 +188,12 @@ pub mod route {
 /// Typed rows: the interface between a table's generated struct and the runtime.
 ///
 /// The build step implements [`Row`](row::Row) and [`TypedTable`](row::TypedTable) for the struct
-/// of each table. [`Writer::insert`] accepts such a row from Rust code.
+/// of each table. [`Writer::insert`] accepts such a row from Rust code. [`Owned`](row::Owned) is a row
+/// that borrows nothing.
 pub mod row {
     pub use crate::intake::{
         event_meta::{CollectorValue, EventMeta},
+        owned::{InsertRow, Owned},
         row::{EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable},
     };
 }
@@ -200,7 +202,7 @@ pub mod row {
 pub mod schema {
     pub use crate::sync::{
         CopyPlan, Difference, Drift, DriftReport, Impact, Refused, SyncError, SyncReport, apply_drift, compare, copy,
-        drift, plan, plan_copies, state::SchemaState, sync, view_drift,
+        drift, missing_tables, plan, plan_copies, state::SchemaState, sync, view_drift,
     };
 }
 

@@ -19,6 +19,7 @@ pub use crate::{
         intake,
         list::put_element,
         list_columns::ListColumns,
+        owned::Owned,
         row::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes,
             pad_nested,
@@ -31,6 +32,6 @@ pub use crate::{
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },
-    value::Unit,
+    value::{IntoOwned, Unit},
     writer::Writer,
 };

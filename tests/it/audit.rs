@@ -29,7 +29,7 @@ fn audited(collector: &Collector, what: &str) -> u64 {
 }
 
 fn ready(collector: &Collector) -> Answer {
-    http::get(collector.address, "/ready")
+    http::get(collector.address, "/ready?store=1")
 }
 
 /// Waits until `/ready` answers 200 with this line.

@@ -225,13 +225,14 @@ fn plan_prints_all_differences_and_apply_changes_the_allowed_ones() {
     let plan = collector::run(&["plan", "--clickhouse", &url]);
     assert_eq!(plan.status.code(), Some(1));
     let text = String::from_utf8(plan.stdout).unwrap();
+    let alter = format!("ALTER TABLE `{}`.`mail_statistics`", database.name);
     let expected = [
         "-- rewrite: `mail_statistics`: column `link_id` is LowCardinality(String) in the database and String in the schema",
-        "-- ALTER TABLE `mail_statistics` MODIFY COLUMN `link_id` String;",
+        &format!("-- {alter} MODIFY COLUMN `link_id` String;"),
         "-- safe: `mail_statistics`: the comment of column `email` is 'an address' in the database and none in the schema",
-        "ALTER TABLE `mail_statistics` COMMENT COLUMN `email` '';",
+        &format!("{alter} COMMENT COLUMN `email` '';"),
         "-- drop: `mail_statistics`: column `strange` is UInt8 in the database and none in the schema",
-        "-- ALTER TABLE `mail_statistics` DROP COLUMN `strange`;",
+        &format!("-- {alter} DROP COLUMN `strange`;"),
     ];
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{text}");
@@ -269,9 +270,10 @@ fn a_refused_statement_does_not_stop_the_others() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        error.contains(
-            "error: ClickHouse refuses a statement for `mail_statistics`: ALTER TABLE `mail_statistics` DROP COLUMN `strange`: "
-        ),
+        error.contains(&format!(
+            "error: ClickHouse refuses a statement for `mail_statistics`: ALTER TABLE `{}`.`mail_statistics` DROP COLUMN `strange`: ",
+            database.name
+        )),
         "{error}"
     );
     assert!(error.contains("ClickHouse has refused 1 of the statements"), "{error}");

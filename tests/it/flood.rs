@@ -187,7 +187,7 @@ fn readiness_checks_leave_the_spool_its_descriptors() {
 
     // From here on, ClickHouse accepts connections but answers no request.
     signal_engine(Signal::SIGSTOP);
-    let check = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let check = b"GET /ready?store=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut checks: Vec<_> = (0..CHECKS).map(|_| http::open(address, check)).collect();
     wait_for("the readiness checks", || {
         (metric(&collector, "rowmill_connections_open") > CHECKS as u64).then_some(())

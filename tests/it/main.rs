@@ -44,6 +44,8 @@ mod liveness;
 mod memory;
 mod more_types;
 mod new_crate;
+mod owned_rows;
+mod plan;
 mod rate_limit;
 mod rejected;
 mod rejected_replay;

@@ -81,15 +81,14 @@ fn waiting_rows_with_old_names_arrive_under_the_new_names() {
             .iter()
             .map(|difference| &*difference.statement)
             .collect();
-        let renames = [
-            "ALTER TABLE `renamed` RENAME COLUMN `sum` TO `total`",
-            "ALTER TABLE `renamed` RENAME COLUMN `town` TO `city`",
-        ];
+        let alter = |change| format!("ALTER TABLE `{}`.`renamed` {change}", database.name);
+        let renames = ["RENAME COLUMN `sum` TO `total`", "RENAME COLUMN `town` TO `city`"].map(alter);
         assert_eq!(statements, renames);
         let types = [
-            "ALTER TABLE `renamed` MODIFY COLUMN `total` Decimal(18, 4)",
-            "ALTER TABLE `renamed` MODIFY COLUMN `city` LowCardinality(String)",
-        ];
+            "MODIFY COLUMN `total` Decimal(18, 4)",
+            "MODIFY COLUMN `city` LowCardinality(String)",
+        ]
+        .map(alter);
         assert_eq!(change_table(&database, &store).await, [renames, types].concat());
 
         let stores = Servers::without_sync(store.clone());

@@ -32,7 +32,10 @@ fn creates_the_database_and_its_tables_once() {
         plan.starts_with(&format!("CREATE DATABASE IF NOT EXISTS `{}`;\n", database.name)),
         "{plan}"
     );
-    assert!(plan.contains("CREATE TABLE IF NOT EXISTS `mail_statistics`\n"));
+    assert!(plan.contains(&format!(
+        "CREATE TABLE IF NOT EXISTS `{}`.`mail_statistics`\n",
+        database.name
+    )));
     assert!(
         !database.on_server("SHOW DATABASES").unwrap().contains(&database.name),
         "plan has changed something"
@@ -91,13 +94,14 @@ fn stops_at_columns_of_another_type_and_changes_nothing() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(output.stdout.is_empty());
+    let alter = format!("ALTER TABLE `{}`.`mail_statistics` MODIFY COLUMN", database.name);
     for part in [
         "mail_statistics",
         "`event`",
         "UInt8",
         "String",
-        "ALTER TABLE `mail_statistics` MODIFY COLUMN `event` String",
-        "ALTER TABLE `mail_statistics` MODIFY COLUMN `email` String",
+        &format!("{alter} `event` String"),
+        &format!("{alter} `email` String"),
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
@@ -141,7 +145,10 @@ fn a_table_without_a_deduplication_window_gets_one() {
         database.query(&format!("DROP TABLE {table}"));
         database.query(&format!("RENAME TABLE other TO {table}"));
     }
-    let statement = "ALTER TABLE `mail_statistics` MODIFY SETTING non_replicated_deduplication_window = 1000";
+    let statement = &format!(
+        "ALTER TABLE `{}`.`mail_statistics` MODIFY SETTING non_replicated_deduplication_window = 1000",
+        database.name
+    );
     let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
     // The comments name the engines and keys, which no statement changes.
     let statements = |output: Output| {

@@ -210,7 +210,11 @@ fn the_pages_answer() {
         http::get(collector.address, "/favicon.ico").header("content-type"),
         Some("image/svg+xml")
     );
-    for (page, text) in [("/health", "ok\n"), ("/ready", "ready\n")] {
+    for (page, text) in [
+        ("/health", "ok\n"),
+        ("/ready", "ready\n"),
+        ("/ready?store=1", "ready\n"),
+    ] {
         let answer = http::get(collector.address, page);
         assert_eq!((answer.status, answer.text()), (200, text));
     }

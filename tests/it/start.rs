@@ -91,6 +91,12 @@ fn ready(collector: &Collector) -> (u16, String) {
     (answer.status, answer.text().trim().to_owned())
 }
 
+/// Asks whether rows reach ClickHouse, too.
+fn store_ready(collector: &Collector) -> (u16, String) {
+    let answer = http::get(collector.address, "/ready?store=1");
+    (answer.status, answer.text().trim().to_owned())
+}
+
 #[test]
 fn events_are_accepted_before_clickhouse_runs() {
     // The table of an older schema, without most of the current columns.
@@ -100,7 +106,8 @@ fn events_are_accepted_before_clickhouse_runs() {
     ]);
     let first = server.collector();
     send_numbered(&first, 0..5);
-    assert_eq!(ready(&first), (503, "ClickHouse does not answer".to_owned()));
+    assert_eq!(store_ready(&first), (503, "ClickHouse does not answer".to_owned()));
+    assert_eq!(ready(&first), (200, "ready".to_owned()));
     let log = first.log();
     assert_eq!(log.matches("WARN").count(), 1, "{log}");
     assert!(log.contains("ClickHouse is unavailable: events are accepted"), "{log}");
@@ -112,7 +119,9 @@ fn events_are_accepted_before_clickhouse_runs() {
     let database = server.database();
     database.wait_for_rows("mail_statistics", 8);
     send_numbered(&second, 8..10);
-    wait_for("the collector to be ready", || (ready(&second).0 == 200).then_some(()));
+    wait_for("the collector to be ready", || {
+        (store_ready(&second).0 == 200).then_some(())
+    });
     let ended = second.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows are delivered"), "{}", ended.log);
@@ -136,9 +145,16 @@ fn a_database_that_differs_waits_for_an_operator_and_loses_nothing() {
         let (_, error) = log.split_once("ERROR the schema cannot be applied without intervention")?;
         error.contains("MODIFY COLUMN `message_id` String").then_some(())
     });
-    let (status, text) = ready(&collector);
+    let (status, text) = store_ready(&collector);
     assert_eq!(status, 503);
     assert!(text.starts_with("the database does not match the schema"), "{text}");
+    // The events are safe all the same, so a balancer must not remove the collector.
+    let (status, text) = ready(&collector);
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("ready\nthe database does not match the schema"),
+        "{text}"
+    );
     send_numbered(&collector, 3..4);
     let database = server.database();
     assert_eq!(database.count("mail_statistics"), 0);
@@ -230,11 +246,12 @@ fn a_stop_is_announced_while_events_are_accepted() {
     let database = Database::named("announced");
     let collector = Collector::start_with(&database.url(), &["--pre-stop-seconds", "86400"]);
     wait_for("the collector to be ready", || {
-        (ready(&collector).0 == 200).then_some(())
+        (store_ready(&collector).0 == 200).then_some(())
     });
     collector.signal(Signal::SIGTERM);
     let stopping = (503, "the collector is stopping".to_owned());
     wait_for("the announcement", || (ready(&collector) == stopping).then_some(()));
+    assert_eq!(store_ready(&collector), stopping);
     // Each event uses a separate connection.
     send_numbered(&collector, 0..3);
     assert!(collector.log().contains("about to stop"), "{}", collector.log());
@@ -331,7 +348,7 @@ fn a_replica_that_starts_later_gets_its_tables() {
     let collector = Collector::start_in(data.path(), &urls, &[]);
     send_numbered(&collector, 0..2);
     first.wait_for_rows("mail_statistics", 2);
-    assert_eq!(ready(&collector), (200, "ready".to_owned()));
+    assert_eq!(store_ready(&collector), (200, "ready".to_owned()));
     second.start();
     wait_for("the tables of the second server", || {
         let tables = second.database().query("SHOW TABLES");

@@ -281,10 +281,11 @@ fn a_table_that_cannot_be_copied_is_refused_unchanged() {
     let text = plan(&database);
     for step in [
         "`mail_statistics` can be copied (rowmill apply --allow copy):",
-        "-- 1. CREATE TABLE IF NOT EXISTS `rowmill_copy_mail_statistics`",
-        "-- 5. EXCHANGE TABLES `mail_statistics` AND `rowmill_copy_mail_statistics`",
+        "-- 1. CREATE TABLE IF NOT EXISTS `d`.`rowmill_copy_mail_statistics`",
+        "-- 5. EXCHANGE TABLES `d`.`mail_statistics` AND `d`.`rowmill_copy_mail_statistics`",
     ] {
-        assert!(text.contains(step), "{text}");
+        let step = step.replace("`d`", &format!("`{}`", database.name));
+        assert!(text.contains(&step), "{text}");
     }
     database.query("CREATE MATERIALIZED VIEW v ENGINE = MergeTree ORDER BY id AS SELECT id FROM mail_statistics");
     refused("DROP VIEW v SYNC", "materialized views read it (");

@@ -134,7 +134,7 @@ fn views_are_created_once_and_equal_their_schema() {
         .statements
         .iter()
         .filter(|statement| statement.contains("MATERIALIZED VIEW"))
-        .map(|statement| statement.split('`').nth(1).unwrap())
+        .map(|statement| statement.split('`').nth(3).unwrap())
         .collect();
     // A view comes after those that read its table.
     assert_eq!(

@@ -42,6 +42,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
                         | CollectorValue::DateTime
                         | CollectorValue::Timestamp
                         | CollectorValue::ReceivedAt
+                        | CollectorValue::Service
                 )
             )
         })

@@ -15,6 +15,7 @@ mod insert;
 mod lists;
 mod macro_call;
 mod object_paths;
+mod owned;
 mod read_value;
 mod routes;
 mod row;
@@ -146,6 +147,11 @@ fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
     let definition = ddl::table(index, table);
     let columns = Columns::new(table);
     let row = row::row(table, &columns, &insert::methods(table, &columns));
+    let owned = owned::owned(table);
+    let owned_name = (!owned::is_taken(table, &model.tables)).then(|| {
+        let name = owned::name(table);
+        quote!(pub use #module::#name;)
+    });
     let routes = routes::of_table(index, table, model);
     let doc = format!(" The table `{}`: its row, its definition and its routes.", table.name);
     let layer_doc = format!(
@@ -158,11 +164,13 @@ fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
             use ::rowmill_ingest::{__rt, value::Encode as _};
 
             #row
+            #owned
             #definition
             #routes
         }
 
         pub use #module::#type_name;
+        #owned_name
 
         #[doc = #layer_doc]
         pub type #layer_name = __rt::EventLayer<#module::Routes>;

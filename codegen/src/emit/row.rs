@@ -4,7 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::{
-    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, read_value::read,
+    column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, lists, owned, read_value::read,
     text_match::text_match, value_bytes::bytes,
 };
 use crate::{
@@ -23,6 +23,7 @@ pub(super) fn row(table: &Table, columns: &Columns, insert: &TokenStream) -> Tok
     let mut declarations = Declarations::default();
     declarations.reserve(&name.to_string());
     declarations.reserve("Routes");
+    declarations.reserve(&owned::name(table).to_string());
 
     let structure = structure(table, &mut declarations);
     let default = default(table);

@@ -301,7 +301,7 @@ impl<P: FnMut(&BackfilledPiece)> Run<'_, P> {
             "{id} >= {first} AND {id} <= {last} AND {id} IN ({})",
             self.state.ids_of(piece)
         );
-        let Some(select) = self.view.select_where(self.source, &condition) else {
+        let Some(select) = self.view.select_where(self.url.database(), self.source, &condition) else {
             return Err(BackfillError::NoId { view: self.view.name });
         };
         // A view assigns columns by their names, an INSERT by their positions.

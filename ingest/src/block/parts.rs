@@ -108,6 +108,11 @@ impl Parts {
         self.left.0.iter().map(ExactSizeIterator::len).sum()
     }
 
+    /// Returns the number of remaining rows among the first `rows` rows of the block.
+    pub(crate) fn rows_before(&self, rows: u32) -> usize {
+        self.left.within(&(0..rows)).map(|range| range.len()).sum()
+    }
+
     /// Cuts the block so that a part begins with `row`.
     pub(crate) fn cut(&mut self, row: u32) {
         if let Err(at) = self.cuts.binary_search(&row) {

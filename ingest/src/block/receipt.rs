@@ -1,6 +1,6 @@
 //! Receipts: the position of rows in their block, and the wait until they are safe.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -81,6 +81,16 @@ impl Receipt {
             progress.until(condition).await;
         }
         progress.read(|progress| progress.level(&rows)).min(ack)
+    }
+}
+
+/// Waits as [`reached`](Receipt::reached) does: `writer.insert(&row, Ack::Stored)?.await`.
+impl IntoFuture for Receipt {
+    type Output = Ack;
+    type IntoFuture = Pin<Box<dyn Future<Output = Ack> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.reached())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     block::receipt::Receipt,
     intake::{
         event_meta::EventMeta,
+        owned::InsertRow,
         row::{Row, at_most},
     },
     table::{
@@ -16,15 +17,20 @@ use crate::{
     writer::{InsertError, Writer},
 };
 
+/// The service of a row that Rust code inserts without one. Rows of events have the first part of
+/// their path, such as `wh`.
+const SERVICE: &str = "rust";
+
 impl Writer {
     /// Accepts a typed row, under the same promises as the row of an event. The receipt lets the
     /// caller wait for `ack`.
     ///
     /// The build step makes a struct for each table. A field that has its default counts as absent:
     ///
-    /// - The collector fills the columns of its ids and its times of arrival that are absent: `id`,
-    ///   `date`, `dateTime` and `timestamp` of a table that inherits `base`, and columns with
-    ///   `from: $id` and `from: $received_at`. A row with such an id of your own must not share it
+    /// - The collector fills the columns of its ids, its times of arrival and its service that are
+    ///   absent: `id`, `date`, `dateTime`, `timestamp` and `service` of a table that inherits `base`,
+    ///   and columns with `from: $id`, `from: $received_at` and `from: $service`. The service is
+    ///   `rust`. A row with such an id of your own must not share it
     ///   with another row of the table, since deliveries recognize rows by their id.
     /// - ClickHouse computes the DEFAULT of an absent column, unless the DEFAULT is a literal: the
     ///   struct's `Default` contains literals.
@@ -63,12 +69,16 @@ impl Writer {
     /// writer.insert(&order, Ack::Accepted)?;
     ///
     /// // Waits until the row is in its table.
+    /// assert_eq!(writer.insert(&order, Ack::Stored)?.await, Ack::Stored);
+    ///
+    /// // Waits for ten seconds at most.
     /// let receipt = writer.insert(&order, Ack::Stored)?;
     /// assert_eq!(receipt.reached_within(Duration::from_secs(10)).await, Ack::Stored);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn insert<'a, R: Row<'a> + Clone>(&self, row: &R, ack: Ack) -> Result<Receipt, InsertError> {
+    pub fn insert<'a, R: InsertRow<'a>>(&self, row: &R, ack: Ack) -> Result<Receipt, InsertError> {
+        let row = row.row();
         let table = row.table();
         if !self.has_table(table) {
             return Err(InsertError::UnknownTable(table.name));
@@ -78,6 +88,7 @@ impl Writer {
         let meta = EventMeta {
             id: self.ids().next(unix_ms),
             unix_ms,
+            service: SERVICE,
             ..EventMeta::default()
         };
 

@@ -15,6 +15,7 @@ pub(crate) mod far_off_date;
 pub(crate) mod insert;
 pub(crate) mod list;
 pub(crate) mod list_columns;
+pub(crate) mod owned;
 mod path;
 pub(crate) mod present_columns;
 pub(crate) mod rejection;

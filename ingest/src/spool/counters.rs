@@ -93,6 +93,8 @@ pub struct TableCounts {
     pub audit_duplicate: u64,
     /// Rows accepted and not yet confirmed.
     pub rows_pending: u64,
+    /// Those of `rows_pending` that are on disk, where the next start finds them.
+    pub rows_on_disk: u64,
     /// Blocks with unconfirmed rows, including the open one.
     pub blocks_pending: u64,
     /// The length of all rows of these blocks, in bytes.
@@ -123,6 +125,7 @@ impl Counters {
             audit_missing: read(&self.audit_missing),
             audit_duplicate: read(&self.audit_duplicate),
             rows_pending: 0,
+            rows_on_disk: 0,
             blocks_pending: 0,
             bytes_pending: 0,
         }

@@ -21,6 +21,7 @@ use crate::{
         buffer_pool::BufferPool,
         content::BlockRows,
         layout::InsertTarget,
+        logged::Logged,
         sealed::{BlockState, SealedBlock},
     },
     budget::Budget,
@@ -139,15 +140,27 @@ impl TableQueue {
 
     /// Returns the table's counters at this moment.
     pub(super) fn counts(&self) -> TableCounts {
+        // Somebody may have deleted the segments of a disk that fails.
+        let segments = self.log.as_ref().and_then(|log| log.segments_if_failing());
+        let found = |logged: &Logged| {
+            let is_there = |segment: &u64| segments.as_ref().is_none_or(|segments| segments.contains(segment));
+            logged.segment.filter(is_there).map_or(0, |_| logged.rows)
+        };
         let blocks = self.lock();
         let open = (blocks.open.rows(), blocks.open.content().0.len());
         let (rows, bytes) = blocks.sealed.iter().fold(open, |(rows, bytes), block| {
             (rows + block.state().parts.rows(), bytes + block.bytes)
         });
+        let open_on_disk = blocks.open.opened().map_or(0, |opened| found(&opened.logged));
+        let on_disk = blocks.sealed.iter().fold(open_on_disk as usize, |rows, block| {
+            let state = block.state();
+            rows + state.parts.rows_before(found(&state.logged))
+        });
         let pending = blocks.sealed.len() + usize::from(blocks.open.rows() > 0);
         drop(blocks);
         TableCounts {
             rows_pending: rows as u64,
+            rows_on_disk: on_disk as u64,
             blocks_pending: pending as u64,
             bytes_pending: bytes as u64,
             ..self.counters.read(Arc::clone(&self.layout.table))

@@ -89,6 +89,13 @@ impl LogState {
         self.stopped.load(Ordering::SeqCst)
     }
 
+    /// Returns the segments that exist if the last attempt to write failed, and none of them if
+    /// they cannot be listed. Returns `None` if the disk works.
+    pub(super) fn segments_if_failing(&self) -> Option<Vec<u64>> {
+        let is_failing = self.is_failing.load(Ordering::Relaxed);
+        is_failing.then(|| self.disk.segments().unwrap_or_default())
+    }
+
     /// Returns whether a table with `on_disk` bytes on disk may have more there.
     pub(super) fn has_space(&self, on_disk: usize) -> bool {
         self.waiting.used().saturating_add(on_disk) <= self.waiting.max

@@ -296,6 +296,11 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
+/// Returns the name of a table with its database, both quoted.
+pub(crate) fn in_database(database: &str, table: &str) -> String {
+    format!("{}.{}", quoted(database), quoted(table))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]

@@ -18,6 +18,8 @@
 //! view_query  the query of a view, as ClickHouse shows it, and its columns
 //! new_views   creates missing views, each with the rows from which on it takes them
 //! view_drift  where a view differs from the schema
+//! presence    which tables a database lacks, by their names alone
+//! qualify     the database in the statements of a plan
 //! retention   how long ClickHouse keeps dead letters
 //! server      the server's version and its settings
 //! background  applies the schema to a writer's servers as soon as each is reachable
@@ -33,6 +35,8 @@ mod definition;
 mod drift;
 mod error;
 mod new_views;
+mod presence;
+mod qualify;
 mod retention;
 mod server;
 pub(crate) mod state;
@@ -57,12 +61,14 @@ pub use self::{
     copy::{CopyPlan, copy, plan_copies},
     drift::{Drift, DriftReport, Impact, Refused, apply_drift, drift},
     error::SyncError,
+    presence::missing_tables,
     view_drift::view_drift,
 };
 use self::{
     columns::{Existing, existing_columns, missing},
     error::Kind,
     new_views::{MissingView, missing_views},
+    qualify::{qualified_kind, qualified_statement},
     server::check_server,
     window::Deduplication,
 };
@@ -251,7 +257,9 @@ async fn apply_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kin
         warnings: found.warnings,
         ..Plan::default()
     };
-    set_windows(url, found.statements, &mut done).await?;
+    let statements = found.statements.iter();
+    let statements = statements.map(|statement| qualified_statement(statement, url.database()));
+    set_windows(url, statements.collect(), &mut done).await?;
     Ok(done)
 }
 
@@ -297,15 +305,21 @@ async fn make_plan_for(
         plan.statements
             .push(format!("{CREATE_DATABASE}{}", quoted(url.database())));
     }
-    let missing = missing(tables, columns).map_err(|differences| Kind::Differs {
-        differences,
-        done: Vec::new(),
+    let missing = missing(tables, columns).map_err(|differences| {
+        let done = Vec::new();
+        qualified_kind(Kind::Differs { differences, done }, url.database())
     })?;
+    let missing = missing
+        .iter()
+        .map(|statement| qualified_statement(statement, url.database()));
     plan.statements.extend(missing);
     plan.views = missing_views(url, schema).await?;
     match Deduplication::check(&client, url.database(), tables).await {
         Ok(deduplication) => {
-            plan.windows = deduplication.statements;
+            let windows = deduplication.statements.iter();
+            plan.windows = windows
+                .map(|statement| qualified_statement(statement, url.database()))
+                .collect();
             plan.warnings = deduplication.warnings;
             plan.is_turned_off = deduplication.is_turned_off;
         }

@@ -85,7 +85,7 @@ pub(super) async fn planned(
     for missing in missing {
         check_columns(url, schema, missing.view).await?;
         let cut = cut(url, missing).await?;
-        statements.push(missing.view.create(&select_from(missing.view, schema, cut)));
+        statements.push(create_statement(url, schema, missing.view, cut));
     }
     Ok(statements)
 }
@@ -96,7 +96,7 @@ pub(super) async fn create(url: &ClickHouseUrl, schema: &Schema, missing: &Missi
     let mut warning = check_columns(url, schema, view).await?;
     let started = Instant::now();
     let cut = cut(url, missing).await?;
-    let statement = view.create(&select_from(view, schema, cut));
+    let statement = create_statement(url, schema, view, cut);
     run(&url.client(), &statement).await?;
     let name = quoted(view.name);
     if cut.is_some() && started.elapsed() > MAX_DELAY {
@@ -124,6 +124,11 @@ pub(super) async fn create(url: &ClickHouseUrl, schema: &Schema, missing: &Missi
         warning,
         note,
     })
+}
+
+fn create_statement(url: &ClickHouseUrl, schema: &Schema, view: &View, cut: Option<u64>) -> String {
+    let database = url.database();
+    view.create(database, &select_from(view, schema, database, cut))
 }
 
 /// Checks that the table of a view has all columns of its query. Returns a warning if ClickHouse

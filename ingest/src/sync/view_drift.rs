@@ -87,7 +87,7 @@ async fn compare_view(
         );
         return Ok(vec![difference]);
     }
-    let name = view.altered();
+    let name = view.altered(url.database());
     let server = url.server_client();
     // The sync then creates the view again.
     let again = || vec![format!("DROP VIEW {name}")];
@@ -103,7 +103,7 @@ async fn compare_view(
     let refresh = match view.refresh {
         None => String::new(),
         Some(_) => {
-            let create = formatted(&server, &view.create("SELECT 1")).await?;
+            let create = formatted(&server, &view.create(url.database(), "SELECT 1")).await?;
             refresh_in(&create).to_owned()
         }
     };
@@ -122,7 +122,7 @@ async fn compare_view(
         )]);
     }
     let mut drifts = Vec::new();
-    if without_database(found_refresh, url.database()) != refresh {
+    if without_database(found_refresh, url.database()) != without_database(&refresh, url.database()) {
         let change = format!("ALTER TABLE {name} MODIFY {refresh}");
         drifts.push(drift(
             Impact::Safe,
@@ -134,7 +134,7 @@ async fn compare_view(
     }
     let source = view.source.as_ref().and_then(|source| schema.table(source.table));
     let cut = source.and_then(|source| cut_of(view, source, &existing.as_select));
-    let select = select_from(view, schema, cut);
+    let select = select_from(view, schema, url.database(), cut);
     let wanted = without_database(&formatted(&server, &select).await?, url.database());
     let found = without_database(&existing.as_select, url.database());
     if wanted != found {

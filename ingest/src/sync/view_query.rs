@@ -64,14 +64,15 @@ pub(crate) fn cut_of(view: &View, source: &Table, as_select: &str) -> Option<u64
     None
 }
 
-/// Returns the query of a view that takes the rows from the id `cut` on, or all rows.
-pub(super) fn select_from(view: &View, schema: &Schema, cut: Option<u64>) -> String {
+/// Returns the query of a view that takes the rows from the id `cut` on, or all rows, with the
+/// database before each table's name.
+pub(super) fn select_from(view: &View, schema: &Schema, database: &str, cut: Option<u64>) -> String {
     let source = view.source.as_ref().and_then(|source| schema.table(source.table));
     let with_cut = source.zip(cut).and_then(|(source, cut)| {
         let condition = format!("{} >= {cut}", quoted(source.row_id?));
-        view.select_where(source, &condition)
+        view.select_where(database, source, &condition)
     });
-    with_cut.unwrap_or_else(|| view.select.to_owned())
+    with_cut.unwrap_or_else(|| view.select_in(database))
 }
 
 /// Removes the database before the names in a query: ClickHouse adds it to the names of tables.
@@ -180,8 +181,8 @@ mod tests {
     fn the_cut_is_read_from_the_query() {
         let view = View::new("v", "s", "SELECT id FROM t").over("t", 15..16, false);
         let schema = Schema::new(&TABLES);
-        let select = select_from(&view, &schema, Some(12));
-        assert_eq!(select, "SELECT id FROM (SELECT * FROM `t` WHERE `id` >= 12) AS `t`");
+        let select = select_from(&view, &schema, "d", Some(12));
+        assert_eq!(select, "SELECT id FROM (SELECT * FROM `d`.`t` WHERE `id` >= 12) AS `t`");
         assert_eq!(cut_of(&view, &SOURCE, &select), Some(12));
         let shown = "SELECT id FROM (SELECT * FROM d.t WHERE id >= 12) AS t";
         assert_eq!(cut_of(&view, &SOURCE, shown), Some(12));
@@ -192,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(cut_of(&view, &SOURCE, other), None, "{other}");
         }
-        assert_eq!(select_from(&view, &schema, None), view.select);
+        assert_eq!(select_from(&view, &schema, "d", None), view.select);
     }
 
     #[test]

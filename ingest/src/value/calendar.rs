@@ -28,6 +28,21 @@ pub(super) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
     Some(before_year + day_of_year - 719_468)
 }
 
+/// Returns the year, the month and the day that are `days` after 1970-01-01.
+pub(super) fn date_of(days: i64) -> (i64, u8, u8) {
+    // The inverse of `days`, over eras of 400 years that begin in March.
+    const DAYS_PER_ERA: i64 = 146_097;
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months_since_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months_since_march + 2) / 5 + 1;
+    let month = (months_since_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month as u8, day as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +56,7 @@ mod tests {
                 for day in 1..=31 {
                     if let Some(found) = days(year, month, day) {
                         assert_eq!(Some(found), expected, "{year}-{month}-{day}");
+                        assert_eq!(date_of(found.into()), (i64::from(year), month, day));
                         expected = Some(found + 1);
                     }
                 }

@@ -26,7 +26,7 @@ macro_rules! date {
         );
 
         impl $name {
-            fn from_days(days: i64) -> Result<Self, ValueError> {
+            pub(super) fn from_days(days: i64) -> Result<Self, ValueError> {
                 match <$inner>::try_from(days) {
                     Ok(days) if $range.contains(&days) => Ok(Self(days)),
                     _ => Err(ValueError::OutOfRange),

@@ -48,6 +48,19 @@ impl Dynamic<'_> {
         }
     }
 
+    /// Returns the value with its own copy of the text.
+    pub(super) fn into_static(self) -> Dynamic<'static> {
+        let source = match self.source {
+            Source::Null => Source::Null,
+            Source::Json(text) => Source::Json(Cow::Owned(text.into_owned())),
+            Source::Text(text) => Source::Text(Cow::Owned(text.into_owned())),
+        };
+        Dynamic {
+            source,
+            bytes: self.bytes,
+        }
+    }
+
     fn encoded(&self) -> &[u8] {
         if self.bytes.is_empty() { &[NOTHING] } else { &self.bytes }
     }

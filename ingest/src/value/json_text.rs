@@ -77,6 +77,14 @@ impl<P: JsonPaths> JsonText<'_, P> {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Returns the object with its own copy of the text.
+    pub(super) fn into_static(self) -> JsonText<'static, P> {
+        JsonText {
+            text: Cow::Owned(self.text.into_owned()),
+            paths: PhantomData,
+        }
+    }
 }
 
 impl<P: JsonPaths> Default for JsonText<'_, P> {

@@ -83,6 +83,7 @@
 mod array;
 mod boolean;
 mod calendar;
+mod convert;
 mod date;
 mod date_text;
 mod date_time;
@@ -101,7 +102,9 @@ mod json_text;
 mod map;
 mod named_tuple;
 mod nullable;
+mod owned;
 mod path_variant;
+mod plain_text;
 mod seconds;
 mod text;
 mod time;
@@ -149,6 +152,7 @@ pub use self::{
     ip::{Ipv4, Ipv6},
     json_text::{JsonPath, JsonPaths, JsonText, Untyped},
     map::Map,
+    owned::IntoOwned,
     text::FixedString,
     time::{Time, Time64},
     unit::{DecodeUnit, Unit},

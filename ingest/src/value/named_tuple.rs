@@ -61,6 +61,8 @@ macro_rules! named_tuple {
         // The lifetime of the event is that of the struct, if the struct has one.
         $crate::named_tuple!(@decode $name, [$($lifetime)?], [$($field = $text),+]);
 
+        $crate::named_tuple!(@owned $name, [$($lifetime)?], [$($field),+]);
+
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
             #[inline]
             fn put(&self, out: &mut ::std::vec::Vec<u8>) {
@@ -110,6 +112,24 @@ macro_rules! named_tuple {
                 }
 
                 deserializer.deserialize_tuple(Self::NAMES.len(), __Elements::<Self>(::std::marker::PhantomData))
+            }
+        }
+    };
+    (@owned $name:ident, [], [$($field:ident),+]) => {
+        impl $crate::value::IntoOwned for $name {
+            type Owned = Self;
+
+            fn into_owned(self) -> Self {
+                self
+            }
+        }
+    };
+    (@owned $name:ident, [$lifetime:lifetime], [$($field:ident),+]) => {
+        impl<$lifetime> $crate::value::IntoOwned for $name<$lifetime> {
+            type Owned = $name<'static>;
+
+            fn into_owned(self) -> Self::Owned {
+                $name { $($field: $crate::value::IntoOwned::into_owned(self.$field)),+ }
             }
         }
     };

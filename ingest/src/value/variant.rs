@@ -64,6 +64,8 @@ macro_rules! variant {
         // The lifetime of the event is that of the enum, if the enum has one.
         $crate::variant!(@decode $name, [$($lifetime)?], [$($json),+], [$($text),*]);
 
+        $crate::variant!(@owned $name, [$($lifetime)?], [$($variant),+]);
+
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
             fn put(&self, out: &mut ::std::vec::Vec<u8>) {
                 match self {
@@ -131,6 +133,27 @@ macro_rules! variant {
                     &[$(stringify!($variant)),+],
                     __Values::<Self>(::std::marker::PhantomData),
                 )
+            }
+        }
+    };
+    (@owned $name:ident, [], [$($variant:ident),+]) => {
+        impl $crate::value::IntoOwned for $name {
+            type Owned = Self;
+
+            fn into_owned(self) -> Self {
+                self
+            }
+        }
+    };
+    (@owned $name:ident, [$lifetime:lifetime], [$($variant:ident),+]) => {
+        impl<$lifetime> $crate::value::IntoOwned for $name<$lifetime> {
+            type Owned = $name<'static>;
+
+            fn into_owned(self) -> Self::Owned {
+                match self {
+                    Self::Null => $name::Null,
+                    $(Self::$variant(value) => $name::$variant($crate::value::IntoOwned::into_owned(value)),)+
+                }
             }
         }
     };

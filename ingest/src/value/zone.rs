@@ -3,7 +3,7 @@
 use std::{fmt::Debug, hash::Hash};
 
 use jiff::{
-    SignedDuration, civil,
+    SignedDuration, Timestamp, civil,
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
@@ -39,6 +39,20 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
         };
         Ok(local_seconds - i64::from(offset.seconds()))
     }
+
+    /// Converts seconds since 1970 in UTC to a local time, in seconds since 1970 as if it were UTC.
+    ///
+    /// A time is UTC if the zone is unknown. Times outside of the years of jiff, the last day of
+    /// 9999 among them, have the offset of the nearest one.
+    fn to_local(seconds: i64) -> i64 {
+        let zone = Self::zone();
+        if zone.is_unknown() {
+            return seconds;
+        }
+        let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        let time = Timestamp::from_second(seconds).unwrap_or(limit);
+        seconds + i64::from(zone.to_offset(time).seconds())
+    }
 }
 
 /// UTC, the zone of columns that do not name one. It needs no time zone database.
@@ -54,6 +68,11 @@ impl Zone for Utc {
     #[inline]
     fn to_utc(local_seconds: i64) -> Result<i64, ValueError> {
         Ok(local_seconds)
+    }
+
+    #[inline]
+    fn to_local(seconds: i64) -> i64 {
+        seconds
     }
 }
 

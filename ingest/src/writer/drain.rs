@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Shared, Writer};
-use crate::spool::TableCounts;
+use super::{Shared, Writer, drain_report::DrainReport};
 
 impl Writer {
     /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
     /// stops the deliveries.
     ///
-    /// Remaining rows are in the folder for the next process. Without a folder, they are lost when
-    /// the process ends, which is logged as an error.
+    /// Remaining rows are in the folder for the next process. Rows that are not on disk, since there
+    /// is no folder or the disk has failed, are lost when the process ends, which is logged as an
+    /// error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -57,18 +57,9 @@ impl Writer {
             .into_iter()
             .filter(|counts| counts.rows_pending > 0)
             .collect();
-        let is_kept = shared.spool.has_disk() && !shared.spool.is_failing();
-        for TableCounts {
-            table, rows_pending, ..
-        } in &left
-        {
-            if is_kept {
-                tracing::warn!(%table, rows = rows_pending, "rows stay in the spool until the next start");
-            } else {
-                tracing::error!(%table, rows = rows_pending, "rows were not stored in time and are lost");
-            }
-        }
-        DrainReport { left, is_kept }
+        let report = DrainReport::new(left, shared.spool.has_disk());
+        report.log();
+        report
     }
 }
 
@@ -79,26 +70,5 @@ impl Drop for Shared {
         work.deliveries.detach_all();
         // These tasks end with the deliveries at the latest.
         work.syncs.detach_all();
-    }
-}
-
-/// The rows that [`Writer::drain`] could not deliver to ClickHouse.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrainReport {
-    /// The tables with remaining rows.
-    pub left: Vec<TableCounts>,
-    /// Whether the remaining rows are on disk, for the next process.
-    pub is_kept: bool,
-}
-
-impl DrainReport {
-    /// Returns whether every accepted row is stored.
-    pub fn is_complete(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    /// Returns the number of remaining rows.
-    pub fn rows_left(&self) -> u64 {
-        self.left.iter().map(|counts| counts.rows_pending).sum()
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod drain;
+mod drain_report;
 mod insert_error;
 mod options;
 mod payload_rate;
@@ -35,7 +36,7 @@ use tokio::{
 };
 
 pub use self::{
-    drain::DrainReport, insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts,
+    drain_report::DrainReport, insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts,
     status::WriterStatus,
 };
 use crate::{

@@ -74,10 +74,15 @@ impl Writer {
     /// ```
     /// use rowmill_ingest::{Writer, schema::SchemaState};
     ///
-    /// /// Returns whether a load balancer should send events here.
+    /// /// Returns whether a load balancer should send events here. Rows wait for ClickHouse, so
+    /// /// its state does not matter.
     /// fn is_ready(writer: &Writer) -> bool {
-    ///     let status = writer.status();
-    ///     status.schema == SchemaState::Ready && !status.is_nearly_full
+    ///     !writer.status().is_nearly_full
+    /// }
+    ///
+    /// /// Returns whether the tables in ClickHouse match the schema.
+    /// fn has_tables(writer: &Writer) -> bool {
+    ///     writer.status().schema == SchemaState::Ready
     /// }
     /// ```
     pub fn status(&self) -> WriterStatus {

@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, time::sleep};
 use super::*;
 use crate::{
     deliver::tests::fake_server::{A, B, FakeServer, MAX_WAIT, SCHEMA, options, put},
-    store::ClickHouseUrl,
+    store::{ClickHouseUrl, Servers},
     sync::state::SchemaState,
 };
 
@@ -33,6 +33,40 @@ async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
     let sent = server.inserts(&A).len();
     sleep(Duration::from_millis(500)).await;
     assert_eq!(server.inserts(&A).len(), sent, "the deliveries have stopped");
+}
+
+#[tokio::test]
+async fn a_drain_counts_lost_rows_apart_from_those_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url: ClickHouseUrl = format!("http://{unreachable}/stats").parse().unwrap();
+    let start = || Writer::open(&SCHEMA, Servers::without_sync(url.clone()), &options(), &spool).unwrap();
+    let writer = start();
+    for row in 0..3 {
+        put(&writer, &A, row).unwrap();
+    }
+    let report = writer.drain(Duration::from_millis(50)).await;
+    assert_eq!((report.rows_left(), report.rows_lost(), report.is_kept), (3, 0, true));
+    let counts = report.left[0].clone();
+    let partly = TableCounts {
+        rows_on_disk: 2,
+        ..counts.clone()
+    };
+    let report = DrainReport::new(vec![counts, partly], true);
+    assert_eq!((report.rows_left(), report.rows_lost(), report.is_kept), (6, 1, false));
+    drop(writer);
+
+    // Rows of a folder that is gone are lost, although they were on disk.
+    let writer = start();
+    std::fs::rename(&spool, folder.path().join("moved")).unwrap();
+    std::fs::write(&spool, "").unwrap();
+    put(&writer, &A, 3).unwrap();
+    while !writer.status().is_disk_failing {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let report = writer.drain(Duration::from_millis(50)).await;
+    assert_eq!((report.rows_left(), report.rows_lost(), report.is_kept), (4, 4, false));
 }
 
 #[tokio::test]

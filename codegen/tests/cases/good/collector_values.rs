@@ -507,6 +507,12 @@ mod generated {
                 ) {
                     self.received_text = filled.received_text;
                 }
+                if __rt::is_same(
+                    &self.to_service,
+                    &::core::default::Default::default(),
+                ) {
+                    self.to_service = filled.to_service;
+                }
                 __rt::check_max_bytes(
                     400,
                     self.agent.len(),
@@ -539,6 +545,45 @@ mod generated {
                     present.insert(columns::SENT);
                 }
                 present
+            }
+        }
+
+        /// A row of `pushes` that borrows nothing.
+        pub type PushesOwned = __rt::Owned<Pushes<'static>>;
+
+        impl Pushes<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> PushesOwned {
+                __rt::Owned::new(Pushes {
+                    id: __rt::IntoOwned::into_owned(self.id),
+                    date: self.date,
+                    timestamp: self.timestamp,
+                    name: __rt::IntoOwned::into_owned(self.name),
+                    service: __rt::IntoOwned::into_owned(self.service),
+                    td_ip: self.td_ip,
+                    event_id: self.event_id,
+                    received_at: self.received_at,
+                    received_second: self.received_second,
+                    received_day: self.received_day,
+                    received_ms: self.received_ms,
+                    received_text: __rt::IntoOwned::into_owned(self.received_text),
+                    address: self.address,
+                    agent: __rt::IntoOwned::into_owned(self.agent),
+                    page: __rt::IntoOwned::into_owned(self.page),
+                    browser: self.browser,
+                    to_service: __rt::IntoOwned::into_owned(self.to_service),
+                    to_name: __rt::IntoOwned::into_owned(self.to_name),
+                    channel: self.channel,
+                    visitor: self.visitor,
+                    project: self.project,
+                    event: __rt::IntoOwned::into_owned(self.event),
+                    delivery: self.delivery,
+                    campaign: __rt::IntoOwned::into_owned(self.campaign),
+                    sent: self.sent,
+                    current_url: __rt::IntoOwned::into_owned(self.current_url),
+                    extra_key: __rt::IntoOwned::into_owned(self.extra_key),
+                    extra_value: __rt::IntoOwned::into_owned(self.extra_value),
+                })
             }
         }
 
@@ -843,6 +888,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use pushes::Pushes;
+    pub use pushes::PushesOwned;
 
     /// The layer that accepts the events of `pushes` and passes every other request to the inner service.
     pub type PushesLayer = __rt::EventLayer<pushes::Routes>;

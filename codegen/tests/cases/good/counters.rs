@@ -120,6 +120,16 @@ mod generated {
             }
         }
 
+        /// A row of `counters` that borrows nothing.
+        pub type CountersOwned = Counters;
+
+        impl Counters {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> Self {
+                self
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "counters",
@@ -198,6 +208,7 @@ ENGINE = Memory",
     }
 
     pub use counters::Counters;
+    pub use counters::CountersOwned;
 
     /// The layer that accepts the events of `counters` and passes every other request to the inner service.
     pub type CountersLayer = __rt::EventLayer<counters::Routes>;

@@ -308,6 +308,26 @@ mod generated {
             }
         }
 
+        /// A row of `signups` that borrows nothing.
+        pub type SignupsOwned = __rt::Owned<Signups<'static>>;
+
+        impl Signups<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> SignupsOwned {
+                __rt::Owned::new(Signups {
+                    id: self.id,
+                    email: __rt::IntoOwned::into_owned(self.email),
+                    city: __rt::IntoOwned::into_owned(self.city),
+                    user: __rt::IntoOwned::into_owned(self.user),
+                    kind: __rt::IntoOwned::into_owned(self.kind),
+                    tags: __rt::IntoOwned::into_owned(self.tags),
+                    lines_sku: __rt::IntoOwned::into_owned(self.lines_sku),
+                    lines_n: self.lines_n,
+                    notes: __rt::IntoOwned::into_owned(self.notes),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "signups",
@@ -438,6 +458,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use signups::Signups;
+    pub use signups::SignupsOwned;
 
     /// The layer that accepts the events of `signups` and passes every other request to the inner service.
     pub type SignupsLayer = __rt::EventLayer<signups::Routes>;

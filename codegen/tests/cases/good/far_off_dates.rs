@@ -162,6 +162,16 @@ mod generated {
             }
         }
 
+        /// A row of `payments` that borrows nothing.
+        pub type PaymentsOwned = Payments;
+
+        impl Payments {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> Self {
+                self
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "payments",
@@ -238,6 +248,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use payments::Payments;
+    pub use payments::PaymentsOwned;
 
     /// The layer that accepts the events of `payments` and passes every other request to the inner service.
     pub type PaymentsLayer = __rt::EventLayer<payments::Routes>;

@@ -220,6 +220,25 @@ mod generated {
             }
         }
 
+        /// A row of `orders` that borrows nothing.
+        pub type OrdersOwned = __rt::Owned<Orders<'static>>;
+
+        impl Orders<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> OrdersOwned {
+                __rt::Owned::new(Orders {
+                    id: self.id,
+                    currency: __rt::IntoOwned::into_owned(self.currency),
+                    net: self.net,
+                    secret: __rt::IntoOwned::into_owned(self.secret),
+                    raw: __rt::IntoOwned::into_owned(self.raw),
+                    hash: self.hash,
+                    note: __rt::IntoOwned::into_owned(self.note),
+                    paid_at: self.paid_at,
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "orders",
@@ -374,6 +393,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
     }
 
     pub use orders::Orders;
+    pub use orders::OrdersOwned;
 
     /// The layer that accepts the events of `orders` and passes every other request to the inner service.
     pub type OrdersLayer = __rt::EventLayer<orders::Routes>;
@@ -582,6 +602,26 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
             }
         }
 
+        /// A row of `refunds` that borrows nothing.
+        pub type RefundsOwned = __rt::Owned<Refunds<'static>>;
+
+        impl Refunds<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> RefundsOwned {
+                __rt::Owned::new(Refunds {
+                    id: self.id,
+                    currency: __rt::IntoOwned::into_owned(self.currency),
+                    net: self.net,
+                    secret: __rt::IntoOwned::into_owned(self.secret),
+                    raw: __rt::IntoOwned::into_owned(self.raw),
+                    hash: self.hash,
+                    note: __rt::IntoOwned::into_owned(self.note),
+                    paid_at: self.paid_at,
+                    reason: __rt::IntoOwned::into_owned(self.reason),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "refunds",
@@ -743,6 +783,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
     }
 
     pub use refunds::Refunds;
+    pub use refunds::RefundsOwned;
 
     /// The layer that accepts the events of `refunds` and passes every other request to the inner service.
     pub type RefundsLayer = __rt::EventLayer<refunds::Routes>;

@@ -123,6 +123,20 @@ mod generated {
             }
         }
 
+        /// A row of `visits` that borrows nothing.
+        pub type VisitsOwned = __rt::Owned<Visits<'static>>;
+
+        impl Visits<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> VisitsOwned {
+                __rt::Owned::new(Visits {
+                    id: self.id,
+                    date: self.date,
+                    page: __rt::IntoOwned::into_owned(self.page),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "visits",
@@ -209,6 +223,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     }
 
     pub use visits::Visits;
+    pub use visits::VisitsOwned;
 
     /// The layer that accepts the events of `visits` and passes every other request to the inner service.
     pub type VisitsLayer = __rt::EventLayer<visits::Routes>;
@@ -321,6 +336,21 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `scrolls` that borrows nothing.
+        pub type ScrollsOwned = __rt::Owned<Scrolls<'static>>;
+
+        impl Scrolls<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> ScrollsOwned {
+                __rt::Owned::new(Scrolls {
+                    page: __rt::IntoOwned::into_owned(self.page),
+                    id: self.id,
+                    date: self.date,
+                    depth: self.depth,
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "scrolls",
@@ -400,6 +430,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     }
 
     pub use scrolls::Scrolls;
+    pub use scrolls::ScrollsOwned;
 
     /// The layer that accepts the events of `scrolls` and passes every other request to the inner service.
     pub type ScrollsLayer = __rt::EventLayer<scrolls::Routes>;
@@ -506,6 +537,20 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `calls` that borrows nothing.
+        pub type CallsOwned = __rt::Owned<Calls<'static>>;
+
+        impl Calls<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> CallsOwned {
+                __rt::Owned::new(Calls {
+                    id: self.id,
+                    date: self.date,
+                    number: __rt::IntoOwned::into_owned(self.number),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "calls",
@@ -591,6 +636,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     }
 
     pub use calls::Calls;
+    pub use calls::CallsOwned;
 
     /// The layer that accepts the events of `calls` and passes every other request to the inner service.
     pub type CallsLayer = __rt::EventLayer<calls::Routes>;

@@ -163,6 +163,23 @@ mod generated {
             }
         }
 
+        /// A row of `orders` that borrows nothing.
+        pub type OrdersOwned = __rt::Owned<Orders<'static>>;
+
+        impl Orders<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> OrdersOwned {
+                __rt::Owned::new(Orders {
+                    number: __rt::IntoOwned::into_owned(self.number),
+                    amount: self.amount,
+                    state: self.state,
+                    time: self.time,
+                    name: __rt::IntoOwned::into_owned(self.name),
+                    note: __rt::IntoOwned::into_owned(self.note),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "orders",
@@ -269,6 +286,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use orders::Orders;
+    pub use orders::OrdersOwned;
 
     /// The layer that accepts the events of `orders` and passes every other request to the inner service.
     pub type OrdersLayer = __rt::EventLayer<orders::Routes>;

@@ -121,6 +121,20 @@ mod generated {
             }
         }
 
+        /// A row of `orders` that borrows nothing.
+        pub type OrdersOwned = __rt::Owned<Orders<'static>>;
+
+        impl Orders<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> OrdersOwned {
+                __rt::Owned::new(Orders {
+                    id: self.id,
+                    total: self.total,
+                    city: __rt::IntoOwned::into_owned(self.city),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "orders",
@@ -199,6 +213,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use orders::Orders;
+    pub use orders::OrdersOwned;
 
     /// The layer that accepts the events of `orders` and passes every other request to the inner service.
     pub type OrdersLayer = __rt::EventLayer<orders::Routes>;

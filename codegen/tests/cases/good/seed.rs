@@ -188,6 +188,9 @@ mod generated {
                 if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {
                     self.timestamp = filled.timestamp;
                 }
+                if __rt::is_same(&self.service, &::core::default::Default::default()) {
+                    self.service = filled.service;
+                }
                 __rt::check_pairs(
                     self.td_extra_key.len(),
                     self.td_extra_value.len(),
@@ -201,6 +204,28 @@ mod generated {
                     invalid,
                 );
                 ::core::default::Default::default()
+            }
+        }
+
+        /// A row of `webhooks` that borrows nothing.
+        pub type WebhooksOwned = __rt::Owned<Webhooks<'static>>;
+
+        impl Webhooks<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> WebhooksOwned {
+                __rt::Owned::new(Webhooks {
+                    id: self.id,
+                    uid: self.uid,
+                    date: self.date,
+                    timestamp: self.timestamp,
+                    name: __rt::IntoOwned::into_owned(self.name),
+                    service: __rt::IntoOwned::into_owned(self.service),
+                    td_ip: __rt::IntoOwned::into_owned(self.td_ip),
+                    td_extra_key: __rt::IntoOwned::into_owned(self.td_extra_key),
+                    td_extra_value: __rt::IntoOwned::into_owned(self.td_extra_value),
+                    extra_key: __rt::IntoOwned::into_owned(self.extra_key),
+                    extra_value: __rt::IntoOwned::into_owned(self.extra_value),
+                })
             }
         }
 
@@ -320,6 +345,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     }
 
     pub use webhooks::Webhooks;
+    pub use webhooks::WebhooksOwned;
 
     /// The layer that accepts the events of `webhooks` and passes every other request to the inner service.
     pub type WebhooksLayer = __rt::EventLayer<webhooks::Routes>;
@@ -511,6 +537,9 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {
                     self.timestamp = filled.timestamp;
                 }
+                if __rt::is_same(&self.service, &::core::default::Default::default()) {
+                    self.service = filled.service;
+                }
                 __rt::check_pairs(
                     self.extra_key.len(),
                     self.extra_value.len(),
@@ -524,6 +553,31 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     invalid,
                 );
                 ::core::default::Default::default()
+            }
+        }
+
+        /// A row of `mail_statistics` that borrows nothing.
+        pub type MailStatisticsOwned = __rt::Owned<MailStatistics<'static>>;
+
+        impl MailStatistics<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> MailStatisticsOwned {
+                __rt::Owned::new(MailStatistics {
+                    extra_key: __rt::IntoOwned::into_owned(self.extra_key),
+                    extra_value: __rt::IntoOwned::into_owned(self.extra_value),
+                    id: self.id,
+                    uid: self.uid,
+                    date: self.date,
+                    timestamp: self.timestamp,
+                    name: __rt::IntoOwned::into_owned(self.name),
+                    service: __rt::IntoOwned::into_owned(self.service),
+                    td_ip: __rt::IntoOwned::into_owned(self.td_ip),
+                    td_extra_key: __rt::IntoOwned::into_owned(self.td_extra_key),
+                    td_extra_value: __rt::IntoOwned::into_owned(self.td_extra_value),
+                    event: __rt::IntoOwned::into_owned(self.event),
+                    email: __rt::IntoOwned::into_owned(self.email),
+                    detailed: __rt::IntoOwned::into_owned(self.detailed),
+                })
             }
         }
 
@@ -713,6 +767,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
     }
 
     pub use mail_statistics::MailStatistics;
+    pub use mail_statistics::MailStatisticsOwned;
 
     /// The layer that accepts the events of `mail_statistics` and passes every other request to the inner service.
     pub type MailStatisticsLayer = __rt::EventLayer<mail_statistics::Routes>;

@@ -634,6 +634,56 @@ mod generated {
             }
         }
 
+        /// A row of `types` that borrows nothing.
+        pub type TypesOwned = __rt::Owned<Types<'static>>;
+
+        impl Types<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> TypesOwned {
+                __rt::Owned::new(Types {
+                    text: __rt::IntoOwned::into_owned(self.text),
+                    code: self.code,
+                    small: self.small,
+                    huge: self.huge,
+                    ratio: self.ratio,
+                    flag: self.flag,
+                    price: self.price,
+                    day: self.day,
+                    at: self.at,
+                    at_zone: self.at_zone,
+                    uuid: self.uuid,
+                    ip4: self.ip4,
+                    ip6: self.ip6,
+                    kind: self.kind,
+                    label: __rt::IntoOwned::into_owned(self.label),
+                    maybe: self.maybe,
+                    list: self.list,
+                    map: __rt::IntoOwned::into_owned(self.map),
+                    place: __rt::IntoOwned::into_owned(self.place),
+                    pair: __rt::IntoOwned::into_owned(self.pair),
+                    items_size: self.items_size,
+                    items_name: __rt::IntoOwned::into_owned(self.items_name),
+                    anything: __rt::IntoOwned::into_owned(self.anything),
+                    some: __rt::IntoOwned::into_owned(self.some),
+                    takes: self.takes,
+                    waits: self.waits,
+                    spot: self.spot,
+                    either: __rt::IntoOwned::into_owned(self.either),
+                    any_shape: self.any_shape,
+                    whatever: __rt::IntoOwned::into_owned(self.whatever),
+                    vector: self.vector,
+                    total: self.total,
+                    r#type: __rt::IntoOwned::into_owned(self.r#type),
+                    self_: self.self_,
+                    raw: __rt::IntoOwned::into_owned(self.raw),
+                    length: self.length,
+                    noted: self.noted,
+                    page_extra_key: __rt::IntoOwned::into_owned(self.page_extra_key),
+                    page_extra_value: __rt::IntoOwned::into_owned(self.page_extra_value),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "types",
@@ -1088,6 +1138,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
     }
 
     pub use types::Types;
+    pub use types::TypesOwned;
 
     /// The layer that accepts the events of `types` and passes every other request to the inner service.
     pub type TypesLayer = __rt::EventLayer<types::Routes>;

@@ -426,6 +426,29 @@ mod generated {
             }
         }
 
+        /// A row of `sales` that borrows nothing.
+        pub type SalesOwned = __rt::Owned<Sales<'static>>;
+
+        impl Sales<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> SalesOwned {
+                __rt::Owned::new(Sales {
+                    id: self.id,
+                    at: self.at,
+                    seen: self.seen,
+                    raw: self.raw,
+                    count: self.count,
+                    exact: self.exact,
+                    items_sku: __rt::IntoOwned::into_owned(self.items_sku),
+                    items_at: self.items_at,
+                    items_price: self.items_price,
+                    item_times_at: self.item_times_at,
+                    item_times_note: __rt::IntoOwned::into_owned(self.item_times_note),
+                    codes: self.codes,
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "sales",
@@ -580,6 +603,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use sales::Sales;
+    pub use sales::SalesOwned;
 
     /// The layer that accepts the events of `sales` and passes every other request to the inner service.
     pub type SalesLayer = __rt::EventLayer<sales::Routes>;
@@ -983,6 +1007,29 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `strict` that borrows nothing.
+        pub type StrictOwned = __rt::Owned<Strict<'static>>;
+
+        impl Strict<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> StrictOwned {
+                __rt::Owned::new(Strict {
+                    id: self.id,
+                    at: self.at,
+                    seen: self.seen,
+                    raw: self.raw,
+                    count: self.count,
+                    exact: self.exact,
+                    items_sku: __rt::IntoOwned::into_owned(self.items_sku),
+                    items_at: self.items_at,
+                    items_price: self.items_price,
+                    item_times_at: self.item_times_at,
+                    item_times_note: __rt::IntoOwned::into_owned(self.item_times_note),
+                    codes: self.codes,
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "strict",
@@ -1137,6 +1184,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use strict::Strict;
+    pub use strict::StrictOwned;
 
     /// The layer that accepts the events of `strict` and passes every other request to the inner service.
     pub type StrictLayer = __rt::EventLayer<strict::Routes>;
@@ -1334,6 +1382,22 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `kept` that borrows nothing.
+        pub type KeptOwned = __rt::Owned<Kept<'static>>;
+
+        impl Kept<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> KeptOwned {
+                __rt::Owned::new(Kept {
+                    id: self.id,
+                    items_sku: __rt::IntoOwned::into_owned(self.items_sku),
+                    items_count: self.items_count,
+                    extra_key: __rt::IntoOwned::into_owned(self.extra_key),
+                    extra_value: __rt::IntoOwned::into_owned(self.extra_value),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "kept",
@@ -1424,6 +1488,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use kept::Kept;
+    pub use kept::KeptOwned;
 
     /// The layer that accepts the events of `kept` and passes every other request to the inner service.
     pub type KeptLayer = __rt::EventLayer<kept::Routes>;

@@ -121,6 +121,20 @@ mod generated {
             }
         }
 
+        /// A row of `visits` that borrows nothing.
+        pub type VisitsOwned = __rt::Owned<Visits<'static>>;
+
+        impl Visits<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> VisitsOwned {
+                __rt::Owned::new(Visits {
+                    id: self.id,
+                    page: __rt::IntoOwned::into_owned(self.page),
+                    at: self.at,
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "visits",
@@ -197,6 +211,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use visits::Visits;
+    pub use visits::VisitsOwned;
 
     /// The layer that accepts the events of `visits` and passes every other request to the inner service.
     pub type VisitsLayer = __rt::EventLayer<visits::Routes>;
@@ -320,6 +335,7 @@ FROM daily
 GROUP BY month",
                     )
                     .over("daily", 96..101, false)
+                    .reading(&[96..101])
                     .on_cluster("c"),
                 __rt::View::new(
                         "daily_view",
@@ -327,8 +343,10 @@ GROUP BY month",
                         r"SELECT toDate(at) AS day, page, count() AS visits FROM visits AS v GROUP BY day, page",
                     )
                     .over("visits", 55..61, true)
+                    .reading(&[55..61])
                     .commented("It's the daily report."),
                 __rt::View::new("hourly_view", "pages", r"SELECT page FROM visits FINAL")
+                    .reading(&[17..23])
                     .refreshed("EVERY 1 HOUR"),
             ],
         );

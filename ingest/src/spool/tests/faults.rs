@@ -101,6 +101,31 @@ fn a_mark_after_a_torn_mark_is_found() {
     }
 }
 
+#[test]
+fn rows_on_disk_and_rows_in_memory_are_counted_apart() {
+    let on_disk = |world: &World| {
+        let counts = world.spool.counts();
+        [0, 1].map(|table| (counts[table].rows_pending, counts[table].rows_on_disk))
+    };
+    let mut world = World::new(LIMITS);
+    assert_eq!(on_disk(&world), [(0, 0), (0, 0)]);
+    // A sealed block of four rows, one of which is refused, and an open one.
+    for _ in 0..6 {
+        assert!(append(&mut world, 0, &[7]));
+    }
+    let block = world.next_block(0).unwrap();
+    world.readers[0].settle(&block, &Part::from(1..2), Outcome::Refused);
+    world.commit();
+    assert_eq!(on_disk(&world), [(5, 5), (0, 0)]);
+    world.disk.0.lock().unwrap().fails_after = Some(0);
+    for table in [0, 1] {
+        world.append(table, Ack::Accepted, &[7]).unwrap();
+    }
+    assert!(world.commit_once().is_err());
+    assert_eq!(on_disk(&world), [(6, 5), (1, 0)]);
+    assert_eq!(rows_after_loss_of_power(world), 5);
+}
+
 /// Returns a world with a block of two rows, in a segment that is worth compacting.
 fn sparse() -> (World, Arc<SealedBlock>) {
     let mut world = World::new(small_segments(2 << 10));

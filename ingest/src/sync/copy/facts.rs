@@ -5,13 +5,14 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
-    store::{ClickHouseUrl, quoted, within},
+    store::{ClickHouseUrl, in_database, quoted, within},
     sync::{
         Kind, STATEMENT_TIMEOUT, altered,
         columns::existing_columns,
         copy_table::{CLOSED, copy_name, is_closed, limit_of},
         definition::Definition,
         drift::{self, Impact, Uncomparable, definitions},
+        qualify::qualified_statement,
     },
     table::{ColumnKind, Schema, Table},
 };
@@ -118,10 +119,11 @@ impl Facts {
 
     /// Returns the steps of the copy.
     pub(super) fn steps(&self) -> Vec<String> {
-        let (table, copy, id) = (quoted(self.table.name), quoted(&self.copy), &self.id);
+        let in_database = |name: &str| in_database(&self.database, name);
+        let (table, copy, id) = (in_database(self.table.name), in_database(&self.copy), &self.id);
         let create = match self.has_copy {
             true => format!("{copy} exists: the copy continues"),
-            false => self.create.clone(),
+            false => qualified_statement(&self.create, &self.database),
         };
         vec![
             create,

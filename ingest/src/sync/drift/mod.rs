@@ -23,6 +23,7 @@ use super::{
     Kind, STATEMENT_TIMEOUT, SyncError, altered,
     columns::{self, existing_columns, missing},
     copy_table::{copy_name, is_closed},
+    qualify::qualified_statement,
     server::check_server,
 };
 use crate::{
@@ -253,6 +254,9 @@ pub(super) async fn compare_tables(
             .drifts
             .extend(drifts.found.into_iter().map(|drift| sized(found, drift)));
         report.drifts.extend(kept);
+    }
+    for statement in report.drifts.iter_mut().flat_map(|drift| &mut drift.statements) {
+        *statement = qualified_statement(statement, url.database());
     }
     Ok(report)
 }

@@ -1,0 +1,54 @@
+//! The database of a command: the one that `--clickhouse` names, or that of the embedded
+//! ClickHouse.
+
+use std::{env, error::Error, path::Path};
+
+use rowmill_engine::{Account, Engine, Options, running};
+use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError};
+
+use crate::{cli::DatabaseOptions, serve::ENGINE_DATABASE};
+
+/// A database, and the embedded ClickHouse that the command has started for it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    url: ClickHouseUrl,
+    /// Ends with the command. `None` if the ClickHouse belongs to another process.
+    _engine: Option<Engine>,
+}
+
+impl Database {
+    /// Returns the database that the options name. Without a name, it is that of the embedded
+    /// ClickHouse in the data folder: of a running collector, or of one that this function starts.
+    ///
+    /// # Errors
+    /// The URL is invalid, or the embedded ClickHouse does not start.
+    pub(crate) fn open(options: &DatabaseOptions, data: &Path) -> Result<Self, Box<dyn Error>> {
+        if let Some(url) = &options.clickhouse {
+            let url = url.parse()?;
+            return Ok(Self { url, _engine: None });
+        }
+        let data = data.join("engine");
+        tracing::info!(data = %data.display(), "no ClickHouse is named with --clickhouse: using the embedded one");
+        if let Some((address, account)) = running(&data)? {
+            let url = url_of(&address.to_string(), &account)?;
+            return Ok(Self { url, _engine: None });
+        }
+        let engine = Engine::start(&Options::new(env::current_exe()?, data))?;
+        let url = url_of(&engine.address().to_string(), engine.collector())?;
+        Ok(Self {
+            url,
+            _engine: Some(engine),
+        })
+    }
+
+    /// Returns the URL of the database.
+    pub(crate) fn url(&self) -> &ClickHouseUrl {
+        &self.url
+    }
+}
+
+/// Returns the URL of the collector's database in an engine.
+fn url_of(address: &str, account: &Account) -> Result<ClickHouseUrl, ClickHouseUrlError> {
+    let (user, password) = (account.name(), account.password());
+    format!("http://{user}:{password}@{address}/{ENGINE_DATABASE}").parse()
+}
