@@ -77,9 +77,17 @@ fn statements_of_views_and_engines_work_from_another_database() {
     let changed: Vec<_> = drifts().flat_map(|drift| drift.statements).collect();
     assert_eq!(changed.len(), 1, "{changed:?}");
     other.query(&changed[0]);
-    database.query(&format!("DROP VIEW `{}` SYNC", view.name));
-    for statement in lacking() {
-        other.query(&statement);
+    // New views over old tables begin at an id.
+    for view in schema.views.iter().filter(|view| view.source.is_some()) {
+        database.query(&format!("DROP VIEW `{}` SYNC", view.name));
+    }
+    let statements = lacking();
+    assert!(
+        statements.iter().any(|statement| statement.contains("(SELECT *")),
+        "{statements:?}"
+    );
+    for statement in &statements {
+        other.query(statement);
     }
     assert_eq!(lacking(), [""; 0]);
     assert_eq!(drifts().collect::<Vec<_>>(), []);
