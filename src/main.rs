@@ -2,6 +2,7 @@
 
 mod backfill;
 mod check;
+mod check_engine;
 mod cli;
 mod commands;
 mod conditions;

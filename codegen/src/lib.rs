@@ -21,6 +21,7 @@
 //! declare  declare     tables, columns, options and destinations, with a parser of types
 //! inherit  inherit     tables with all that they extend
 //! check    check       every rule, every problem in one run → model
+//!          server_check  with a server: its tables and views
 //! emit     emit        Rust
 //! ```
 //!
@@ -40,6 +41,7 @@ mod model;
 mod names;
 mod paths;
 mod read;
+mod server_check;
 mod source;
 mod sql;
 mod syntax;
@@ -53,10 +55,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use declare::Declared;
 use diagnostic::Report;
 pub use diagnostic::{Place, Problem, Problems};
 pub use import::{ImportedTable, import_table};
 pub use json_schema::json_schema;
+use model::Model;
+pub use server_check::ServerAnswer;
 use source::Sources;
 
 /// The name of the generated file in `OUT_DIR`.
@@ -120,15 +125,44 @@ pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterato
     generate_from(&Sources::from_texts(files), Report::default())
 }
 
+/// Generates the tables of the folder `schemas`, and lets a ClickHouse server check them as well:
+/// `send` runs a statement in an empty database of the server and returns the output, or the
+/// server's error message. A schema that has errors already is not sent.
+///
+/// # Errors
+/// The error of `send`, which ends the check.
+pub fn generate_with_server<E>(
+    schemas: impl AsRef<Path>,
+    mut send: impl FnMut(&str) -> Result<ServerAnswer, E>,
+) -> Result<Generated, E> {
+    let mut report = Report::default();
+    let sources = Sources::read(schemas.as_ref(), &mut report);
+    let (declared, model) = checked(&sources, &mut report);
+    if !report.has_errors() {
+        let tables = inherit::inherit(&declared, &mut Report::default());
+        server_check::check(&declared, &tables, &model, &mut report, &mut send)?;
+    }
+    Ok(emitted(&model, &sources, report))
+}
+
 fn generate_from(sources: &Sources, mut report: Report) -> Generated {
-    let root = yaml::parse(sources, &mut report);
-    let declared = declare::declare(root, sources, &mut report);
-    let tables = inherit::inherit(&declared, &mut report);
-    let model = check::check(&declared, tables, &mut report);
+    let (_, model) = checked(sources, &mut report);
+    emitted(&model, sources, report)
+}
+
+fn checked(sources: &Sources, report: &mut Report) -> (Declared, Model) {
+    let root = yaml::parse(sources, report);
+    let declared = declare::declare(root, sources, report);
+    let tables = inherit::inherit(&declared, report);
+    let model = check::check(&declared, tables, report);
+    (declared, model)
+}
+
+fn emitted(model: &Model, sources: &Sources, report: Report) -> Generated {
     let (code, statements) = if report.has_errors() {
         (emit::stub(sources), Vec::new())
     } else {
-        (emit::emit(&model, sources), emit::statements(&model))
+        (emit::emit(model, sources), emit::statements(model))
     };
     Generated {
         code,

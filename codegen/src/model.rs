@@ -23,7 +23,7 @@ pub(crate) struct Model {
 }
 
 /// One table that exists in ClickHouse.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) columns: Vec<Column>,
@@ -59,7 +59,7 @@ pub(crate) struct View {
 }
 
 /// One column of a [`Table`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) declaration: Declaration,

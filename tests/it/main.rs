@@ -18,6 +18,7 @@ mod bad_input;
 mod bounded;
 mod bulk;
 mod check;
+mod check_engine;
 mod checker;
 mod collector_values;
 mod crash;

@@ -2,7 +2,7 @@
 
 use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys};
 use crate::{
-    diagnostic::{Diagnostic, WARNINGS},
+    diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
     source::Span,
     table_engine::{Clauses, Engine, Setting},
     yaml::{Key, Node, Value},
@@ -147,7 +147,12 @@ impl DeclarationReader<'_> {
                         .unwrap_or_default()
                     {
                         if let Some((value, _)) = self.text(node, "a setting's value") {
-                            options.clauses.settings.push(Setting { name: name.text, value });
+                            let span = Some(name.span);
+                            options.clauses.settings.push(Setting {
+                                name: name.text,
+                                value,
+                                span,
+                            });
                         }
                     }
                 }
@@ -168,15 +173,16 @@ impl DeclarationReader<'_> {
             let Some((code, span)) = self.text(item, "a warning's code") else {
                 continue;
             };
-            if WARNINGS.contains(&code.as_str()) {
+            if WARNINGS.contains(&code.as_str()) || ALLOWED_ERRORS.contains(&code.as_str()) {
                 allowed.push(code);
             } else {
                 let diagnostic = Diagnostic::error("unknown-warning", format!("unknown warning `{code}`"))
-                    .did_you_mean(&code, WARNINGS)
+                    .did_you_mean(&code, WARNINGS.into_iter().chain(ALLOWED_ERRORS))
                     .label(span, "")
                     .help(format!(
-                        "the warnings are `{}`; `allow` does not apply to errors",
-                        WARNINGS.join("`, `")
+                        "the warnings are `{}`; of the errors, `allow` applies only to `{}`",
+                        WARNINGS.join("`, `"),
+                        ALLOWED_ERRORS.join("` and `")
                     ));
                 self.report.push(diagnostic);
             }

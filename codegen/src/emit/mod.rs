@@ -27,6 +27,7 @@ mod view;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
+pub(crate) use ddl::{create, quote_name};
 pub(crate) use shape::can_be_skipped;
 
 use self::columns::Columns;
