@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     declare::{ACKS, FOREIGN_KEYS, Source, UNITS, UNKNOWN_KEYS},
-    diagnostic::WARNINGS,
+    diagnostic::{ALLOWED_ERRORS, WARNINGS},
 };
 
 /// Returns the [JSON Schema](https://json-schema.org/draft/2020-12) of a schema file, for editors.
@@ -241,6 +241,7 @@ fn options() -> Value {
             "additionalProperties": { "$ref": format!("#/$defs/{definition}") },
         })
     };
+    let allowed: Vec<&str> = WARNINGS.into_iter().chain(ALLOWED_ERRORS).collect();
     json!({
         "description": "The table that this one extends, its engine, and the other clauses of its CREATE TABLE.",
         "type": ["object", "null"],
@@ -252,8 +253,8 @@ fn options() -> Value {
             "allow": {
                 "description": "A warning of the checker that it does not report for this table, or a list of them.",
                 "anyOf": [
-                    { "enum": WARNINGS },
-                    { "type": "array", "items": { "enum": WARNINGS } },
+                    { "enum": allowed },
+                    { "type": "array", "items": { "enum": allowed } },
                     { "type": "null" },
                 ],
             },

@@ -42,6 +42,7 @@ mod names;
 mod paths;
 mod read;
 mod server_check;
+mod server_names;
 mod source;
 mod sql;
 mod syntax;

@@ -51,6 +51,7 @@ mod renamed;
 mod rolling;
 mod schema_sync;
 mod seed;
+mod server_names;
 mod servers;
 mod spool_command;
 mod standard_tables;

@@ -13,6 +13,7 @@ mod keys;
 mod names;
 mod partition;
 mod renamed;
+mod server_names;
 mod table;
 mod throwing;
 mod value_rules;
@@ -100,6 +101,9 @@ const RULES: &[Rule] = rules![
     Existing(expressions::default_cycle),
     Existing(expressions::unquoted_date),
     Existing(expressions::index_type),
+    Existing(server_names::changed_default),
+    Existing(server_names::unknown_function),
+    Existing(server_names::unknown_setting),
     Existing(throwing::throwing_expression),
     Existing(keys::key_without_brackets),
     Existing(keys::nullable_key),
@@ -128,6 +132,7 @@ const RULES: &[Rule] = rules![
     Schema(views::view_table),
     Schema(views::lost_column),
     Schema(views::view_cycle),
+    Schema(server_names::unknown_view_function),
     Schema(destinations::unreached_table),
     Schema(value_rules::ambiguous_unit),
 ];

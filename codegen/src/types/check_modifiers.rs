@@ -43,8 +43,8 @@ pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
 }
 
 /// Rejects the literals that ClickHouse rejects when it creates the table. ClickHouse accepts more
-/// literals than are useful, such as `300` for an Int8 (which becomes 44); it computes these
-/// itself.
+/// literals than are useful, such as `300` for an Int8 (which becomes 44); the rule
+/// `changed-default` rejects these.
 pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) -> Rule {
     let misfit = |message: String| TypeError::new("default-misfit", span.clone(), message);
     match (ty, literal) {
