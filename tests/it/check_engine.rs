@@ -58,7 +58,7 @@ const REFUSED: &str = "clickhouse:
           index: UInt64
           _options: { engine: MergeTree, order_by: id }
     states:
-      select: SELECT day, uniqState(id) AS users FROM a GROUP BY day # 43 CANNOT_CONVERT_TYPE
+      select: SELECT day, uniqState(id) AS users FROM a GROUP BY day # 44 CANNOT_CONVERT_TYPE
       to:
         daily:
           day: Date

@@ -1,7 +1,10 @@
 //! Rules for names that ClickHouse looks up in its own lists: functions and settings; and for
 //! constant defaults that it changes.
 
-use super::{Schema, table::sql_span};
+use super::{
+    Schema,
+    table::{Clause, sql_span},
+};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::ResolvedTable,
@@ -44,6 +47,31 @@ pub(super) fn unknown_function(table: &ResolvedTable, report: &mut Report) {
         functions(&expression.sql, &expression.place(), is_allowed, report, || {
             sql_span(&expression.sql, table)
         });
+    }
+}
+
+/// Rule: an expression of a single row does not aggregate. Projections and the GROUP BY of a TTL do.
+pub(super) fn aggregate_in_expression(table: &ResolvedTable, report: &mut Report) {
+    for expression in table.expressions() {
+        let has_rows = matches!(expression.clause, Clause::Projection | Clause::Ttl);
+        if has_rows || types::subquery(expression.sql.as_str()).is_some() {
+            continue;
+        }
+        for function in function_names(expression.sql.as_str()) {
+            if !server_names::is_aggregate(&function.name) {
+                continue;
+            }
+            let sql = &expression.sql;
+            let span = sql.span(&function.span).unwrap_or_else(|| sql_span(sql, table));
+            let message = format!(
+                "`{}` is an aggregate function, and this expression has one row",
+                function.name
+            );
+            let diagnostic = Diagnostic::error("aggregate-in-expression", message)
+                .label(span, expression.place())
+                .help("aggregate the rows in a materialized view, or an array with `arrayReduce`");
+            report.push(diagnostic);
+        }
     }
 }
 

@@ -11,19 +11,22 @@ const MERGE_TREE_SETTINGS: &str = include_str!("merge_tree_settings.txt");
 const SETTINGS: &str = include_str!("settings.txt");
 
 /// Functions of the parser, and functions that a server's configuration adds, in any case.
-const OF_PARSER: [&str; 14] = [
+const OF_PARSER: [&str; 17] = [
     "columns",
     "date_add",
     "date_sub",
     "dateadd",
     "datesub",
     "exists",
+    "extract",
     "file",
     "grouping",
+    "overlay",
     "timestamp_add",
     "timestamp_sub",
     "timestampadd",
     "timestampsub",
+    "trim",
     "untuple",
     "viewifpermitted",
 ];
@@ -82,6 +85,14 @@ fn has_combinator(name: &str, functions: &Functions) -> bool {
                 || has_combinator(base, functions)
         })
     })
+}
+
+/// Returns whether the name is that of an aggregate function, with or without combinators.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    let functions = known();
+    functions.aggregates.contains(name)
+        || functions.any_case_aggregates.contains(&name.to_ascii_lowercase())
+        || (!functions.exact.contains(name) && has_combinator(name, functions))
 }
 
 /// Returns the names of the functions.
