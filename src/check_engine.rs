@@ -50,7 +50,7 @@ impl Scratch {
         let runtime = Runtime::new()?;
         let engine = Engine::start(&Options::new(env::current_exe()?, &folder));
         let engine = engine.inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
-        let account = engine.collector();
+        let account = engine.owner();
         let (user, password, address) = (account.name(), account.password(), engine.address());
         let url = |database: &str| format!("http://{user}:{password}@{address}/{database}").parse();
         let (server, url): (ClickHouseUrl, ClickHouseUrl) = (url("default")?, url(DATABASE)?);

@@ -11,8 +11,8 @@ use rowmill_ingest::{
     ClickHouseUrl,
     route::{Destination, Routes},
     schema::{
-        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync,
-        view_drift,
+        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
+        plan_copies, sync, view_drift, without_passwords,
     },
 };
 use tokio::runtime::Runtime;
@@ -35,6 +35,7 @@ pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let (planned, mut found) = runtime.block_on(compare(&store, &tables::SCHEMA))?;
     let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
+    append(&mut found, runtime.block_on(dictionary_drift(&store, &tables::SCHEMA))?);
     append(&mut found, runtime.block_on(view_drift(&store, &tables::SCHEMA))?);
     match planned {
         Ok(report) => print(&report, &found, &copies, options),
@@ -56,11 +57,15 @@ pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
         let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);
         runtime.block_on(apply_drift(&store, found, is_due))
     };
+    // New columns and queries may use new attributes of dictionaries.
+    let dictionaries = runtime.block_on(dictionary_drift(&store, &tables::SCHEMA))?;
+    let mut refused = run(&dictionaries, false)?;
     // Columns of another type must change before the sync adds others, and a projection, an index
     // or a TTL may need a column that the sync adds.
-    let mut refused = run(&found, true)?;
+    refused.extend(run(&found, true)?);
     let mut report = runtime.block_on(sync(&store, &tables::SCHEMA));
     refused.extend(run(&found, false)?);
+    append(&mut found, dictionaries);
     let copies = runtime.block_on(plan_copies(&store, &tables::SCHEMA, &found))?;
     if let Ok(done) = &mut report {
         // A query may use a column that the sync has added, and the sync creates a view again that
@@ -172,7 +177,7 @@ fn print_drifts(drifts: &[Drift], copies: &[CopyPlan], options: &ApplyOptions) -
         writeln!(out, "-- {drift}")?;
         let comment = if is_allowed(drift.impact, options) { "" } else { "-- " };
         for statement in &drift.statements {
-            writeln!(out, "{comment}{statement};")?;
+            writeln!(out, "{comment}{};", without_passwords(statement))?;
         }
     }
     for plan in copies {

@@ -108,7 +108,8 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
     }
     let program = env::current_exe()?;
     let engine = EmbeddedClickHouse::start(program, options.data.join("engine"), options.engine_listen)?;
-    Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
+    let store = engine.store(ENGINE_DATABASE, !tables::SCHEMA.dictionaries.is_empty())?;
+    Ok((vec![store], Some(engine)))
 }
 
 /// Collects events for the servers. If `example_reader` is `Some`, prints example requests, with

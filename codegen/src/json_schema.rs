@@ -22,6 +22,7 @@ pub fn json_schema() -> String {
         "$defs": {
             "column": column(),
             "destination": destination(),
+            "dictionary": dictionary(),
             "expressions": {
                 "description": "An expression, or a list of them.",
                 "anyOf": [
@@ -52,6 +53,14 @@ fn section() -> Value {
                 // Names of events are matched in lower case, with `_` for each space.
                 "propertyNames": { "pattern": "^(other|[^/?#]+/[^/?#\\sA-Z]+)$" },
                 "additionalProperties": { "$ref": "#/$defs/destination" },
+            },
+            "dictionaries": {
+                "description": "Dictionaries by their names, for `dictGet` in columns and views.",
+                // A table may have this name, too.
+                "anyOf": [
+                    { "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/dictionary" } },
+                    { "$ref": "#/$defs/table" },
+                ],
             },
             "tables": {
                 "description": "Tables by their names.",
@@ -96,6 +105,33 @@ fn destination() -> Value {
                 "additionalProperties": false,
             },
         ],
+    })
+}
+
+fn dictionary() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text_or_nothing", "description": description });
+    json!({
+        "description": "A dictionary of ClickHouse; an empty value removes the dictionary of an earlier file.",
+        "type": ["object", "null"],
+        "properties": {
+            "attributes": {
+                "description": "The types of the attributes by their names, the key's among them, for example \
+                    `String DEFAULT 'unknown'`.",
+                "type": ["object", "null"],
+                "additionalProperties": { "$ref": "#/$defs/text" },
+            },
+            "cluster": text("The cluster on which Rowmill creates the dictionary."),
+            "comment": text("A description of the dictionary."),
+            "layout": text("How ClickHouse keeps the dictionary in memory, for example `HASHED()` or \
+                `COMPLEX_KEY_HASHED()`."),
+            "lifetime": text("The seconds between two updates, for example `300` or `MIN 300 MAX 360`."),
+            "primary_key": { "$ref": "#/$defs/expressions", "description": "The attribute that is the key, or a list of \
+                them." },
+            "range": text("The attributes of a range, for example `MIN first MAX last`."),
+            "settings": text("Settings of the dictionary, for example `max_threads = 1`."),
+            "source": text("The source of the data, for example `CLICKHOUSE(TABLE 'countries')` or `NULL()`."),
+        },
+        "additionalProperties": false,
     })
 }
 
@@ -267,6 +303,8 @@ fn options() -> Value {
             "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
                 bloom_filter GRANULARITY 4`; an empty value removes an inherited index."),
+            "insert_settings": by_name("text", "Settings of ClickHouse by their names that each insert of the table has, for \
+                example `max_insert_threads: 4`."),
             "order_by": expressions("The sorting key."),
             "partition_by": expressions("The partition key."),
             "primary_key": expressions("The primary key, if it is not the sorting key."),
@@ -293,7 +331,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS, VIEW_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, VIEW_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -308,6 +346,7 @@ mod tests {
     #[test]
     fn the_keys_match_the_checker() {
         assert_eq!(keys(&view()), VIEW_KEYS);
+        assert_eq!(keys(&dictionary()), DICTIONARY_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

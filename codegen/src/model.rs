@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) targets: Vec<Table>,
     /// The materialized views, each after those that read its table.
     pub(crate) views: Vec<View>,
+    pub(crate) dictionaries: Vec<Dictionary>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
     pub(crate) other: Option<(usize, RouteOptions)>,
@@ -37,6 +38,8 @@ pub(crate) struct Table {
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it.
     pub(crate) inherits_base: bool,
+    /// The settings of each insert, and their values.
+    pub(crate) insert_settings: Vec<(String, String)>,
     /// What happens to keys without a column.
     pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
@@ -54,6 +57,21 @@ pub(crate) struct View {
     pub(crate) source: Option<QueryTable>,
     /// The text after REFRESH.
     pub(crate) refresh: Option<String>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) comment: Option<String>,
+}
+
+/// One dictionary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dictionary {
+    pub(crate) name: String,
+    /// The names, and the types with what follows them.
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) primary_key: String,
+    /// The text in the brackets of SOURCE.
+    pub(crate) source: String,
+    /// The other clauses in brackets: the keyword, and the text in the brackets.
+    pub(crate) clauses: Vec<(&'static str, String)>,
     pub(crate) cluster: Option<String>,
     pub(crate) comment: Option<String>,
 }
@@ -117,6 +135,11 @@ impl Table {
             comment: resolved.comment,
             is_strict: resolved.is_strict,
             inherits_base: resolved.inherits_base,
+            insert_settings: resolved
+                .insert_settings
+                .into_iter()
+                .map(|setting| (setting.name, setting.value))
+                .collect(),
             unknown_keys: resolved.unknown_keys.map_or(UnknownKeys::Count, |(keys, _)| keys),
             doc_comments: resolved.doc_comments,
         }

@@ -6,9 +6,11 @@
 mod collapsed;
 mod columns;
 mod destinations;
+mod dictionaries;
 mod engine;
 mod engine_columns;
 mod expressions;
+mod insert_settings;
 mod keys;
 mod names;
 mod partition;
@@ -103,7 +105,9 @@ const RULES: &[Rule] = rules![
     Existing(expressions::index_type),
     Existing(server_names::changed_default),
     Existing(server_names::unknown_function),
+    Existing(server_names::aggregate_in_expression),
     Existing(server_names::unknown_setting),
+    Existing(insert_settings::insert_setting),
     Existing(throwing::throwing_expression),
     Existing(keys::key_without_brackets),
     Existing(keys::nullable_key),
@@ -127,6 +131,9 @@ const RULES: &[Rule] = rules![
     Destination(destinations::unknown_table),
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
+    Schema(dictionaries::duplicate_dictionary),
+    Schema(dictionaries::dictionary_syntax),
+    Schema(dictionaries::dictionary_key),
     Schema(views::duplicate_view),
     Schema(views::view_query),
     Schema(views::view_table),
@@ -192,6 +199,7 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
         tables,
         targets: existing(targets),
         views: views::ordered(declared),
+        dictionaries: dictionaries::dictionaries(&declared.dictionaries),
         routes,
         other,
     }

@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
+    /// The settings of each insert; `None` if the options do not name them.
+    pub(crate) insert_settings: Option<Vec<Setting>>,
     /// The keys that hold the clauses.
     pub(crate) present_keys: Vec<Key>,
     /// Indexes, projections and constraints.
@@ -42,7 +44,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 17] = [
+pub(crate) const OPTION_KEYS: [&str; 18] = [
     "abstract",
     "allow",
     "cluster",
@@ -51,6 +53,7 @@ pub(crate) const OPTION_KEYS: [&str; 17] = [
     "engine",
     "extend",
     "indexes",
+    "insert_settings",
     "order_by",
     "partition_by",
     "primary_key",
@@ -137,29 +140,34 @@ impl DeclarationReader<'_> {
                 "projections" => options
                     .elements
                     .extend(self.elements(node, TableElementKind::Projection)),
-                "settings" => {
-                    for (name, node) in self
-                        .mapping(
-                            node,
-                            "`settings` must map names to values",
-                            "settings: { index_granularity: 8192 }",
-                        )
-                        .unwrap_or_default()
-                    {
-                        if let Some((value, _)) = self.text(node, "a setting's value") {
-                            let span = Some(name.span);
-                            options.clauses.settings.push(Setting {
-                                name: name.text,
-                                value,
-                                span,
-                            });
-                        }
-                    }
+                "settings" => options
+                    .clauses
+                    .settings
+                    .extend(self.settings(node, "settings: { index_granularity: 8192 }")),
+                "insert_settings" => {
+                    options.insert_settings = Some(self.settings(node, "insert_settings: { max_insert_threads: 4 }"));
                 }
                 _ => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
             }
         }
         options
+    }
+
+    /// Reads settings by their names.
+    fn settings(&mut self, node: Node, example: &str) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        let entries = self.mapping(node, "settings must map names to values", example);
+        for (name, node) in entries.unwrap_or_default() {
+            if let Some((value, _)) = self.text(node, "a setting's value") {
+                let span = Some(name.span);
+                settings.push(Setting {
+                    name: name.text,
+                    value,
+                    span,
+                });
+            }
+        }
+        settings
     }
 
     /// Reads the codes of warnings: one, or a list of them.

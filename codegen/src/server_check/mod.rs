@@ -4,6 +4,7 @@
 //! The caller sends the statements. If the server refuses a table, the check adds the parts of the
 //! table to it one after another, so that one run finds each refused part with its place.
 
+mod dictionaries;
 mod part;
 mod refusal;
 mod stored;
@@ -43,13 +44,28 @@ pub(crate) fn check<E>(
     send: Send<'_, E>,
 ) -> Result<(), E> {
     let mut missing = HashSet::new();
-    for table in model.tables.iter().chain(&model.targets) {
+    let tables_in_order = || model.tables.iter().chain(&model.targets);
+    let uses = |table: &&Table| dictionaries::are_used_in(&emit::create(table), model);
+    let (after, before): (Vec<_>, Vec<_>) = tables_in_order().partition(uses);
+    let mut are_dictionaries_created = false;
+    for (table, needs_dictionaries) in before
+        .into_iter()
+        .map(|table| (table, false))
+        .chain(after.into_iter().map(|table| (table, true)))
+    {
+        if needs_dictionaries && !are_dictionaries_created {
+            dictionaries::check(declared, model, report, send)?;
+            are_dictionaries_created = true;
+        }
         let Some(resolved) = tables.iter().find(|resolved| resolved.name.text == table.name) else {
             continue;
         };
         if !check_table(table, resolved, report, send)? {
             missing.insert(table.name.as_str());
         }
+    }
+    if !are_dictionaries_created {
+        dictionaries::check(declared, model, report, send)?;
     }
     views::check(declared, tables, model, &missing, report, send)
 }
@@ -73,7 +89,25 @@ fn check_table<E>(table: &Table, resolved: &ResolvedTable, report: &mut Report, 
         Err(message) => find_refused(&table, resolved, &Refusal::new(&message), report, send)?,
     };
     stored::defaults(&table, resolved, report, send)?;
+    insert_settings(resolved, report, send)?;
     Ok(is_complete)
+}
+
+/// Reports the settings of inserts whose values the server refuses.
+fn insert_settings<E>(resolved: &ResolvedTable, report: &mut Report, send: Send<'_, E>) -> Result<(), E> {
+    for setting in &resolved.insert_settings {
+        let query = format!(
+            "SELECT 1 SETTINGS {} = {}",
+            setting.name,
+            types::quote_text(&setting.value)
+        );
+        if let Err(message) = send(&query)? {
+            let span = setting.span.clone().unwrap_or_else(|| resolved.name.span.clone());
+            let place = format!("the setting `{}` of inserts", setting.name);
+            report_refusal(&Refusal::new(&message), span, place, resolved, report);
+        }
+    }
+    Ok(())
 }
 
 /// Reports the parts that the server refuses, and creates the table without them. Returns whether

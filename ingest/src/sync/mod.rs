@@ -12,6 +12,8 @@
 //! copy_table  the name of the new table, and the setting that closes a table
 //! defaults    constant defaults that differ
 //! definition  the parts of a table's definition
+//! dictionaries  creates missing dictionaries, and compares the others
+//! dictionary_names  the names of dictionaries with their database
 //! drift       where a definition differs although inserts work
 //! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
@@ -30,6 +32,8 @@ mod copy;
 mod copy_table;
 mod defaults;
 mod definition;
+mod dictionaries;
+mod dictionary_names;
 mod drift;
 mod error;
 mod new_views;
@@ -55,6 +59,7 @@ pub(crate) use self::{
 pub use self::{
     columns::Difference,
     copy::{CopyPlan, copy, plan_copies},
+    dictionaries::dictionary_drift,
     drift::{Drift, DriftReport, Impact, Refused, apply_drift, drift},
     error::SyncError,
     view_drift::view_drift,
@@ -68,7 +73,7 @@ use self::{
 };
 use crate::{
     store::{ClickHouseUrl, quoted, within},
-    table::{Schema, Table, dead_letter::REJECTED, node_leases::NODES},
+    table::{Schema, Table, dead_letter::REJECTED, dictionary::without_passwords, node_leases::NODES},
 };
 
 /// The timeout of one statement. On a busy or replicated server, DDL waits for other statements.
@@ -187,7 +192,11 @@ impl Plan {
             ));
         }
         SyncReport {
-            statements: self.statements,
+            statements: self
+                .statements
+                .iter()
+                .map(|statement| without_passwords(statement))
+                .collect(),
             warnings: self.warnings,
             notes: self.notes,
         }
@@ -227,8 +236,9 @@ async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         match make_plan(url, schema).await {
             Ok(again) if again.statements.is_empty() => {}
             Ok(again) => {
+                let lacking = again.statements.iter().map(|statement| without_passwords(statement));
                 return Err(Kind::Unchanged {
-                    lacking: again.statements,
+                    lacking: lacking.collect(),
                 });
             }
             Err(Kind::Differs { differences, .. }) => {
@@ -301,7 +311,9 @@ async fn make_plan_for(
         differences,
         done: Vec::new(),
     })?;
-    plan.statements.extend(missing);
+    let dictionaries = dictionaries::missing_dictionaries(url, schema).await?;
+    plan.statements
+        .extend(dictionaries::with_dictionaries(missing, &dictionaries));
     plan.views = missing_views(url, schema).await?;
     match Deduplication::check(&client, url.database(), tables).await {
         Ok(deduplication) => {
@@ -345,5 +357,5 @@ async fn run(client: &Client, statement: &str) -> Result<(), Kind> {
     // Raw, since a `?` in a default or a comment is not a placeholder.
     within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
         .await
-        .map_err(|error| Kind::of(statement, error))
+        .map_err(|error| Kind::of(&without_passwords(statement), error))
 }
