@@ -46,10 +46,11 @@ const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 
 /// The tables of `system` that both users may read; ClickHouse shows some others to every user.
-const SYSTEM_TABLES: [&str; 10] = [
+const SYSTEM_TABLES: [&str; 11] = [
     "clusters",
     "codecs",
     "detached_parts",
+    "disks",
     "merge_tree_settings",
     "merges",
     "mutations",

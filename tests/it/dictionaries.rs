@@ -7,6 +7,7 @@ use gallery::dictionary_tables::{SCHEMA, layer};
 use rowmill_ingest::{
     ClickHouseUrl,
     schema::{Impact, apply_drift, compare, dictionary_drift, plan, sync, view_drift},
+    table::{Dictionary, Schema},
 };
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
@@ -109,4 +110,25 @@ fn a_user_without_the_right_gets_the_grant_to_ask_for() {
     let database = Database::create("dictionary_grants");
     let error = block_on(sync(&url(&database), &SCHEMA)).unwrap_err().to_string();
     assert!(error.contains("CREATE DICTIONARY ON"), "{error}");
+}
+
+#[test]
+fn no_password_is_shown() {
+    static DICTIONARIES: [Dictionary; 1] = [Dictionary::new(
+        "far",
+        "\n(k UInt64)\nPRIMARY KEY k\nSOURCE(CLICKHOUSE(HOST 'far' TABLE 't' USER 'u' PASSWORD 'hunter\\'2'))\n\
+         LIFETIME(300)\nLAYOUT(FLAT())",
+    )];
+    let schema = Schema::new(SCHEMA.tables).with_dictionaries(&DICTIONARIES);
+    let collector = Database::create("dictionary_password");
+    let error = block_on(sync(&url(&collector), &schema)).unwrap_err().to_string();
+    let database = Database::named("dictionary_hidden").as_owner();
+    let planned = block_on(plan(&url(&database), &schema)).unwrap();
+    let done = block_on(sync(&url(&database), &schema)).unwrap();
+    for shown in [error, format!("{planned:?}"), format!("{done:?}")] {
+        assert!(shown.contains("[HIDDEN]") && !shown.contains("hunter"), "{shown}");
+    }
+    // The password itself has reached ClickHouse, which hides it, too.
+    assert_eq!(block_on(dictionary_drift(&url(&database), &schema)).unwrap().drifts, []);
+    assert!(database.query("SHOW CREATE DICTIONARY far").contains("[HIDDEN]"));
 }
