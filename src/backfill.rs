@@ -19,7 +19,7 @@ use crate::{
 
 /// Runs the backfill, and prints each piece.
 pub(crate) fn backfill(options: BackfillOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let database = Database::open(&options.database, &options.engine.data)?;
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
     let view = options.view.clone();
     let backfill = Backfill {
         from: options.from,

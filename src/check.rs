@@ -8,12 +8,18 @@ use std::{
 use rowmill_codegen::{Place, Problem, Problems, generate, json_schema};
 use serde_json::json;
 
-use crate::cli::{CheckOptions, Format};
+use crate::{
+    check_engine::generate_with_engine,
+    cli::{CheckOptions, Format},
+};
 
 /// Prints the files and the tables of a schema folder, its problems, and notes on it. Only errors make
 /// the command fail.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
-    let generated = generate(&options.schemas);
+    let generated = match options.engine {
+        true => generate_with_engine(options)?,
+        false => generate(&options.schemas),
+    };
     let Problems {
         errors,
         warnings,

@@ -233,6 +233,11 @@ pub(crate) struct CheckOptions {
     #[arg(default_value = "schemas")]
     pub(crate) schemas: PathBuf,
 
+    /// Also let the embedded ClickHouse create the tables and views in an empty database, and report
+    /// what it refuses or changes.
+    #[arg(long)]
+    pub(crate) engine: bool,
+
     /// Output format of the problems.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -9,8 +9,8 @@ use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
     route::Destination,
     schema::{
-        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, drift, plan_copies, sync,
-        view_drift,
+        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
+        plan_copies, sync, view_drift, without_passwords,
     },
     table::Schema,
 };
@@ -41,11 +41,12 @@ pub(crate) fn plan(options: &PlanOptions, schema: &'static Schema) -> Result<boo
         apply: options,
         exit_code,
     } = options;
-    let database = Database::open(&options.database, &options.engine.data)?;
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
     let store = database.url();
     let runtime = Runtime::new()?;
     let (planned, mut found) = runtime.block_on(compare(store, schema))?;
     let copies = runtime.block_on(plan_copies(store, schema, &found))?;
+    append(&mut found, runtime.block_on(dictionary_drift(store, schema))?);
     append(&mut found, runtime.block_on(view_drift(store, schema))?);
     match planned {
         Ok(report) => {
@@ -67,7 +68,7 @@ pub(crate) fn plan(options: &PlanOptions, schema: &'static Schema) -> Result<boo
 /// Changes the database to match the schema as far as the options allow, and prints the statements.
 /// A statement that ClickHouse refuses does not stop the others.
 pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let database = Database::open(&options.database, &options.engine.data)?;
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
     let store = database.url();
     let runtime = Runtime::new()?;
     let mut found = runtime.block_on(drift(store, schema))?;
@@ -75,11 +76,15 @@ pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(
         let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);
         runtime.block_on(apply_drift(store, found, is_due))
     };
+    // New columns and queries may use new attributes of dictionaries.
+    let dictionaries = runtime.block_on(dictionary_drift(store, schema))?;
+    let mut refused = run(&dictionaries, false)?;
     // Columns of another type must change before the sync adds others, and a projection, an index
     // or a TTL may need a column that the sync adds.
-    let mut refused = run(&found, true)?;
+    refused.extend(run(&found, true)?);
     let mut report = runtime.block_on(sync(store, schema));
     refused.extend(run(&found, false)?);
+    append(&mut found, dictionaries);
     let copies = runtime.block_on(plan_copies(store, schema, &found))?;
     if let Ok(done) = &mut report {
         // A query may use a column that the sync has added, and the sync creates a view again that
@@ -190,7 +195,7 @@ fn print_drifts(drifts: &[Drift], copies: &[CopyPlan], options: &ApplyOptions) -
         writeln!(out, "-- {drift}")?;
         let comment = if is_allowed(drift.impact, options) { "" } else { "-- " };
         for statement in &drift.statements {
-            writeln!(out, "{comment}{statement};")?;
+            writeln!(out, "{comment}{};", without_passwords(statement))?;
         }
     }
     for plan in copies {

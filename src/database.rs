@@ -4,7 +4,7 @@
 use std::{env, error::Error, path::Path};
 
 use rowmill_engine::{Account, Engine, Options, running};
-use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError};
+use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError, table::Schema};
 
 use crate::{cli::DatabaseOptions, serve::ENGINE_DATABASE};
 
@@ -22,19 +22,31 @@ impl Database {
     ///
     /// # Errors
     /// The URL is invalid, or the embedded ClickHouse does not start.
-    pub(crate) fn open(options: &DatabaseOptions, data: &Path) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn open(options: &DatabaseOptions, data: &Path, schema: &Schema) -> Result<Self, Box<dyn Error>> {
         if let Some(url) = &options.clickhouse {
             let url = url.parse()?;
             return Ok(Self { url, _engine: None });
         }
         let data = data.join("engine");
         tracing::info!(data = %data.display(), "no ClickHouse is named with --clickhouse: using the embedded one");
-        if let Some((address, account)) = running(&data)? {
-            let url = url_of(&address.to_string(), &account)?;
+        // Only the owner may create dictionaries.
+        let has_dictionaries = !schema.dictionaries.is_empty();
+        if let Some(engine) = running(&data)? {
+            let account = if has_dictionaries {
+                engine.owner
+            } else {
+                engine.collector
+            };
+            let url = url_of(&engine.address.to_string(), &account)?;
             return Ok(Self { url, _engine: None });
         }
         let engine = Engine::start(&Options::new(env::current_exe()?, data))?;
-        let url = url_of(&engine.address().to_string(), engine.collector())?;
+        let account = if has_dictionaries {
+            engine.owner()
+        } else {
+            engine.collector()
+        };
+        let url = url_of(&engine.address().to_string(), account)?;
         Ok(Self {
             url,
             _engine: Some(engine),

@@ -37,6 +37,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct EmbeddedClickHouse {
     address: SocketAddr,
     collector: Account,
+    owner: Account,
     reader: Account,
     /// Dropped to stop the engine.
     stop: Sender<()>,
@@ -52,6 +53,7 @@ impl EmbeddedClickHouse {
         let engine = Engine::start(&Options::new(program, data).with_listen(listen))?;
         let (address, url) = (engine.address(), engine.url());
         let (collector, reader) = (engine.collector().clone(), engine.reader().clone());
+        let owner = engine.owner().clone();
         tracing::info!(url, process = engine.process_id(), "the embedded ClickHouse is running");
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("engine".to_owned());
@@ -59,15 +61,18 @@ impl EmbeddedClickHouse {
         Ok(Self {
             address,
             collector,
+            owner,
             reader,
             stop,
             thread,
         })
     }
 
-    /// Returns the URL of a database of the engine, with the collector's user and password.
-    pub(crate) fn store(&self, database: &str) -> Result<ClickHouseUrl, ClickHouseUrlError> {
-        let (address, user, password) = (self.address, self.collector.name(), self.collector.password());
+    /// Returns the URL of a database of the engine, with the user and password of the collector, or
+    /// of the owner if the schema has dictionaries.
+    pub(crate) fn store(&self, database: &str, has_dictionaries: bool) -> Result<ClickHouseUrl, ClickHouseUrlError> {
+        let account = if has_dictionaries { &self.owner } else { &self.collector };
+        let (address, user, password) = (self.address, account.name(), account.password());
         format!("http://{user}:{password}@{address}/{database}").parse()
     }
 

@@ -7,6 +7,7 @@
 
 mod backfill;
 mod check;
+mod check_engine;
 mod cli;
 mod commands;
 mod conditions;

@@ -24,7 +24,7 @@ pub(crate) fn rejected(command: RejectedCommand, schema: &'static Schema) -> Res
 }
 
 fn replay(options: RejectedReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
-    let database = Database::open(&options.database, &options.engine.data)?;
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
     let replay = RejectedReplay {
         column_changes: options.columns.changes(),
         table: options.table,

@@ -18,6 +18,7 @@ use rowmill_ingest::{
     schema::SchemaState,
     server::{ServeOptions as Bounds, not_found, serve as serve_http},
     store::Servers,
+    table::Schema,
 };
 use tokio::{
     net::TcpListener,
@@ -73,7 +74,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         max_connections_per_ip: options.max_connections_per_ip,
         ..Bounds::default()
     };
-    let (stores, engine) = stores(&options)?;
+    let (stores, engine) = stores(&options, R::schema())?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
     let examples = matches!(log, LogFormat::Text).then(|| (Examples::of::<R>(), reader));
@@ -102,14 +103,18 @@ fn delivery_runtime() -> io::Result<Runtime> {
 
 /// Returns the servers for the rows: those of `--clickhouse`, or the embedded one, which this
 /// function starts.
-fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
+fn stores(
+    options: &ServeOptions,
+    schema: &Schema,
+) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
         let urls = options.clickhouse.iter().map(|url| url.trim().parse());
         return Ok((urls.collect::<Result<_, _>>()?, None));
     }
     let program = env::current_exe()?;
     let engine = EmbeddedClickHouse::start(program, options.data.join("engine"), options.engine_listen)?;
-    Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
+    let store = engine.store(ENGINE_DATABASE, !schema.dictionaries.is_empty())?;
+    Ok((vec![store], Some(engine)))
 }
 
 /// Collects events for the servers, and prints the example requests, with the credentials of the

@@ -156,7 +156,7 @@ fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dy
     let mut out = io::stdout().lock();
     let waiting = inspect_spool(&options.spool)?;
     print_summary(&waiting, &mut out)?;
-    let database = Database::open(&options.database, &options.spool.data)?;
+    let database = Database::open(&options.database, &options.spool.data, schema)?;
     let store = database.url().clone();
     let folder = spool_folder(&options.spool.data);
     let writer_options = WriterOptions {

@@ -24,6 +24,9 @@ pub(crate) const WARNINGS: [&str; 14] = [
     "zone-of-the-machine",
 ];
 
+/// The codes of the errors that a table may silence: another server may have these names.
+pub(crate) const ALLOWED_ERRORS: [&str; 2] = ["unknown-function", "unknown-setting"];
+
 /// The most errors, warnings and notes that a report shows. Users do not read a longer list.
 const MAX_SHOWN: usize = 300;
 

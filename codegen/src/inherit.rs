@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     source::Span,
     standard,
-    table_engine::Engine,
+    table_engine::{Engine, Setting},
     types::{Declaration, Filler, Type},
     yaml::Key,
 };
@@ -50,6 +50,8 @@ pub(crate) struct ResolvedTable {
     /// Whether the table is `base` or inherits it, and so has the collector's values in the columns
     /// with their names.
     pub(crate) inherits_base: bool,
+    /// The settings of each insert.
+    pub(crate) insert_settings: Vec<Setting>,
     /// Whether only a materialized view fills the table.
     pub(crate) is_view_target: bool,
     /// The treatment of keys without a column, and the place of the option.
@@ -144,11 +146,13 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     let mut allowed = Vec::new();
     let mut is_strict = None;
     let mut unknown_keys = None;
+    let mut insert_settings = None;
     for ancestor in &lineage {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
         is_strict = is_strict.or(options.is_strict);
         unknown_keys = unknown_keys.or_else(|| options.unknown_keys.clone());
+        insert_settings = insert_settings.or_else(|| options.insert_settings.clone());
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
@@ -200,6 +204,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         rust: table.options.rust.clone(),
         is_strict: is_strict.unwrap_or(false),
         inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
+        insert_settings: insert_settings.unwrap_or_default(),
         is_view_target: table.filler == Filler::View,
         unknown_keys,
         doc_comments: table.doc_comments.clone(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     declare::{ACKS, FOREIGN_KEYS, Source, UNITS, UNKNOWN_KEYS},
-    diagnostic::WARNINGS,
+    diagnostic::{ALLOWED_ERRORS, WARNINGS},
 };
 
 /// Returns the [JSON Schema](https://json-schema.org/draft/2020-12) of a schema file, for editors.
@@ -22,6 +22,7 @@ pub fn json_schema() -> String {
         "$defs": {
             "column": column(),
             "destination": destination(),
+            "dictionary": dictionary(),
             "expressions": {
                 "description": "An expression, or a list of them.",
                 "anyOf": [
@@ -60,6 +61,14 @@ fn section() -> Value {
                 // Names of events are matched in lower case, with `_` for each space.
                 "propertyNames": { "pattern": "^(other|[^/?#]+/[^/?#\\sA-Z]+)$" },
                 "additionalProperties": { "$ref": "#/$defs/destination" },
+            },
+            "dictionaries": {
+                "description": "Dictionaries by their names, for `dictGet` in columns and views.",
+                // A table may have this name, too.
+                "anyOf": [
+                    { "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/dictionary" } },
+                    { "$ref": "#/$defs/table" },
+                ],
             },
             "tables": {
                 "description": "Tables by their names.",
@@ -104,6 +113,33 @@ fn destination() -> Value {
                 "additionalProperties": false,
             },
         ],
+    })
+}
+
+fn dictionary() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text_or_nothing", "description": description });
+    json!({
+        "description": "A dictionary of ClickHouse; an empty value removes the dictionary of an earlier file.",
+        "type": ["object", "null"],
+        "properties": {
+            "attributes": {
+                "description": "The types of the attributes by their names, the key's among them, for example \
+                    `String DEFAULT 'unknown'`.",
+                "type": ["object", "null"],
+                "additionalProperties": { "$ref": "#/$defs/text" },
+            },
+            "cluster": text("The cluster on which Rowmill creates the dictionary."),
+            "comment": text("A description of the dictionary."),
+            "layout": text("How ClickHouse keeps the dictionary in memory, for example `HASHED()` or \
+                `COMPLEX_KEY_HASHED()`."),
+            "lifetime": text("The seconds between two updates, for example `300` or `MIN 300 MAX 360`."),
+            "primary_key": { "$ref": "#/$defs/expressions", "description": "The attribute that is the key, or a list of \
+                them." },
+            "range": text("The attributes of a range, for example `MIN first MAX last`."),
+            "settings": text("Settings of the dictionary, for example `max_threads = 1`."),
+            "source": text("The source of the data, for example `CLICKHOUSE(TABLE 'countries')` or `NULL()`."),
+        },
+        "additionalProperties": false,
     })
 }
 
@@ -250,6 +286,7 @@ fn options() -> Value {
             "additionalProperties": { "$ref": format!("#/$defs/{definition}") },
         })
     };
+    let allowed: Vec<&str> = WARNINGS.into_iter().chain(ALLOWED_ERRORS).collect();
     json!({
         "description": "The table that this one extends, its engine, and the other clauses of its CREATE TABLE.",
         "type": ["object", "null"],
@@ -261,8 +298,8 @@ fn options() -> Value {
             "allow": {
                 "description": "A warning of the checker that it does not report for this table, or a list of them.",
                 "anyOf": [
-                    { "enum": WARNINGS },
-                    { "type": "array", "items": { "enum": WARNINGS } },
+                    { "enum": allowed },
+                    { "type": "array", "items": { "enum": allowed } },
                     { "type": "null" },
                 ],
             },
@@ -275,6 +312,8 @@ fn options() -> Value {
             "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
                 bloom_filter GRANULARITY 4`; an empty value removes an inherited index."),
+            "insert_settings": by_name("text", "Settings of ClickHouse by their names that each insert of the table has, for \
+                example `max_insert_threads: 4`."),
             "order_by": expressions("The sorting key."),
             "partition_by": expressions("The partition key."),
             "primary_key": expressions("The primary key, if it is not the sorting key."),
@@ -303,7 +342,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS, VIEW_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, VIEW_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -318,6 +357,7 @@ mod tests {
     #[test]
     fn the_keys_match_the_checker() {
         assert_eq!(keys(&view()), VIEW_KEYS);
+        assert_eq!(keys(&dictionary()), DICTIONARY_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

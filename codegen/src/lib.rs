@@ -21,6 +21,7 @@
 //! declare  declare     tables, columns, options and destinations, with a parser of types
 //! inherit  inherit     tables with all that they extend
 //! check    check       every rule, every problem in one run → model
+//!          server_check  with a server: its tables and views
 //! emit     emit        Rust
 //! ```
 //!
@@ -41,6 +42,8 @@ mod model;
 mod names;
 mod paths;
 mod read;
+mod server_check;
+mod server_names;
 mod source;
 mod sql;
 mod standard;
@@ -56,11 +59,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use declare::Declared;
 use diagnostic::Report;
 pub use diagnostic::{Place, Problem, Problems};
 pub use import::{ImportedTable, import_table};
 pub use json_schema::json_schema;
 pub use left_out::LeftOut;
+use model::Model;
+pub use server_check::ServerAnswer;
 use source::Sources;
 pub use summary::TableSummary;
 
@@ -133,20 +139,49 @@ pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterato
     generate_from(Sources::from_texts(files), Report::default())
 }
 
+/// Generates the tables of the folder `schemas`, and lets a ClickHouse server check them as well:
+/// `send` runs a statement in an empty database of the server and returns the output, or the
+/// server's error message. A schema that has errors already is not sent.
+///
+/// # Errors
+/// The error of `send`, which ends the check.
+pub fn generate_with_server<E>(
+    schemas: impl AsRef<Path>,
+    mut send: impl FnMut(&str) -> Result<ServerAnswer, E>,
+) -> Result<Generated, E> {
+    let mut report = Report::default();
+    let mut sources = Sources::read(schemas.as_ref(), &mut report);
+    sources.add_standard();
+    let (declared, model) = checked(&sources, &mut report);
+    if !report.has_errors() {
+        let tables = inherit::inherit(&declared, &mut Report::default());
+        server_check::check(&declared, &tables, &model, &mut report, &mut send)?;
+    }
+    Ok(emitted(&model, &sources, report))
+}
+
 fn generate_from(mut sources: Sources, mut report: Report) -> Generated {
     sources.add_standard();
-    let sources = &sources;
-    let (root, removals) = yaml::parse(sources, &mut report);
-    let declared = declare::declare(root, removals, sources, &mut report);
-    let tables = inherit::inherit(&declared, &mut report);
-    let model = check::check(&declared, tables, &mut report);
+    let (_, model) = checked(&sources, &mut report);
+    emitted(&model, &sources, report)
+}
+
+fn checked(sources: &Sources, report: &mut Report) -> (Declared, Model) {
+    let (root, removals) = yaml::parse(sources, report);
+    let declared = declare::declare(root, removals, sources, report);
+    let tables = inherit::inherit(&declared, report);
+    let model = check::check(&declared, tables, report);
+    (declared, model)
+}
+
+fn emitted(model: &Model, sources: &Sources, report: Report) -> Generated {
     let (code, statements, tables) = if report.has_errors() {
         (emit::stub(sources), Vec::new(), Vec::new())
     } else {
         (
-            emit::emit(&model, sources),
-            emit::statements(&model),
-            summary::tables(&model),
+            emit::emit(model, sources),
+            emit::statements(model),
+            summary::tables(model),
         )
     };
     Generated {

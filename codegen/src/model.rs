@@ -17,13 +17,14 @@ pub(crate) struct Model {
     pub(crate) targets: Vec<Table>,
     /// The materialized views, each after those that read its table.
     pub(crate) views: Vec<View>,
+    pub(crate) dictionaries: Vec<Dictionary>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
     pub(crate) other: Option<(usize, RouteOptions)>,
 }
 
 /// One table that exists in ClickHouse.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) rust: TableNames,
@@ -38,6 +39,8 @@ pub(crate) struct Table {
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it.
     pub(crate) inherits_base: bool,
+    /// The settings of each insert, and their values.
+    pub(crate) insert_settings: Vec<(String, String)>,
     /// The treatment of keys without a column.
     pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
@@ -59,8 +62,23 @@ pub(crate) struct View {
     pub(crate) comment: Option<String>,
 }
 
+/// One dictionary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dictionary {
+    pub(crate) name: String,
+    /// The names, and the types with what follows them.
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) primary_key: String,
+    /// The text in the brackets of SOURCE.
+    pub(crate) source: String,
+    /// The other clauses in brackets: the keyword, and the text in the brackets.
+    pub(crate) clauses: Vec<(&'static str, String)>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) comment: Option<String>,
+}
+
 /// One column of a [`Table`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) declaration: Declaration,
@@ -124,6 +142,11 @@ impl Table {
             comment: resolved.comment,
             is_strict: resolved.is_strict,
             inherits_base: resolved.inherits_base,
+            insert_settings: resolved
+                .insert_settings
+                .into_iter()
+                .map(|setting| (setting.name, setting.value))
+                .collect(),
             unknown_keys: resolved.unknown_keys.map_or(UnknownKeys::Count, |(keys, _)| keys),
             doc_comments: resolved.doc_comments,
         }

@@ -34,12 +34,26 @@ impl Sql {
             Value::Text(text) => text.get(within.clone()).unwrap_or_default(),
             _ => "",
         };
+        if let Some(pieces) = lines_of_block(text, &node.span, sources) {
+            return Self {
+                text: text.to_owned(),
+                pieces,
+            };
+        }
         Self {
             pieces: vec![Piece {
                 at: 0..text.len(),
                 written: node.span_within(sources, within),
             }],
             text: text.to_owned(),
+        }
+    }
+
+    /// Returns SQL that is not from a file.
+    pub(crate) fn unplaced(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            pieces: Vec::new(),
         }
     }
 
@@ -114,6 +128,38 @@ impl Sql {
     pub(crate) fn whole_span(&self) -> Option<Span> {
         self.span(&(0..self.text.len()))
     }
+}
+
+/// Returns one piece for each line of a block scalar, whose lines have an indentation in the file;
+/// `None` for any other text.
+fn lines_of_block(text: &str, span: &Span, sources: &Sources) -> Option<Vec<Piece>> {
+    let written = sources.slice(span);
+    if !text.contains('\n') || written.get(..text.len()) == Some(text) {
+        return None;
+    }
+    let mut pieces = Vec::new();
+    let (mut at, mut start) = (0, span.range.start);
+    let mut written = written.split_inclusive('\n');
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end_matches('\n');
+        let written_line = written.next()?;
+        let end = start + written_line.trim_end_matches(['\n', '\r']).len();
+        if !written_line.trim_end_matches(['\n', '\r']).ends_with(content) {
+            return None;
+        }
+        if !content.is_empty() {
+            pieces.push(Piece {
+                at: at..at + content.len(),
+                written: Span {
+                    file: span.file,
+                    range: end - content.len()..end,
+                },
+            });
+        }
+        at += line.len();
+        start += written_line.len();
+    }
+    Some(pieces)
 }
 
 impl Piece {

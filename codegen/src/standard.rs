@@ -93,7 +93,8 @@ mod tests {
         let sources = Sources::from_texts([("base.yml", TEXT)]);
         let mut report = Report::default();
         let root = crate::yaml::parse(&sources, &mut report);
-        let declared = crate::declare::declare(root, &sources, &mut report);
+        let (root, removals) = root;
+        let declared = crate::declare::declare(root, removals, &sources, &mut report);
         let mut names: Vec<_> = declared.tables.iter().map(|table| table.name.text.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, TABLES);

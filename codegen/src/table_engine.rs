@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::sql::Sql;
+use crate::{source::Span, sql::Sql};
 
 /// A table engine: its name, its arguments and the clauses after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,15 @@ impl Engine {
         };
         engine.translate_old_form();
         Ok(engine)
+    }
+
+    /// Returns an engine without arguments and clauses.
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            name: Sql::unplaced(name),
+            arguments: None,
+            clauses: Clauses::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -168,6 +177,7 @@ impl Engine {
             settings: vec![Setting {
                 name: "index_granularity".to_owned(),
                 value: arguments[granularity].as_str().to_owned(),
+                span: arguments[granularity].whole_span(),
             }],
             ..Clauses::default()
         };
@@ -219,6 +229,7 @@ fn clauses(written: &Sql) -> Result<Clauses, String> {
                     clauses.settings.push(Setting {
                         name: name.trim().to_owned(),
                         value: value.trim().to_owned(),
+                        span: setting.span(&(0..name.trim().len())),
                     });
                 }
             }
@@ -303,6 +314,8 @@ pub(crate) struct Clauses {
 pub(crate) struct Setting {
     pub(crate) name: String,
     pub(crate) value: String,
+    /// The place of the name; none if the setting is not written in a file.
+    pub(crate) span: Option<Span>,
 }
 
 impl Clauses {
@@ -360,7 +373,8 @@ mod tests {
             engine.clauses.settings,
             [Setting {
                 name: "index_granularity".to_owned(),
-                value: "8192".to_owned()
+                value: "8192".to_owned(),
+                span: Some(crate::source::Span { file: 0, range: 39..43 })
             }]
         );
     }

@@ -1,7 +1,8 @@
-//! The engine's two users, their passwords and their rights.
+//! The engine's users, their passwords and their rights.
 //!
 //! ```text
 //! DATA/collector.password, .headers    creates databases and tables, inserts, reads
+//! DATA/owner.password, .headers        creates dictionaries as well, from this machine only
 //! DATA/reader.password, .headers       reads
 //! DATA/config/                         ClickHouse's configuration, rewritten at each start
 //! ```
@@ -12,14 +13,17 @@
 //!
 //! Three things protect the data and the machine:
 //!
-//! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse
+//! - A request has to name one of these users in the header `X-ClickHouse-User`. ClickHouse
 //!   answers every other request with 401 before it reads the query. It then reads the password
 //!   from `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers
 //!   do not add them automatically. (With `Authorization`, a URL parameter could name another
 //!   user.)
-//! - Neither user has a right to files, URLs, other servers, programs, SYSTEM statements or other
+//! - Neither `collector` nor `reader` has a right to files, URLs, other servers, programs, SYSTEM statements or other
 //!   users. `clickhouse local` runs the query that keeps it up as the user `default`. A request
-//!   cannot name that user, whose only rights are those that the query needs.
+//!   cannot name that user. Dictionaries read tables of the engine as that user, so it may read.
+//! - A dictionary can read any server, and run programs. Only the user `owner` creates
+//!   dictionaries, and only over a loopback address; `serve` is that user if the schema has
+//!   dictionaries.
 //! - The function `file` reads any file, and `clickhouse local` requires no right for it. A
 //!   user-defined function of the same name replaces it and always fails.
 
@@ -42,10 +46,11 @@ const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 
 /// The tables of `system` that both users may read; ClickHouse shows some others to every user.
-const SYSTEM_TABLES: [&str; 10] = [
+const SYSTEM_TABLES: [&str; 11] = [
     "clusters",
     "codecs",
     "detached_parts",
+    "disks",
     "merge_tree_settings",
     "merges",
     "mutations",
@@ -143,6 +148,7 @@ impl fmt::Debug for Account {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) collector: Account,
+    pub(crate) owner: Account,
     pub(crate) reader: Account,
 }
 
@@ -155,6 +161,7 @@ impl Access {
     pub(crate) fn of(data: &Path) -> Result<Access, Error> {
         Ok(Access {
             collector: account(data, "collector")?,
+            owner: account(data, "owner")?,
             reader: account(data, "reader")?,
         })
     }
@@ -196,7 +203,7 @@ impl Access {
                  <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\n    \
                  <table_engines_require_grant>true</table_engines_require_grant>\n  \
                </access_control_improvements>\n  \
-               <http_handlers>\n{collector}{reader}    \
+               <http_handlers>\n{collector}{owner}{reader}    \
                  <rule><handler><type>static</type><status>401</status>\
                    <response_content>{UNAUTHORIZED}</response_content></handler></rule>\n  \
                </http_handlers>\n\
@@ -204,6 +211,7 @@ impl Access {
             users = escaped(users),
             functions = escaped(functions),
             collector = rule(&self.collector),
+            owner = rule(&self.owner),
             reader = rule(&self.reader),
         )
     }
@@ -220,13 +228,13 @@ impl Access {
             all.map(|grant| format!("        <query>{grant}</query>\n"))
                 .collect::<String>()
         };
-        let user = |account: &Account, rights: String| {
+        let user = |account: &Account, networks: &str, profile: &str, rights: String| {
             let Account { name, password, .. } = account;
             format!(
                 "    <{name}>\n      \
                        <password>{password}</password>\n      \
-                       <networks><ip>::/0</ip></networks>\n      \
-                       <profile>{name}</profile>\n      \
+                       <networks>{networks}</networks>\n      \
+                       <profile>{profile}</profile>\n      \
                        <quota>default</quota>\n      \
                        <grants>\n{rights}      </grants>\n    \
                  </{name}>\n"
@@ -251,23 +259,47 @@ impl Access {
                    <quota>default</quota>\n      \
                    <grants>\n        \
                      <query>GRANT SYSTEM LISTEN, CREATE TEMPORARY TABLE ON *.*</query>\n        \
-                     <query>GRANT READ ON FILE</query>\n      \
+                     <query>GRANT READ ON FILE</query>\n        \
+                     <query>GRANT SELECT ON *.*</query>\n        \
+                     <query>REVOKE SELECT ON system.*</query>\n      \
                    </grants>\n    \
-                 </default>\n{collector}{reader}  \
+                 </default>\n{collector}{owner}{reader}  \
                </users>\n\
              </clickhouse>\n",
-            collector = user(&self.collector, rights(&COLLECTOR_GRANTS, &TABLE_ENGINES)),
-            reader = user(&self.reader, rights(&["SELECT, SHOW"], &[])),
+            collector = user(
+                &self.collector,
+                ANYWHERE,
+                "collector",
+                rights(&COLLECTOR_GRANTS, &TABLE_ENGINES)
+            ),
+            owner = user(
+                &self.owner,
+                "<ip>127.0.0.1</ip><ip>::1</ip>",
+                "collector",
+                rights(&[&COLLECTOR_GRANTS[..], &OWNER_GRANTS].concat(), &TABLE_ENGINES)
+            ),
+            reader = user(
+                &self.reader,
+                ANYWHERE,
+                "reader",
+                rights(&["SELECT, SHOW, dictGet"], &[])
+            ),
         )
     }
 }
 
 /// The rights of the collector's user on tables and databases.
 const COLLECTOR_GRANTS: [&str; 3] = [
-    "SELECT, INSERT, ALTER, SHOW, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
+    "SELECT, INSERT, ALTER, SHOW, dictGet, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
     "CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE",
     "DROP DATABASE, DROP TABLE, DROP VIEW",
 ];
+
+/// The rights that only the owner has.
+const OWNER_GRANTS: [&str; 1] = ["CREATE DICTIONARY, DROP DICTIONARY"];
+
+/// The networks of users whom the engine's address alone limits.
+const ANYWHERE: &str = "<ip>::/0</ip>";
 
 const UNAUTHORIZED: &str = "the embedded ClickHouse requires a user and a password in the headers X-ClickHouse-User and \
                             X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
@@ -393,6 +425,8 @@ mod tests {
         for name in [
             "collector.password",
             "collector.headers",
+            "owner.headers",
+            "owner.password",
             "reader.headers",
             "config/users.xml",
         ] {
@@ -401,7 +435,7 @@ mod tests {
         assert_eq!(mode(&file), OWNER_ONLY);
         assert_eq!(mode(&folder.0.join("config")), OWNER_ONLY_FOLDER);
         let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(names.count(), 5, "nothing unfinished is left");
+        assert_eq!(names.count(), 7, "nothing unfinished is left");
     }
 
     #[test]

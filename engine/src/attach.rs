@@ -24,6 +24,17 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// An engine of another process.
+#[derive(Debug)]
+pub struct Running {
+    /// The address of its HTTP interface.
+    pub address: SocketAddr,
+    /// The user `collector`, who creates tables and inserts rows.
+    pub collector: Account,
+    /// The user `owner`, who can also create dictionaries, and only from this machine.
+    pub owner: Account,
+}
+
 /// Returns the address of the engine that runs on a data folder, and its user `collector`, who can
 /// create databases and tables, insert and read. Returns `None` if no engine runs on the folder.
 ///
@@ -32,12 +43,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// # Errors
 ///
 /// A file of the folder cannot be read, or the engine does not answer yet.
-pub fn running(data: &Path) -> Result<Option<(SocketAddr, Account)>, Error> {
+pub fn running(data: &Path) -> Result<Option<Running>, Error> {
     let deadline = Instant::now() + MAX_WAIT;
     while is_locked(data) {
         let address = fs::read_to_string(file(data)).ok();
         if let Some(address) = address.and_then(|text| text.trim().parse().ok()) {
-            return Ok(Some((address, Access::of(data)?.collector)));
+            let Access { collector, owner, .. } = Access::of(data)?;
+            return Ok(Some(Running {
+                address,
+                collector,
+                owner,
+            }));
         }
         if Instant::now() > deadline {
             return Err(Kind::Locked { data: data.to_owned() }.into());

@@ -205,6 +205,12 @@ impl Engine {
         &self.access.collector
     }
 
+    /// Returns the user `owner`, who can also create dictionaries, and only from this machine. A
+    /// dictionary can read files and other servers, and run programs: do not give this account away.
+    pub fn owner(&self) -> &Account {
+        &self.access.owner
+    }
+
     /// Returns the user `reader`, who can only read.
     pub fn reader(&self) -> &Account {
         &self.access.reader

@@ -73,7 +73,7 @@ mod unpack;
 mod variables;
 
 pub use access::Account;
-pub use attach::running;
+pub use attach::{Running, running};
 pub use cache::VERSION;
 pub use engine::{Engine, Options};
 pub use error::Error;

@@ -146,7 +146,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
 
 /// Prints how a user and a collector can reach the engine.
 fn print_examples(place: &Place, access: &Access) {
-    let (address, Access { reader, collector }) = (place.address(), access);
+    let (address, Access { reader, collector, .. }) = (place.address(), access);
     let (headers, user, password) = (reader.curl_option(), collector.name(), collector.shell_password());
     let _ = writeln!(
         io::stderr(),

@@ -202,8 +202,9 @@ pub mod row {
 pub mod schema {
     pub use crate::sync::{
         CopyPlan, Difference, Drift, DriftReport, Impact, Refused, SyncError, SyncReport, apply_drift, compare, copy,
-        drift, missing_tables, plan, plan_copies, state::SchemaState, sync, view_drift,
+        dictionary_drift, drift, missing_tables, plan, plan_copies, state::SchemaState, sync, view_drift,
     };
+    pub use crate::table::dictionary::without_passwords;
 }
 
 /// A hyper server for services.

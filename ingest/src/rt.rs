@@ -28,7 +28,7 @@ pub use crate::{
     },
     service::layer::{EventLayer, SchemaMismatch},
     table::{
-        Column, ColumnKind, Format, Schema, Table, View,
+        Column, ColumnKind, Dictionary, Format, Schema, Table, View,
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },

@@ -21,5 +21,15 @@ fn main() -> io::Result<()> {
     }
     println!("cargo::rerun-if-changed={}", schemas.join("gallery").display());
     rowmill_codegen::build(together);
-    Ok(())
+    dictionaries(Path::new(&out))
+}
+
+/// Generates the tables of the folder `dictionaries` into a second file.
+fn dictionaries(out: &Path) -> io::Result<()> {
+    println!("cargo::rerun-if-changed=dictionaries");
+    let generated = rowmill_codegen::generate("dictionaries");
+    for problem in generated.problems.errors.iter().chain(&generated.problems.warnings) {
+        println!("cargo::error={}", problem.message);
+    }
+    fs::write(out.join("dictionaries.rs"), generated.code)
 }

@@ -282,11 +282,55 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
 }
 
 #[test]
+fn only_the_owner_creates_dictionaries() {
+    let locked = Locked::start();
+    let (owner, collector, reader) = (locked.engine.owner(), locked.engine.collector(), locked.engine.reader());
+    for sql in [
+        "CREATE DATABASE d",
+        "CREATE TABLE d.t (k UInt64, v String) ENGINE = MergeTree ORDER BY k",
+        "INSERT INTO d.t VALUES (1, 'x')",
+    ] {
+        let answer = locked.query(collector, sql);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let program = "CREATE DICTIONARY d.program (k UInt64, v String) PRIMARY KEY k \
+                   SOURCE(EXECUTABLE(COMMAND 'echo 1 x' FORMAT TSV)) LIFETIME(0) LAYOUT(FLAT())";
+    let names = "CREATE DICTIONARY d.names (k UInt64, v String) PRIMARY KEY k SOURCE(CLICKHOUSE(TABLE 't' DB 'd')) \
+                 LIFETIME(0) LAYOUT(FLAT())";
+    for user in [collector, reader] {
+        for sql in [
+            program,
+            names,
+            "CREATE OR REPLACE DICTIONARY d.names (k UInt64) PRIMARY KEY k SOURCE(NULL()) LIFETIME(0) LAYOUT(FLAT())",
+        ] {
+            let answer = locked.query(user, sql);
+            assert!(answer.text().contains("CREATE DICTIONARY"), "{}", answer.text());
+            assert_ne!(answer.status, 200);
+        }
+    }
+    let created = locked.query(owner, names);
+    assert_eq!(created.status, 200, "{}", created.text());
+    for user in [owner, collector, reader] {
+        let value = locked.query(user, "SELECT dictGet('d.names', 'v', toUInt64(1))");
+        assert_eq!((value.status, &*value.text()), (200, "x\n"));
+    }
+    // Nor does a view of another user's rights create one, or the engine accept the owner without its
+    // password.
+    for user in [collector, reader] {
+        let view = "CREATE VIEW d.v DEFINER = owner SQL SECURITY DEFINER AS SELECT 1";
+        assert_ne!(locked.query(user, view).status, 200);
+        let keys = [("X-ClickHouse-User", "owner"), ("X-ClickHouse-Key", user.password())];
+        let answer = http::send(locked.engine.address(), "POST", "/", &keys, b"SELECT 1");
+        assert!(matches!(answer.status, 401 | 403), "{}", answer.text());
+    }
+}
+
+#[test]
 fn passwords_are_readable_by_the_owner_only_and_in_no_log_or_command_line() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let engine = data.path().join("engine");
-    let passwords = ["collector", "reader"].map(|user| {
+    let passwords = ["collector", "owner", "reader"].map(|user| {
         let file = engine.join(user).with_extension("password");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         fs::read_to_string(file).unwrap().trim_end().to_owned()

@@ -130,7 +130,7 @@ fn without_a_clickhouse_the_embedded_one_is_used() {
 
     // While another process runs it.
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data.join("engine"))).unwrap();
-    let (address, _) = running(&data.join("engine")).unwrap().unwrap();
+    let address = running(&data.join("engine")).unwrap().unwrap().address;
     assert_eq!(address, engine.address());
     let database = Database::of_engine("stats", address, &data.join("engine"));
     database.query("ALTER TABLE mail_statistics DROP COLUMN link_id");

@@ -1,5 +1,7 @@
 //! Materialized views of a schema: created, compared, changed, and filled from older rows.
 
+mod kills;
+
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
@@ -97,7 +99,11 @@ fn check_sums(database: &Database) {
 
 /// Returns a database with rows that its views lack, and the service.
 fn with_older_rows(name: &str, rows: u64) -> (Database, Served) {
-    let database = Database::named(name);
+    older_rows_in(Database::named(name), rows)
+}
+
+/// Like [`with_older_rows`], in a database that does not exist yet.
+fn older_rows_in(database: Database, rows: u64) -> (Database, Served) {
     let served = served(&database);
     for view in ["site_sums_view", "site_kinds_view", "site_visitors_view"] {
         database.query(&format!("DROP VIEW {view}"));

@@ -6,13 +6,16 @@
 mod collapsed;
 mod columns;
 mod destinations;
+mod dictionaries;
 mod engine;
 mod engine_columns;
 mod expressions;
+mod insert_settings;
 mod keys;
 mod names;
 mod partition;
 mod renamed;
+mod server_names;
 mod table;
 mod throwing;
 mod value_rules;
@@ -101,6 +104,11 @@ const RULES: &[Rule] = rules![
     Existing(expressions::default_cycle),
     Existing(expressions::unquoted_date),
     Existing(expressions::index_type),
+    Existing(server_names::changed_default),
+    Existing(server_names::unknown_function),
+    Existing(server_names::aggregate_in_expression),
+    Existing(server_names::unknown_setting),
+    Existing(insert_settings::insert_setting),
     Existing(throwing::throwing_expression),
     Existing(keys::key_without_brackets),
     Existing(keys::nullable_key),
@@ -124,11 +132,15 @@ const RULES: &[Rule] = rules![
     Destination(destinations::unknown_table),
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
+    Schema(dictionaries::duplicate_dictionary),
+    Schema(dictionaries::dictionary_syntax),
+    Schema(dictionaries::dictionary_key),
     Schema(views::duplicate_view),
     Schema(views::view_query),
     Schema(views::view_table),
     Schema(views::lost_column),
     Schema(views::view_cycle),
+    Schema(server_names::unknown_view_function),
     Schema(destinations::unreached_table),
     Schema(value_rules::ambiguous_unit),
 ];
@@ -192,6 +204,7 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
         tables,
         targets: existing(targets),
         views: views::ordered(declared),
+        dictionaries: dictionaries::dictionaries(&declared.dictionaries),
         routes,
         other,
     }

@@ -88,6 +88,12 @@ pub(super) fn view_table(schema: &Schema<'_>, report: &mut Report) {
                 .tables
                 .iter()
                 .any(|table| table.name.text == name && !table.is_abstract)
+                || role == "reads it"
+                    && schema
+                        .declared
+                        .dictionaries
+                        .iter()
+                        .any(|dictionary| dictionary.name.text == name)
             {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 mod column;
 mod destination;
+mod dictionary;
 mod event_keys;
 mod long_column;
 mod old_layout;
@@ -24,11 +25,14 @@ use crate::{
 };
 
 #[cfg(test)]
-pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, options::OPTION_KEYS, view::VIEW_KEYS};
+pub(crate) use self::{
+    destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS, view::VIEW_KEYS,
+};
 pub(crate) use {
     self::{
         column::{Column, Expressions},
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
+        dictionary::Dictionary,
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
@@ -47,6 +51,7 @@ pub(crate) struct Declared {
     pub(crate) destinations: Vec<Destination>,
     pub(crate) views: Vec<View>,
     pub(crate) removals: Removals,
+    pub(crate) dictionaries: Vec<Dictionary>,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
     /// The index of the standard tables' file, if the schema includes it.
@@ -194,7 +199,13 @@ impl DeclarationReader<'_> {
                         }
                     }
                 },
-                ("views", Value::Null) => {}
+                ("views" | "dictionaries", Value::Null) => {}
+                ("dictionaries", Value::Map(entries)) if dictionary::are_dictionaries(entries) => {
+                    let entries = self
+                        .mapping(node, "`dictionaries` must map names to dictionaries", "")
+                        .unwrap_or_default();
+                    self.dictionaries(entries);
+                }
                 ("views", Value::Map(entries)) if view::are_views(entries) => {
                     let entries = self
                         .mapping(node, "`views` must map names to views", "")

@@ -2,7 +2,7 @@
 
 use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, outside};
 use crate::{
-    diagnostic::{Diagnostic, WARNINGS},
+    diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
     source::Span,
     table_engine::{Clauses, Engine, Setting},
     yaml::{Key, Node, Value},
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
+    /// The settings of each insert; `None` if the options do not name them.
+    pub(crate) insert_settings: Option<Vec<Setting>>,
     /// The keys that hold the clauses.
     pub(crate) present_keys: Vec<Key>,
     /// Indexes, projections and constraints.
@@ -45,7 +47,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 18] = [
+pub(crate) const OPTION_KEYS: [&str; 19] = [
     "abstract",
     "allow",
     "cluster",
@@ -54,6 +56,7 @@ pub(crate) const OPTION_KEYS: [&str; 18] = [
     "engine",
     "extend",
     "indexes",
+    "insert_settings",
     "order_by",
     "partition_by",
     "primary_key",
@@ -142,19 +145,12 @@ impl DeclarationReader<'_> {
                 "projections" => options
                     .elements
                     .extend(self.elements(node, TableElementKind::Projection)),
-                "settings" => {
-                    for (name, node) in self
-                        .mapping(
-                            node,
-                            "`settings` must map names to values",
-                            "settings: { index_granularity: 8192 }",
-                        )
-                        .unwrap_or_default()
-                    {
-                        if let Some((value, _)) = self.text(node, "a setting's value") {
-                            options.clauses.settings.push(Setting { name: name.text, value });
-                        }
-                    }
+                "settings" => options
+                    .clauses
+                    .settings
+                    .extend(self.settings(node, "settings: { index_granularity: 8192 }")),
+                "insert_settings" => {
+                    options.insert_settings = Some(self.settings(node, "insert_settings: { max_insert_threads: 4 }"));
                 }
                 _ => match outside::help_in_options(&key, &node) {
                     Some(help) => {
@@ -169,6 +165,23 @@ impl DeclarationReader<'_> {
         options
     }
 
+    /// Reads settings by their names.
+    fn settings(&mut self, node: Node, example: &str) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        let entries = self.mapping(node, "settings must map names to values", example);
+        for (name, node) in entries.unwrap_or_default() {
+            if let Some((value, _)) = self.text(node, "a setting's value") {
+                let span = Some(name.span);
+                settings.push(Setting {
+                    name: name.text,
+                    value,
+                    span,
+                });
+            }
+        }
+        settings
+    }
+
     /// Reads the codes of warnings: one, or a list of them.
     fn allowed(&mut self, node: Node) -> Vec<String> {
         let items = match node.value {
@@ -180,15 +193,16 @@ impl DeclarationReader<'_> {
             let Some((code, span)) = self.text(item, "a warning's code") else {
                 continue;
             };
-            if WARNINGS.contains(&code.as_str()) {
+            if WARNINGS.contains(&code.as_str()) || ALLOWED_ERRORS.contains(&code.as_str()) {
                 allowed.push(code);
             } else {
                 let diagnostic = Diagnostic::error("unknown-warning", format!("unknown warning `{code}`"))
-                    .did_you_mean(&code, WARNINGS)
+                    .did_you_mean(&code, WARNINGS.into_iter().chain(ALLOWED_ERRORS))
                     .label(span, "")
                     .help(format!(
-                        "the warnings are `{}`; `allow` does not apply to errors",
-                        WARNINGS.join("`, `")
+                        "the warnings are `{}`; of the errors, `allow` applies only to `{}`",
+                        WARNINGS.join("`, `"),
+                        ALLOWED_ERRORS.join("` and `")
                     ));
                 self.report.push(diagnostic);
             }

@@ -93,7 +93,7 @@ impl DeclarationReader<'_> {
     }
 
     /// Reads SQL without the space around it and without a `;` at its end.
-    fn trimmed_sql(&mut self, node: Node, what: &str) -> Option<Sql> {
+    pub(super) fn trimmed_sql(&mut self, node: Node, what: &str) -> Option<Sql> {
         let sql = self.sql(node, what)?;
         let text = sql.as_str();
         let end = text.trim_end().trim_end_matches(';').trim_end().len();

@@ -7,11 +7,13 @@
 mod column_type;
 mod columns;
 mod ddl;
+mod dictionary;
 mod docs;
 mod fill_metadata;
 mod format;
 mod header;
 mod insert;
+mod insert_settings;
 mod lists;
 mod macro_call;
 mod object_paths;
@@ -28,6 +30,8 @@ mod view;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
+pub(crate) use ddl::{create, quote_name};
+pub(crate) use dictionary::create as create_dictionary;
 pub(crate) use shape::can_be_skipped;
 
 use self::columns::Columns;
@@ -180,8 +184,10 @@ fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
 fn schema(model: &Model) -> TokenStream {
     let tables = model.tables.iter().map(|table| names::ident(&table.rust.module));
     let views = view::of_schema(model);
+    let dictionaries = dictionary::of_schema(model);
+    let insert_settings = insert_settings::of_schema(model);
     quote! {
         /// All tables, in the order of the schema's files.
-        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[#(&#tables::TABLE),*]) #views;
+        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[#(&#tables::TABLE),*]) #views #dictionaries #insert_settings;
     }
 }

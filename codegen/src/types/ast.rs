@@ -379,7 +379,7 @@ impl DefaultExpr {
 }
 
 impl DefaultKind {
-    pub(super) const fn keyword(self) -> &'static str {
+    pub(crate) const fn keyword(self) -> &'static str {
         match self {
             Self::Default => "DEFAULT",
             Self::Materialized => "MATERIALIZED",

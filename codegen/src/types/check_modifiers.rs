@@ -43,8 +43,8 @@ pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
 }
 
 /// Rejects the literals that ClickHouse rejects when it creates the table. ClickHouse accepts more
-/// literals than are useful, such as `300` for an Int8 (which becomes 44); it computes these
-/// itself.
+/// literals than are useful, such as `300` for an Int8 (which becomes 44); the rule
+/// `changed-default` rejects these.
 pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) -> Rule {
     let misfit = |message: String| TypeError::new("default-misfit", span.clone(), message);
     match (ty, literal) {
@@ -124,6 +124,11 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
     }
 }
 
+/// The texts of a Bool, in any case.
+const BOOL_WORDS: [&str; 16] = [
+    "0", "1", "disable", "disabled", "enable", "enabled", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes",
+];
+
 /// Returns whether ClickHouse may be able to read the text as the type; false only if it certainly
 /// cannot.
 fn is_readable(ty: &Type, text: &str) -> bool {
@@ -143,6 +148,7 @@ fn is_readable(ty: &Type, text: &str) -> bool {
                 .all(|byte| byte.is_ascii_hexdigit())
                 && text.len() >= 32
         }
+        Type::Bool => BOOL_WORDS.contains(&text.to_ascii_lowercase().as_str()),
         Type::Ipv4 => text.parse::<net::Ipv4Addr>().is_ok(),
         Type::Ipv6 => text.parse::<net::IpAddr>().is_ok(),
         Type::Float(_) | Type::BFloat16 | Type::Decimal { .. } => {
@@ -151,7 +157,6 @@ fn is_readable(ty: &Type, text: &str) -> bool {
         Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..) => {
             text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.')
         }
-        Type::Bool => !text.is_empty(),
         _ => true,
     }
 }

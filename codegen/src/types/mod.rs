@@ -25,11 +25,13 @@ mod common_type;
 pub(crate) mod constant;
 mod cursor;
 mod declaration;
+mod default_value;
 mod dynamic;
 mod enumeration;
 mod error;
 mod expression;
 mod family;
+mod functions;
 mod grammar;
 mod inference;
 mod json;
@@ -49,8 +51,10 @@ pub(crate) use self::{
     call::{Call, calls},
     constant::constant,
     declaration::{Declaration, Filler, parse, parse_filled_by},
+    default_value::misfit,
     error::TypeError,
     expression::{index_parts, lexical_problem},
+    functions::function_names,
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
     query::{QueryTable, view_query},
     reference::{Reference, references, subquery},

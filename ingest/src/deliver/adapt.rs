@@ -15,7 +15,7 @@ use crate::{
     block::layout::{ColumnarInsert, InsertTarget, TargetColumn},
     deliver::compress::Form,
     store::within,
-    table::{Schema, Table},
+    table::{InsertSettings, Schema, Table},
 };
 
 /// The changes of a table's columns since rows were written.
@@ -35,6 +35,8 @@ pub(crate) struct Changes {
     by_operator: ColumnChanges,
     /// The old and the new names of columns, for each table whose schema has a `was:`.
     declared: HashMap<&'static str, Vec<(&'static str, &'static str)>>,
+    /// The settings of the inserts of each table that has some.
+    insert_settings: &'static [(&'static str, InsertSettings)],
 }
 
 impl Changes {
@@ -51,7 +53,14 @@ impl Changes {
         Self {
             by_operator,
             declared: tables.filter(|(_, renamed)| !renamed.is_empty()).collect(),
+            insert_settings: schema.insert_settings,
         }
+    }
+
+    /// Returns the settings of the inserts of a table.
+    pub(crate) fn insert_settings(&self, table: &str) -> InsertSettings {
+        let settings = self.insert_settings.iter().find(|(name, _)| *name == table);
+        settings.map_or(&[], |(_, settings)| settings)
     }
 
     /// Returns the changes for rows of `layout`. A declared new name applies if the table has it

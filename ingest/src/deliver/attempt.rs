@@ -270,6 +270,7 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
             query_id: &query_id,
             rows: part.len(),
             ignores_views: sending.ignores_views,
+            settings: self.delivery.changes.insert_settings(&block.layout.table),
             frames: compressed.frames.clone(),
         };
         let mut insert = pin!(connection.insert(request, sending.within));

@@ -424,6 +424,7 @@ impl Replay<'_> {
             rows: rows.len(),
             frames: compressed.frames.clone(),
             ignores_views: false,
+            settings: self.changes.insert_settings(&layout.table),
         };
         self.connection.inserts.insert(request, self.options.timeout).await
     }

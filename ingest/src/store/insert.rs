@@ -53,6 +53,8 @@ pub(crate) struct InsertRequest<'a> {
     /// Whether the table accepts the rows even if a materialized view over it throws; the view then
     /// misses them without an error.
     pub(crate) ignores_views: bool,
+    /// The settings of the table's inserts. They take precedence over those of the URL.
+    pub(crate) settings: &'a [(&'a str, &'a str)],
     /// The rows, compressed as ClickHouse's own LZ4 frames.
     pub(crate) frames: Bytes,
 }
@@ -114,7 +116,11 @@ impl InsertClient {
         for (name, value) in &self.settings {
             query.append_pair(name, value);
         }
-        for (name, value) in &self.url.settings {
+        let of_table = |name: &str| insert.settings.iter().any(|(known, _)| *known == name);
+        for (name, value) in self.url.settings.iter().filter(|(name, _)| !of_table(name)) {
+            query.append_pair(name, value);
+        }
+        for (name, value) in insert.settings {
             query.append_pair(name, value);
         }
         drop(query);
@@ -183,7 +189,7 @@ mod tests {
     /// Returns the outcome of an insert of two rows to a server that sends `response`.
     async fn insert_into(response: &'static str) -> Result<(), ClickHouseError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+        let url: ClickHouseUrl = format!("http://{}/stats?max_threads=2", listener.local_addr().unwrap())
             .parse()
             .unwrap();
         let server = tokio::spawn(async move {
@@ -201,6 +207,7 @@ mod tests {
             query_id: "q1",
             rows: 2,
             ignores_views: false,
+            settings: &[("max_threads", "3")],
             frames: Bytes::from_static(b"frames"),
         };
         let client = InsertClient::new(&url, vec![("async_insert", "0".to_owned())]);
@@ -208,6 +215,11 @@ mod tests {
         let request = server.await.unwrap();
         assert!(request.contains("content-length: 6\r\n"), "{request}");
         assert!(request.contains("insert_deduplication_token=t%3A1"), "{request}");
+        // The table's setting replaces that of the URL.
+        assert!(
+            request.contains("max_threads=3") && !request.contains("max_threads=2"),
+            "{request}"
+        );
         result
     }
 
@@ -279,6 +291,7 @@ mod tests {
             query_id: "",
             rows: 1,
             ignores_views: false,
+            settings: &[],
             frames: Bytes::new(),
         };
         let client = InsertClient::new(&url, Vec::new());

@@ -12,6 +12,8 @@
 //! copy_table  the name of the new table, and the setting that closes a table
 //! defaults    constant defaults that differ
 //! definition  the parts of a table's definition
+//! dictionaries  creates missing dictionaries, and compares the others
+//! dictionary_names  the names of dictionaries with their database
 //! drift       where a definition differs although inserts work
 //! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
@@ -32,6 +34,8 @@ mod copy;
 mod copy_table;
 mod defaults;
 mod definition;
+mod dictionaries;
+mod dictionary_names;
 mod drift;
 mod error;
 mod new_views;
@@ -59,6 +63,7 @@ pub(crate) use self::{
 pub use self::{
     columns::Difference,
     copy::{CopyPlan, copy, plan_copies},
+    dictionaries::dictionary_drift,
     drift::{Drift, DriftReport, Impact, Refused, apply_drift, drift},
     error::SyncError,
     presence::missing_tables,
@@ -74,7 +79,7 @@ use self::{
 };
 use crate::{
     store::{ClickHouseUrl, quoted, within},
-    table::{Schema, Table, dead_letter::REJECTED, node_leases::NODES},
+    table::{Schema, Table, dead_letter::REJECTED, dictionary::without_passwords, node_leases::NODES},
 };
 
 /// The timeout of one statement. On a busy or replicated server, DDL waits for other statements.
@@ -193,7 +198,11 @@ impl Plan {
             ));
         }
         SyncReport {
-            statements: self.statements,
+            statements: self
+                .statements
+                .iter()
+                .map(|statement| without_passwords(statement))
+                .collect(),
             warnings: self.warnings,
             notes: self.notes,
         }
@@ -233,8 +242,9 @@ async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         match make_plan(url, schema).await {
             Ok(again) if again.statements.is_empty() => {}
             Ok(again) => {
+                let lacking = again.statements.iter().map(|statement| without_passwords(statement));
                 return Err(Kind::Unchanged {
-                    lacking: again.statements,
+                    lacking: lacking.collect(),
                 });
             }
             Err(Kind::Differs { differences, .. }) => {
@@ -309,6 +319,8 @@ async fn make_plan_for(
         let done = Vec::new();
         qualified_kind(Kind::Differs { differences, done }, url.database())
     })?;
+    let dictionaries = dictionaries::missing_dictionaries(url, schema).await?;
+    let missing = dictionaries::with_dictionaries(missing, &dictionaries);
     let missing = missing
         .iter()
         .map(|statement| qualified_statement(statement, url.database()));
@@ -359,5 +371,5 @@ async fn run(client: &Client, statement: &str) -> Result<(), Kind> {
     // Raw, since a `?` in a default or a comment is not a placeholder.
     within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
         .await
-        .map_err(|error| Kind::of(statement, error))
+        .map_err(|error| Kind::of(&without_passwords(statement), error))
 }

@@ -5,8 +5,10 @@ use super::Kind;
 use crate::store::quoted;
 
 /// The beginnings of the statements that name a table next.
-const BEFORE_TABLE: [&str; 4] = [
+const BEFORE_TABLE: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS ",
+    "CREATE DICTIONARY IF NOT EXISTS ",
+    "CREATE OR REPLACE DICTIONARY ",
     "ALTER TABLE ",
     "DROP TABLE ",
     "INSERT INTO ",

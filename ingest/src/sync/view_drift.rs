@@ -5,6 +5,7 @@
 
 use super::{
     Drift, DriftReport, Impact, Kind, SyncError,
+    dictionary_names::qualify_dictionaries,
     view_query::{ExistingView, cut_of, existing_view, formatted, select_from, without_database},
     views::{Tables, qualified, target_in},
 };
@@ -135,7 +136,8 @@ async fn compare_view(
     let source = view.source.as_ref().and_then(|source| schema.table(source.table));
     let cut = source.and_then(|source| cut_of(view, source, &existing.as_select));
     let select = select_from(view, schema, url.database(), cut);
-    let wanted = without_database(&formatted(&server, &select).await?, url.database());
+    let wanted = formatted(&server, &qualify_dictionaries(&select, url.database())).await?;
+    let wanted = without_database(&wanted, url.database());
     let found = without_database(&existing.as_select, url.database());
     if wanted != found {
         // The next refresh of a view with a schedule replaces all rows of its table.

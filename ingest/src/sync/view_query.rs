@@ -9,7 +9,7 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::STATEMENT_TIMEOUT;
+use super::{STATEMENT_TIMEOUT, dictionary_names::qualify_dictionaries};
 use crate::{
     store::{ClickHouseError, ClickHouseUrl, quoted, within},
     table::{ColumnKind, Schema, Table, View},
@@ -143,7 +143,7 @@ pub(super) async fn lost_columns(
         );
         within(STATEMENT_TIMEOUT, session.query_raw(&create).execute()).await?;
     }
-    let columns = query_columns(&session, view.select).await?;
+    let columns = query_columns(&session, &qualify_dictionaries(view.select, url.database())).await?;
     let target = schema.table(view.target);
     let has = |name: &str| target.is_none_or(|table| table.columns.iter().any(|column| column.name == name));
     Ok(columns.into_iter().filter(|name| !has(name)).collect())

@@ -2,12 +2,14 @@
 //! row.
 
 pub(crate) mod dead_letter;
+pub(crate) mod dictionary;
 pub(crate) mod node_leases;
 pub mod refusal;
 pub(crate) mod shape;
 pub(crate) mod view;
 
 pub use crate::table::{
+    dictionary::Dictionary,
     shape::Shape,
     view::{Source, View},
 };
@@ -21,7 +23,14 @@ pub struct Schema {
     pub targets: &'static [&'static Table],
     /// The materialized views, in the order in which they are created.
     pub views: &'static [View],
+    /// The dictionaries, which tables and views may use.
+    pub dictionaries: &'static [Dictionary],
+    /// The names of tables, and the settings that each of their inserts has, with their values.
+    pub insert_settings: &'static [(&'static str, InsertSettings)],
 }
+
+/// The names of settings and their values.
+pub type InsertSettings = &'static [(&'static str, &'static str)];
 
 impl Schema {
     /// Returns a schema of tables without views.
@@ -30,6 +39,8 @@ impl Schema {
             tables,
             targets: &[],
             views: &[],
+            dictionaries: &[],
+            insert_settings: &[],
         }
     }
 
@@ -37,6 +48,18 @@ impl Schema {
     pub const fn with_views(mut self, targets: &'static [&'static Table], views: &'static [View]) -> Self {
         self.targets = targets;
         self.views = views;
+        self
+    }
+
+    /// Adds the settings that the inserts of tables have.
+    pub const fn with_insert_settings(mut self, settings: &'static [(&'static str, InsertSettings)]) -> Self {
+        self.insert_settings = settings;
+        self
+    }
+
+    /// Adds dictionaries.
+    pub const fn with_dictionaries(mut self, dictionaries: &'static [Dictionary]) -> Self {
+        self.dictionaries = dictionaries;
         self
     }
 

@@ -4,3 +4,8 @@
 pub mod tables {
     rowmill_ingest::include_tables!();
 }
+
+/// The tables of the folder `dictionaries`, which use a dictionary.
+pub mod dictionary_tables {
+    include!(concat!(env!("OUT_DIR"), "/dictionaries.rs"));
+}

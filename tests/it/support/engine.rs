@@ -24,19 +24,23 @@ const DATA: &str = "it-engine-";
 pub struct Database {
     pub name: String,
     pub engine: SocketAddr,
-    /// The password of the engine's user `collector`.
+    /// The engine's user of the requests.
+    pub user: &'static str,
+    /// The password of that user.
     pub password: String,
 }
 
-/// Returns the engine's address and password. The first call starts the engine.
-fn engine() -> &'static (SocketAddr, String) {
-    static ENGINE: OnceLock<(SocketAddr, String)> = OnceLock::new();
+/// Returns the engine's address and the passwords of its users `collector` and `owner`. The first
+/// call starts the engine.
+fn engine() -> &'static (SocketAddr, String, String) {
+    static ENGINE: OnceLock<(SocketAddr, String, String)> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
         remove_old_data();
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        let access = (engine.address(), engine.collector().password().to_owned());
+        let (collector, owner) = (engine.collector().password(), engine.owner().password());
+        let access = (engine.address(), collector.to_owned(), owner.to_owned());
         // The engine must run until this process ends, and ends with it, even after a crash.
         mem::forget(engine);
         access
@@ -66,8 +70,22 @@ impl Database {
     pub fn named(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{test}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (engine, password) = engine().clone();
-        Self { name, engine, password }
+        let (engine, password, _) = engine().clone();
+        Self {
+            name,
+            engine,
+            user: "collector",
+            password,
+        }
+    }
+
+    /// Sends the requests as the engine's user `owner`, who can also create dictionaries.
+    pub fn as_owner(self) -> Self {
+        Self {
+            user: "owner",
+            password: engine().2.clone(),
+            ..self
+        }
     }
 
     /// Returns a database of another engine, whose data is in the folder `data`.
@@ -76,6 +94,7 @@ impl Database {
         Self {
             name: name.to_owned(),
             engine,
+            user: "collector",
             password: password.trim_end().to_owned(),
         }
     }
@@ -95,12 +114,12 @@ impl Database {
 
     /// Returns the URL of the database through a proxy.
     pub fn url_through(&self, proxy: SocketAddr) -> String {
-        format!("http://collector:{}@{proxy}/{}", self.password, self.name)
+        format!("http://{}:{}@{proxy}/{}", self.user, self.password, self.name)
     }
 
-    /// Sends a request to the engine, as its user `collector`.
+    /// Sends a request to the engine, as the database's user.
     pub fn send(&self, method: &str, target: &str, body: &[u8]) -> Answer {
-        let keys = [("X-ClickHouse-User", "collector"), ("X-ClickHouse-Key", &self.password)];
+        let keys = [("X-ClickHouse-User", self.user), ("X-ClickHouse-Key", &self.password)];
         http::send(self.engine, method, target, &keys, body)
     }
 

@@ -16,11 +16,13 @@
 //! immutable, so parts that existed before a complete pass need no other pass.
 //!
 //! ```text
+//! disk     whether the disks have the space
 //! facts    what a copy needs to know, and why a table cannot be copied
 //! lock     one copy of a table at a time
 //! pass     inserts the rows that the new table lacks
 //! ```
 
+mod disk;
 mod facts;
 mod lock;
 mod pass;
@@ -78,7 +80,11 @@ pub async fn plan_copies(
         if plans.iter().any(|plan| plan.table == table.name) {
             continue;
         }
-        let plan = match Facts::read(url, schema, table).await {
+        let facts = match Facts::read(url, schema, table).await {
+            Ok(facts) => disk::check(&url.client(), &facts).await.map(|_| facts),
+            Err(kind) => Err(kind),
+        };
+        let plan = match facts {
             Ok(facts) => CopyPlan {
                 table: table.name,
                 steps: facts.steps(),
@@ -128,6 +134,9 @@ async fn copy_table(
     let _lock = Lock::take(url, table).await?;
     let facts = Facts::read(url, schema, table).await?;
     let client = url.client();
+    if let Some(note) = disk::check(&client, &facts).await? {
+        progress(&note);
+    }
     if facts.is_closed {
         // An earlier copy has ended before the exchange.
         reopen(&client, &facts).await?;

@@ -9,6 +9,7 @@ use crate::{
     sync::{
         STATEMENT_TIMEOUT,
         definition::{Definition, unreplicated},
+        dictionary_names::qualify_dictionaries,
     },
     table::Table,
 };
@@ -49,6 +50,7 @@ pub(in crate::sync) async fn definitions(
     let show = format!("SHOW CREATE TABLE {}.{}", quoted(database), quoted(name));
     let found = fetch(session, &show).await?;
     let create = temporary(table.create).ok_or(Uncomparable::Text)?;
+    let create = qualify_dictionaries(&create, database);
     within(STATEMENT_TIMEOUT, session.query_raw(&create).execute()).await?;
     let wanted = fetch(session, &format!("SHOW CREATE TEMPORARY TABLE {WANTED}")).await;
     let drop = format!("DROP TEMPORARY TABLE IF EXISTS {WANTED}");

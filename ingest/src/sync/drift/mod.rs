@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     store::{ClickHouseError, ClickHouseUrl, quoted, within},
-    table::Schema,
+    table::{Schema, dictionary::without_passwords},
 };
 
 /// The effect of a change on the table's data.
@@ -116,7 +116,7 @@ impl fmt::Display for Refused {
             f,
             "ClickHouse refuses a statement for {}: {}: {}",
             quoted(self.table),
-            self.statement,
+            without_passwords(&self.statement),
             self.error
         )
     }
