@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub(crate) is_strict: bool,
     /// Whether the table is `base` or inherits it.
     pub(crate) inherits_base: bool,
-    /// The treatment of keys without a column.
+    /// What happens to keys without a column.
     pub(crate) unknown_keys: UnknownKeys,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,

@@ -7,36 +7,25 @@
 //! ```text
 //! start               the spool, the ids, and the tasks in the background
 //! options             the limits and the intervals of a writer
+//! schema_state        whether the servers' tables match the schema
 //! insert_error        the reasons to reject a typed row
 //! payload_rate        how much of its payload a dead letter keeps
 //! rejection_counts    rejections by reason
 //! unknown_key_counts  keys of events that no column reads
 //! status              the state of the schema, the tables and the spool
-//! drain               the end: waits until ClickHouse has all rows
 //! ```
 
-mod drain;
-mod insert_error;
-mod options;
-mod payload_rate;
-mod rejection_counts;
-mod start;
-mod status;
-#[cfg(test)]
-mod tests;
-mod unknown_key_counts;
-
-use std::{ptr, sync::Arc, thread};
+use std::{ptr, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Handle,
     sync::{Mutex, watch},
     task::JoinSet,
+    time::sleep,
 };
 
 pub use self::{
-    drain::DrainReport, insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts,
-    status::WriterStatus,
+    insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts, status::WriterStatus,
 };
 use crate::{
     ack::Ack,
@@ -225,8 +214,48 @@ impl Writer {
         self.shared.spool.on_idle();
     }
 
+    /// Returns the writer's status. Each call copies the counters of all tables, so call it for a
+    /// probe or a scrape, not for each event.
+    ///
+    /// ```
+    /// use rowmill_ingest::{Writer, schema::SchemaState};
+    ///
+    /// /// Returns whether a load balancer should send events here.
+    /// fn is_ready(writer: &Writer) -> bool {
+    ///     let status = writer.status();
+    ///     status.schema == SchemaState::Ready && !status.is_nearly_full
+    /// }
+    /// ```
+    pub fn status(&self) -> WriterStatus {
+        let spool = &self.shared.spool;
+        let is_disk_failing = spool.is_failing();
+        WriterStatus {
+            schema: self.schema_state(),
+            tables: self.counters(),
+            rejections: self.shared.rejections.counts(),
+            payloads_cut: self.shared.payload_rate.cut(),
+            unknown_keys: self.shared.unknown_keys.counts(),
+            node: NodeStatus {
+                node: self.shared.ids.base().node(),
+                clashes: self.shared.lease.borrow().clashes,
+            },
+            is_nearly_full: spool.is_nearly_full() || is_disk_failing,
+            has_disk: spool.has_disk(),
+            is_disk_failing,
+            damaged_parts: spool.damaged_parts(),
+            differing_defaults: self.differing_defaults(),
+            disk_bytes: spool.disk_bytes(),
+            memory_bytes: spool.memory_bytes(),
+            request_bytes: self.request_memory().used(),
+        }
+    }
+
     pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
         self.shared.spool.requests()
+    }
+
+    pub(crate) fn counters(&self) -> Vec<TableCounts> {
+        self.shared.spool.counts()
     }
 
     /// Returns the writer's schema.
@@ -242,4 +271,109 @@ impl Writer {
     pub(crate) fn rejections(&self) -> &RejectionCounters {
         &self.shared.rejections
     }
+
+    /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
+    /// stops the deliveries.
+    ///
+    /// Remaining rows are in the folder for the next process. Without a folder, they are lost when
+    /// the process ends, which is logged as an error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rowmill_ingest::Writer;
+    ///
+    /// /// Returns whether no row is lost.
+    /// async fn stop(writer: &Writer) -> bool {
+    ///     let report = writer.drain(Duration::from_secs(30)).await;
+    ///     report.is_complete() || report.is_kept
+    /// }
+    /// ```
+    pub async fn drain(&self, max_wait: Duration) -> DrainReport {
+        self.drain_until(sleep(max_wait)).await
+    }
+
+    /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
+    pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
+        let shared = &self.shared;
+        shared.spool.close();
+        let mut work = shared.work.lock().await;
+        let all_end = async { while work.deliveries.join_next().await.is_some() {} };
+        let is_late = tokio::select! {
+            biased;
+            () = all_end => false,
+            () = deadline => true,
+        };
+        if is_late {
+            work.deliveries.shutdown().await;
+        }
+        work.syncs.shutdown().await;
+        shared.spool.stop();
+        if let Some(log) = work.log.take() {
+            let ended = tokio::task::spawn_blocking(move || log.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the spool's log ended unexpectedly");
+            }
+        }
+        drop(work);
+        let left: Vec<_> = self
+            .counters()
+            .into_iter()
+            .filter(|counts| counts.rows_pending > 0)
+            .collect();
+        let is_kept = shared.spool.has_disk() && !shared.spool.is_failing();
+        for TableCounts {
+            table, rows_pending, ..
+        } in &left
+        {
+            if is_kept {
+                tracing::warn!(%table, rows = rows_pending, "rows stay in the spool until the next start");
+            } else {
+                tracing::error!(%table, rows = rows_pending, "rows were not stored in time and are lost");
+            }
+        }
+        DrainReport { left, is_kept }
+    }
 }
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.spool.close();
+        let work = self.work.get_mut();
+        work.deliveries.detach_all();
+        // These tasks end with the deliveries at the latest.
+        work.syncs.detach_all();
+    }
+}
+
+/// The rows that [`Writer::drain`] could not deliver to ClickHouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainReport {
+    /// The tables with remaining rows.
+    pub left: Vec<TableCounts>,
+    /// Whether the remaining rows are on disk, for the next process.
+    pub is_kept: bool,
+}
+
+impl DrainReport {
+    /// Returns whether every accepted row is stored.
+    pub fn is_complete(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Returns the number of remaining rows.
+    pub fn rows_left(&self) -> u64 {
+        self.left.iter().map(|counts| counts.rows_pending).sum()
+    }
+}
+
+mod insert_error;
+mod options;
+mod payload_rate;
+mod rejection_counts;
+mod schema_state;
+mod start;
+mod status;
+#[cfg(test)]
+mod tests;
+mod unknown_key_counts;
