@@ -7,32 +7,22 @@
 //! ```text
 //! start               the spool, the ids, and the tasks in the background
 //! options             the limits and the intervals of a writer
+//! schema_state        whether the servers' tables match the schema
+//! drain_report        the rows that a drain could not deliver
 //! insert_error        the reasons to reject a typed row
 //! payload_rate        how much of its payload a dead letter keeps
 //! rejection_counts    rejections by reason
 //! unknown_key_counts  keys of events that no column reads
 //! status              the state of the schema, the tables and the spool
-//! drain               the end: waits until ClickHouse has all rows
 //! ```
 
-mod drain;
-mod drain_report;
-mod insert_error;
-mod options;
-mod payload_rate;
-mod rejection_counts;
-mod start;
-mod status;
-#[cfg(test)]
-mod tests;
-mod unknown_key_counts;
-
-use std::{ptr, sync::Arc, thread};
+use std::{ptr, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Handle,
     sync::{Mutex, watch},
     task::JoinSet,
+    time::sleep,
 };
 
 pub use self::{
@@ -226,8 +216,53 @@ impl Writer {
         self.shared.spool.on_idle();
     }
 
+    /// Returns the writer's status. Each call copies the counters of all tables, so call it for a
+    /// probe or a scrape, not for each event.
+    ///
+    /// ```
+    /// use rowmill_ingest::{Writer, schema::SchemaState};
+    ///
+    /// /// Returns whether a load balancer should send events here. Rows wait for ClickHouse, so
+    /// /// its state does not matter.
+    /// fn is_ready(writer: &Writer) -> bool {
+    ///     !writer.status().is_nearly_full
+    /// }
+    ///
+    /// /// Returns whether the tables in ClickHouse match the schema.
+    /// fn has_tables(writer: &Writer) -> bool {
+    ///     writer.status().schema == SchemaState::Ready
+    /// }
+    /// ```
+    pub fn status(&self) -> WriterStatus {
+        let spool = &self.shared.spool;
+        let is_disk_failing = spool.is_failing();
+        WriterStatus {
+            schema: self.schema_state(),
+            tables: self.counters(),
+            rejections: self.shared.rejections.counts(),
+            payloads_cut: self.shared.payload_rate.cut(),
+            unknown_keys: self.shared.unknown_keys.counts(),
+            node: NodeStatus {
+                node: self.shared.ids.base().node(),
+                clashes: self.shared.lease.borrow().clashes,
+            },
+            is_nearly_full: spool.is_nearly_full() || is_disk_failing,
+            has_disk: spool.has_disk(),
+            is_disk_failing,
+            damaged_parts: spool.damaged_parts(),
+            differing_defaults: self.differing_defaults(),
+            disk_bytes: spool.disk_bytes(),
+            memory_bytes: spool.memory_bytes(),
+            request_bytes: self.request_memory().used(),
+        }
+    }
+
     pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
         self.shared.spool.requests()
+    }
+
+    pub(crate) fn counters(&self) -> Vec<TableCounts> {
+        self.shared.spool.counts()
     }
 
     /// Returns the writer's schema.
@@ -243,4 +278,81 @@ impl Writer {
     pub(crate) fn rejections(&self) -> &RejectionCounters {
         &self.shared.rejections
     }
+
+    /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
+    /// stops the deliveries.
+    ///
+    /// Remaining rows are in the folder for the next process. Rows that are not on disk, since there
+    /// is no folder or the disk has failed, are lost when the process ends, which is logged as an
+    /// error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rowmill_ingest::Writer;
+    ///
+    /// /// Returns whether no row is lost.
+    /// async fn stop(writer: &Writer) -> bool {
+    ///     let report = writer.drain(Duration::from_secs(30)).await;
+    ///     report.is_complete() || report.is_kept
+    /// }
+    /// ```
+    pub async fn drain(&self, max_wait: Duration) -> DrainReport {
+        self.drain_until(sleep(max_wait)).await
+    }
+
+    /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
+    pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
+        let shared = &self.shared;
+        shared.spool.close();
+        let mut work = shared.work.lock().await;
+        let all_end = async { while work.deliveries.join_next().await.is_some() {} };
+        let is_late = tokio::select! {
+            biased;
+            () = all_end => false,
+            () = deadline => true,
+        };
+        if is_late {
+            work.deliveries.shutdown().await;
+        }
+        work.syncs.shutdown().await;
+        shared.spool.stop();
+        if let Some(log) = work.log.take() {
+            let ended = tokio::task::spawn_blocking(move || log.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the spool's log ended unexpectedly");
+            }
+        }
+        drop(work);
+        let left: Vec<_> = self
+            .counters()
+            .into_iter()
+            .filter(|counts| counts.rows_pending > 0)
+            .collect();
+        let report = DrainReport::new(left, shared.spool.has_disk());
+        report.log();
+        report
+    }
 }
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.spool.close();
+        let work = self.work.get_mut();
+        work.deliveries.detach_all();
+        // These tasks end with the deliveries at the latest.
+        work.syncs.detach_all();
+    }
+}
+
+mod drain_report;
+mod insert_error;
+mod options;
+mod payload_rate;
+mod rejection_counts;
+mod schema_state;
+mod start;
+mod status;
+#[cfg(test)]
+mod tests;
+mod unknown_key_counts;

@@ -268,13 +268,9 @@ impl Backend for FakeBackend {
         }
     }
 
+    /// The rows always fit the table.
     async fn form_of(&self, _: &InsertTarget, _: &Changes, _: Duration) -> Result<Form, Failure> {
-        match self.reply(|_| "compare columns".to_owned()).await {
-            Reply::Done => Ok(Form::Own),
-            Reply::Fails(fault) => Err(Failure::Server(fault.error())),
-            Reply::Strings(reasons) => Err(Failure::Misfit(reasons.join("; "))),
-            other => panic!("no reply to a comparison: {other:?}"),
-        }
+        Ok(Form::Own)
     }
 
     async fn execute(&self, sql: &str, _: String, _: Duration) -> Result<(), ClickHouseError> {
