@@ -71,6 +71,7 @@ macro_rules! rules {
 const RULES: &[Rule] = rules![
     Table(names::reserved_table),
     Table(names::empty_name),
+    Table(names::long_name),
     Table(names::duplicate_column),
     Table(names::field_collision),
     Table(names::similar_columns),

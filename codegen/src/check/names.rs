@@ -57,6 +57,30 @@ pub(super) fn empty_name(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
+/// The longest name of a file, less its ending and the identifier that ClickHouse adds to the name of a
+/// dropped table, and less the dot and one letter for the name of the database.
+const MAX_TABLE_FILE_NAME: usize = 255 - ".sql".len() - ".00000000-0000-0000-0000-000000000000".len() - "d.".len();
+
+/// Rule: ClickHouse can have the table. It keeps the table's definition in a file of its name, in which
+/// every byte other than an ASCII letter, digit or `_` takes three.
+pub(super) fn long_name(table: &ResolvedTable, report: &mut Report) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let length: usize = table
+        .name
+        .text
+        .bytes()
+        .map(|byte| if is_plain(byte) { 1 } else { 3 })
+        .sum();
+    if table.is_abstract || length <= MAX_TABLE_FILE_NAME {
+        return;
+    }
+    let message = format!("the name of a table has {length} bytes, more than {MAX_TABLE_FILE_NAME}");
+    let diagnostic = Diagnostic::error("long-name", message)
+        .label(table.name.span.clone(), "")
+        .help("shorten it; a byte other than an ASCII letter, a digit or `_` counts three times");
+    report.push(diagnostic);
+}
+
 /// Returns the names that the generated code gives each table.
 pub(super) fn rust_names(tables: &[ResolvedTable]) -> Vec<TableNames> {
     let named: Vec<Named<'_>> = tables

@@ -111,25 +111,20 @@ impl DeclarationReader<'_> {
             let diagnostic = Diagnostic::error("not-a-type", format!("column `{}` has no type", name.text))
                 .label(name.span.clone(), "");
             let is_option = |(key, _): &(Key, Node)| OPTION_KEYS.contains(&key.text.as_str());
-            self.report
-                .push(if entries.iter().any(|(key, _)| key.text == "_options") {
-                    diagnostic.help(format!(
-                        "indent the table `{}` as deep as the table around it",
-                        name.text
-                    ))
-                } else if entries.iter().any(is_option) {
-                    diagnostic.help("did you mean `_options`?")
-                } else if name.text == "columns" {
-                    diagnostic.help("write the columns directly under the table")
-                } else {
-                    let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
-                    match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
-                        Some(part) => {
-                            diagnostic.help(format!("for an object, write a column for each part: `{part}: …`"))
-                        }
-                        None => diagnostic,
-                    }
-                });
+            let is_table = entries.iter().any(|(key, _)| key.text == "_options");
+            self.report.push(if is_table {
+                diagnostic.help("indent the table as deep as the table around it")
+            } else if entries.iter().any(is_option) {
+                diagnostic.help("did you mean `_options`?")
+            } else if name.text == "columns" {
+                diagnostic.help("write the columns directly under the table")
+            } else {
+                let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
+                match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
+                    Some(part) => diagnostic.help(format!("for an object, write a column for each part: `{part}: …`")),
+                    None => diagnostic,
+                }
+            });
             return None;
         }
         let mut ty = None;

@@ -131,8 +131,9 @@ pub(super) fn not_a_table(key: &Key, node: &Node, has_base: bool) -> Option<Diag
     })
 }
 
+/// Returns whether a text is a type, written as ClickHouse shows it: `order: date` is not a column.
 fn is_type(text: &str) -> bool {
-    types::parse_filled_by(Filler::Events, text).is_ok()
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && types::parse_filled_by(Filler::Events, text).is_ok()
 }
 
 /// Returns whether the value of a key has an anchor, for aliases elsewhere in the file.

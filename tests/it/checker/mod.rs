@@ -10,6 +10,7 @@
 //! outdated entry.
 
 mod codecs;
+mod names;
 mod partitions;
 mod tables;
 mod throwing;
