@@ -71,6 +71,8 @@ pub(crate) struct ResolvedColumn {
     pub(crate) event: declare::EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
+    /// Since when or why the column should not be filled any more.
+    pub(crate) deprecated: Option<String>,
     /// The Nested that the column is an element of.
     pub(crate) nested: Option<String>,
 }
@@ -367,6 +369,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
         declaration,
         event,
         was,
+        deprecated,
         span,
         expressions,
         doc_comments,
@@ -384,6 +387,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             doc_comments,
             event,
             was,
+            deprecated,
             nested: None,
         }];
     }
@@ -404,6 +408,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             expressions: expressions.clone(),
             doc_comments: doc_comments.clone(),
             event: event.of_element(&field),
+            deprecated: deprecated.clone(),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
             nested: Some(name.text.clone()),
         })

@@ -23,6 +23,8 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
+    /// Since when or why the column should not be filled any more.
+    pub(crate) deprecated: Option<String>,
     /// The place of the declaration.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
@@ -85,6 +87,7 @@ impl DeclarationReader<'_> {
                     declaration: None,
                     event: EventKeys::default(),
                     was: Vec::new(),
+                    deprecated: None,
                     span: node.span,
                     expressions: Expressions::default(),
                     doc_comments: Vec::new(),
@@ -110,6 +113,7 @@ impl DeclarationReader<'_> {
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
+        let documentation = long.as_mut().map(LongColumn::take_documentation).unwrap_or_default();
         let parsed = match types::parse_filled_by(self.filler, text) {
             Ok(mut declaration) => {
                 for problem in declaration.warnings.drain(..) {
@@ -138,7 +142,8 @@ impl DeclarationReader<'_> {
         match parsed {
             Ok(declaration) => Some(Column {
                 expressions: Expressions::of(&declaration, &node, &keys, self.sources),
-                doc_comments: doc_comments(self.sources, &name.span, &whole),
+                doc_comments: documentation.added_to(doc_comments(self.sources, &name.span, &whole)),
+                deprecated: documentation.deprecated,
                 name,
                 declaration: Some(declaration),
                 event,

@@ -14,22 +14,25 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 use {
-    super::{DeclarationReader, EventKeys, options::OPTION_KEYS},
+    super::{DeclarationReader, EventKeys, documentation::Documentation, options::OPTION_KEYS},
     crate::declare::value::truncation_help,
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 16] = [
+pub(crate) const COLUMN_KEYS: [&str; 19] = [
     "alias",
     "codec",
     "comment",
     "default",
+    "deprecated",
     "ephemeral",
+    "example",
     "from",
     "materialized",
     "max_age",
     "max_ahead",
     "max_bytes",
+    "owner",
     "required",
     "strict",
     "ttl",
@@ -85,6 +88,7 @@ pub(super) struct LongColumn {
     event: EventKeys,
     /// The earlier names of the column.
     was: Vec<Key>,
+    documentation: Documentation,
     pieces: Vec<Piece>,
 }
 
@@ -135,6 +139,10 @@ impl DeclarationReader<'_> {
                 }
                 "required" | "from" | "max_age" | "max_ahead" | "max_bytes" | "strict" | "unit" => {
                     self.event_key(key, node, &mut long.event);
+                    continue;
+                }
+                "deprecated" | "example" | "owner" => {
+                    self.documentation(&key, node, &mut long.documentation);
                     continue;
                 }
                 "was" => {
@@ -205,6 +213,11 @@ impl LongColumn {
     /// Moves the event keys out.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
+    }
+
+    /// Moves the documentation out.
+    pub(super) fn take_documentation(&mut self) -> Documentation {
+        mem::take(&mut self.documentation)
     }
 
     /// Moves the earlier names out.

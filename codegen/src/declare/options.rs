@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys};
+use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, documentation::Documentation};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
     source::Span,
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     /// A description of the table for its users. Tables that extend this one do not inherit it, as
     /// they hold other rows.
     pub(crate) comment: Option<String>,
+    /// The documentation of the table alone.
+    pub(crate) documentation: Documentation,
 }
 
 /// The keys of `_options` that do not apply to every engine.
@@ -42,16 +44,18 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 17] = [
+pub(crate) const OPTION_KEYS: [&str; 19] = [
     "abstract",
     "allow",
     "cluster",
     "comment",
     "constraints",
+    "deprecated",
     "engine",
     "extend",
     "indexes",
     "order_by",
+    "owner",
     "partition_by",
     "primary_key",
     "projections",
@@ -129,6 +133,7 @@ impl DeclarationReader<'_> {
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
+                "deprecated" | "owner" => self.documentation(&key, node, &mut options.documentation),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),
                 "constraints" => options
