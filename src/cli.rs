@@ -322,6 +322,8 @@ pub(crate) enum PieceInDoubt {
 pub(crate) enum Allowed {
     /// ClickHouse reads and writes existing rows, or deletes rows by a TTL.
     Rewrite,
+    /// Values of existing rows change, because a column gets a type that cannot hold them.
+    Lossy,
     /// Columns, indexes, projections, constraints and TTLs that only the database has are removed,
     /// and tables before a copy.
     Drop,

@@ -128,6 +128,7 @@ fn is_allowed(impact: Impact, options: &ApplyOptions) -> bool {
     match impact {
         Impact::Safe => true,
         Impact::Rewrite => options.allow.contains(&Allowed::Rewrite),
+        Impact::Lossy => options.allow.contains(&Allowed::Lossy),
         Impact::Drop => options.allow.contains(&Allowed::Drop),
         Impact::Impossible => false,
     }

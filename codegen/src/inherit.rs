@@ -78,6 +78,8 @@ pub(crate) struct ResolvedColumn {
     pub(crate) was: Vec<Key>,
     /// The name that the schema gives the field in Rust.
     pub(crate) rust: Option<Key>,
+    /// Since when or why the column should not be filled any more.
+    pub(crate) deprecated: Option<String>,
     /// The Nested that the column is an element of.
     pub(crate) nested: Option<String>,
 }
@@ -410,6 +412,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
         event,
         was,
         rust,
+        deprecated,
         span,
         expressions,
         doc_comments,
@@ -428,6 +431,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             event,
             was,
             rust,
+            deprecated,
             nested: None,
         }];
     }
@@ -448,6 +452,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             expressions: expressions.clone(),
             doc_comments: doc_comments.clone(),
             event: event.of_element(&field),
+            deprecated: deprecated.clone(),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
             rust: rust.as_ref().map(|name| of_element(name, &field)),
             nested: Some(name.text.clone()),

@@ -209,6 +209,10 @@ fn column() -> Value {
                     },
                     "codec": key("The compression of the column, for example `Delta, ZSTD(1)`."),
                     "ttl": key("The time at which ClickHouse deletes a value, for example `date + INTERVAL 1 MONTH`."),
+                    "deprecated": key("Since when or why the column should not be filled any more, for example `since 2026-10: use \
+                        city`. The field of the Rust row is deprecated; events may still fill it."),
+                    "example": key("A value of the column, for the documentation of the Rust field."),
+                    "owner": key("The person or team to ask about the column, for the documentation of the Rust field."),
                     "required": {
                         "type": "boolean",
                         "description": "Whether the collector rejects an event without the column.",
@@ -308,6 +312,8 @@ fn options() -> Value {
                 row. Other tables do not inherit it."),
             "constraints": by_name("text_or_nothing", "Conditions that each row must fulfil, by their names, for example \
                 `CHECK amount > 0`; an empty value removes an inherited constraint."),
+            "deprecated": text("Since when or why the table should not be used any more, for the documentation of the Rust row. \
+                Other tables do not inherit it."),
             "engine": text("The table engine as in ClickHouse, for example `ReplacingMergeTree(version)`."),
             "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
@@ -315,6 +321,8 @@ fn options() -> Value {
             "insert_settings": by_name("text", "Settings of ClickHouse by their names that each insert of the table has, for \
                 example `max_insert_threads: 4`."),
             "order_by": expressions("The sorting key."),
+            "owner": text("The person or team to ask about the table, for the documentation of the Rust row. Other tables do not \
+                inherit it."),
             "partition_by": expressions("The partition key."),
             "primary_key": expressions("The primary key, if it is not the sorting key."),
             "projections": by_name("text_or_nothing", "Projections by their names, for example `SELECT * ORDER BY \

@@ -92,6 +92,8 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<String>,
+    /// Since when or why the column should not be filled any more.
+    pub(crate) deprecated: Option<String>,
     /// The paths in an event from which the decoder reads the value.
     pub(crate) paths: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl Table {
                 declaration: column.declaration,
                 event: column.event,
                 was: column.was.into_iter().map(|old| old.text).collect(),
+                deprecated: column.deprecated,
                 role,
                 paths,
                 doc_comments: column.doc_comments,

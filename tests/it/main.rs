@@ -31,6 +31,7 @@ mod embedding;
 mod engine_access;
 mod engines;
 mod event_keys;
+mod evolution;
 mod far_off_dates;
 mod flatten;
 mod flood;

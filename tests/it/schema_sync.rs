@@ -87,7 +87,7 @@ fn adds_missing_columns_in_place_and_keeps_unknown_ones() {
 fn stops_at_columns_of_another_type_and_changes_nothing() {
     let database = Database::create("sync_differs");
     database.query(
-        "CREATE TABLE mail_statistics (id UInt64, event UInt8, email Nullable(String), service String, name String, \
+        "CREATE TABLE mail_statistics (id UInt64, event UInt8, email FixedString(9), service String, name String, \
          date Date) ENGINE = MergeTree ORDER BY (service, name, date)",
     );
     let output = collector::run(&["serve", "--listen", "127.0.0.1:0", "--clickhouse", &database.url()]);

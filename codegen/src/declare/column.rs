@@ -25,6 +25,8 @@ pub(crate) struct Column {
     pub(crate) was: Vec<Key>,
     /// The name of the field in Rust, if the schema gives it one.
     pub(crate) rust: Option<Key>,
+    /// Since when or why the column should not be filled any more.
+    pub(crate) deprecated: Option<String>,
     /// The place of the declaration.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
@@ -88,6 +90,7 @@ impl DeclarationReader<'_> {
                     event: EventKeys::default(),
                     was: Vec::new(),
                     rust: None,
+                    deprecated: None,
                     span: node.span,
                     expressions: Expressions::default(),
                     doc_comments: Vec::new(),
@@ -114,6 +117,7 @@ impl DeclarationReader<'_> {
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
         let rust = long.as_mut().and_then(LongColumn::take_rust);
+        let documentation = long.as_mut().map(LongColumn::take_documentation).unwrap_or_default();
         let parsed = match types::parse_filled_by(self.filler, text) {
             Ok(mut declaration) => {
                 for problem in declaration.warnings.drain(..) {
@@ -142,7 +146,8 @@ impl DeclarationReader<'_> {
         match parsed {
             Ok(declaration) => Some(Column {
                 expressions: Expressions::of(&declaration, &node, &keys, self.sources),
-                doc_comments: doc_comments(self.sources, &name.span, &whole),
+                doc_comments: documentation.added_to(doc_comments(self.sources, &name.span, &whole)),
+                deprecated: documentation.deprecated,
                 name,
                 declaration: Some(declaration),
                 event,

@@ -14,22 +14,25 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 use {
-    super::{DeclarationReader, EventKeys, options::OPTION_KEYS},
+    super::{DeclarationReader, EventKeys, documentation::Documentation, options::OPTION_KEYS},
     crate::declare::value::truncation_help,
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 17] = [
+pub(crate) const COLUMN_KEYS: [&str; 20] = [
     "alias",
     "codec",
     "comment",
     "default",
+    "deprecated",
     "ephemeral",
+    "example",
     "from",
     "materialized",
     "max_age",
     "max_ahead",
     "max_bytes",
+    "owner",
     "required",
     "rust",
     "strict",
@@ -88,6 +91,7 @@ pub(super) struct LongColumn {
     was: Vec<Key>,
     /// The name of the field in Rust.
     rust: Option<Key>,
+    documentation: Documentation,
     pieces: Vec<Piece>,
 }
 
@@ -141,6 +145,10 @@ impl DeclarationReader<'_> {
                 }
                 "required" | "from" | "max_age" | "max_ahead" | "max_bytes" | "strict" | "unit" => {
                     self.event_key(key, node, &mut long.event);
+                    continue;
+                }
+                "deprecated" | "example" | "owner" => {
+                    self.documentation(&key, node, &mut long.documentation);
                     continue;
                 }
                 "was" => {
@@ -215,6 +223,11 @@ impl LongColumn {
     /// Moves the event keys out.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
+    }
+
+    /// Moves the documentation out.
+    pub(super) fn take_documentation(&mut self) -> Documentation {
+        mem::take(&mut self.documentation)
     }
 
     /// Moves the earlier names out.

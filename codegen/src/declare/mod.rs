@@ -3,6 +3,7 @@
 mod column;
 mod destination;
 mod dictionary;
+mod documentation;
 mod event_keys;
 mod long_column;
 mod old_layout;
@@ -297,6 +298,7 @@ impl DeclarationReader<'_> {
         }
         // A comment after a table's last line belongs to that line.
         let doc_comments = doc_comments(self.sources, &name.span, &name.span);
+        let doc_comments = options.documentation.added_to(doc_comments);
         self.declared.tables.push(Table {
             name,
             columns,

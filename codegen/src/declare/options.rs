@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, outside};
+use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, documentation::Documentation, outside};
 use crate::{
     diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
     source::Span,
@@ -34,6 +34,8 @@ pub(crate) struct Options {
     /// The name from which the generated code derives its names, instead of the table's. Tables that
     /// extend this one do not inherit it.
     pub(crate) rust: Option<Key>,
+    /// The documentation of the table alone.
+    pub(crate) documentation: Documentation,
 }
 
 /// The keys of `_options` that do not apply to every engine.
@@ -47,17 +49,19 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 19] = [
+pub(crate) const OPTION_KEYS: [&str; 21] = [
     "abstract",
     "allow",
     "cluster",
     "comment",
     "constraints",
+    "deprecated",
     "engine",
     "extend",
     "indexes",
     "insert_settings",
     "order_by",
+    "owner",
     "partition_by",
     "primary_key",
     "projections",
@@ -136,6 +140,7 @@ impl DeclarationReader<'_> {
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
+                "deprecated" | "owner" => self.documentation(&key, node, &mut options.documentation),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "rust" => options.rust = self.rust_name(node),
                 "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),

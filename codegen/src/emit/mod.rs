@@ -52,11 +52,17 @@ pub(crate) fn emit(model: &Model, sources: &Sources) -> String {
     let (schema, routes) = (schema(model), routes::all(model));
     let for_all_tables = format::module_items(quote!(#schema #routes));
     let content = tables.chain([for_all_tables]);
-    file(&module(model), content, sources)
+    let has_deprecated = model
+        .tables
+        .iter()
+        .any(|table| table.columns.iter().any(|column| column.deprecated.is_some()));
+    file(&module(model), content, has_deprecated, sources)
 }
 
 /// Returns the file that has the content in its private module.
-fn file(module: &Ident, content: impl IntoIterator<Item = String>, sources: &Sources) -> String {
+fn file(module: &Ident, content: impl IntoIterator<Item = String>, has_deprecated: bool, sources: &Sources) -> String {
+    // The module itself uses all columns.
+    let deprecated = has_deprecated.then(|| quote!(deprecated,));
     let mut file = header::comment(sources);
     file.push('\n');
     file.push_str(&format::items(quote! {
@@ -70,6 +76,7 @@ fn file(module: &Ident, content: impl IntoIterator<Item = String>, sources: &Sou
             clippy::nursery,
             clippy::restriction,
             dead_code,
+            #deprecated
             missing_copy_implementations,
             non_snake_case,
             single_use_lifetimes,
@@ -141,7 +148,7 @@ pub(crate) fn stub(sources: &Sources) -> String {
         }
     };
     let module = names::ident("generated");
-    file(&module, [format::module_items(items)], sources)
+    file(&module, [format::module_items(items)], false, sources)
 }
 
 fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {

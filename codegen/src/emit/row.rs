@@ -68,8 +68,13 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
             let name = &column.name;
             quote!(#[serde(rename = #name)])
         });
+        let deprecated = column
+            .deprecated
+            .as_ref()
+            .map(|note| quote!(#[deprecated(note = #note)]));
         quote! {
             #(#[doc = #docs])*
+            #deprecated
             #rename
             pub #field: #ty,
         }

@@ -1,9 +1,14 @@
-//! Fits rows that another build has left to the table as it is now.
+//! Fits rows to the table as it is now: rows that another build has left, and rows of a running
+//! collector after a change of the table.
 //!
 //! A block contains the names and the types of its columns. If the table's columns differ, delivery
 //! sends the rows as columns with their original types, and ClickHouse converts them by type.
 //! ClickHouse gets only conversions that keep each value. With any other conversion, the rows wait,
 //! and the error names the remedy.
+//!
+//! The history of the table's columns has the new names of columns, and the columns that `rowmill
+//! apply` has dropped or narrowed. Values for a dropped column are left out. For a narrowed column,
+//! ClickHouse checks each value, and refuses a row whose value would change.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -14,8 +19,12 @@ use super::failure::Failure;
 use crate::{
     block::layout::{ColumnarInsert, InsertTarget, TargetColumn},
     deliver::compress::Form,
-    store::within,
-    table::{InsertSettings, Schema, Table},
+    store::{quoted, within},
+    table::{
+        InsertSettings, Schema, Table,
+        column_history::ColumnHistory,
+        conversion::{checked, keeps_values, literal},
+    },
 };
 
 /// The changes of a table's columns since rows were written.
@@ -90,6 +99,15 @@ struct Existing {
     default_kind: String,
 }
 
+/// The origin of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The running build.
+    ThisBuild,
+    /// Another build, whose rows wait if a conversion may change their values.
+    AnotherBuild,
+}
+
 /// Returns the form in which rows of an insert target fit the table as it is now.
 ///
 /// # Errors
@@ -98,6 +116,7 @@ pub(crate) async fn adapt(
     client: &Client,
     layout: &InsertTarget,
     changes: &Changes,
+    origin: Origin,
     timeout: Duration,
 ) -> Result<Form, Failure> {
     // A block of the first format version does not contain its types.
@@ -112,11 +131,36 @@ pub(crate) async fn adapt(
     if existing.is_empty() {
         return Ok(Form::Own);
     }
-    form(layout, &existing, &changes.of(layout, &existing)).map_err(Failure::Misfit)
+    let mut changes = changes.of(layout, &existing);
+    if let Ok(form) = form(layout, &existing, &changes, |_, _| false) {
+        return Ok(form);
+    }
+    let history = ColumnHistory::read(client, timeout).await.map_err(Failure::Server)?;
+    changes.complete(layout, &existing, &history);
+    let is_missing = |column: &TargetColumn| {
+        let name = changes.name_of(column);
+        name.is_some_and(|name| !existing.iter().any(|found| found.name == name))
+    };
+    if origin == Origin::ThisBuild && layout.columns.iter().any(is_missing) {
+        // ClickHouse refuses the insert, and its error has the remedy: a start creates the column.
+        return Ok(Form::Own);
+    }
+    let is_checked = |name: &str, data_type: &str| {
+        origin == Origin::ThisBuild || history.is_narrowed(&layout.table, name, data_type)
+    };
+    form(layout, &existing, &changes, is_checked).map_err(Failure::Misfit)
 }
 
-fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
+/// Returns the form of rows. `is_checked` returns whether ClickHouse checks each value of a column
+/// of the table, by its name and type, if the conversion may change it.
+fn form(
+    layout: &InsertTarget,
+    existing: &[Existing],
+    changes: &ColumnChanges,
+    is_checked: impl Fn(&str, &str) -> bool,
+) -> Result<Form, String> {
     let (mut is_own, mut reasons) = (true, Vec::new());
+    let mut computed: HashMap<&str, String> = HashMap::new();
     for column in &layout.columns {
         let Some(name) = changes.name_of(column) else {
             is_own = false;
@@ -134,12 +178,16 @@ fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -
         };
         let is_converted = changes.converted.iter().any(|converted| **converted == *column.name);
         if found.data_type != *column.data_type && !is_converted && !keeps_values(&column.data_type, &found.data_type) {
-            reasons.push(format!(
-                "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot hold every value: \
-                 change the column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or \
-                 drop its values (`rowmill spool replay --drop {}`)",
-                column.name, column.data_type, layout.table, found.data_type, column.name, column.name
-            ));
+            if is_checked(name, &found.data_type) {
+                computed.insert(name, checked(name, &column.sent_type, &found.data_type));
+            } else {
+                reasons.push(format!(
+                    "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot hold every value: \
+                     change the column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or \
+                     drop its values (`rowmill spool replay --drop {}`)",
+                    column.name, column.data_type, layout.table, found.data_type, column.name, column.name
+                ));
+            }
         }
         is_own &= found.data_type == *column.data_type && *name == *column.name;
     }
@@ -153,13 +201,39 @@ fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -
         changes.name_of(column).map(Into::into)
     });
     match columnar {
-        Some(columnar) => Ok(Form::Columns(Arc::new(columnar))),
+        Some(columnar) if computed.is_empty() => Ok(Form::Columns(Arc::new(columnar))),
+        Some(columnar) => Ok(Form::Columns(Arc::new(ColumnarInsert {
+            statement: computing_statement(layout, changes, &computed).into(),
+            ..columnar
+        }))),
         None => Err(format!(
             "rows were written for other columns than `{}` has now, and have a type that cannot be converted (JSON, Dynamic or \
              Variant): change the table back until the rows are stored",
             layout.table
         )),
     }
+}
+
+/// Returns the statement that inserts columns, of which ClickHouse computes some by their
+/// expressions.
+fn computing_statement(layout: &InsertTarget, changes: &ColumnChanges, computed: &HashMap<&str, String>) -> String {
+    let sent = layout.columns.iter().filter_map(|column| {
+        let name = changes.name_of(column)?;
+        Some((name, quoted(name), &column.sent_type))
+    });
+    let (mut names, mut values, mut structure) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, quoted, sent_type) in sent {
+        values.push(computed.get(name).unwrap_or(&quoted).clone());
+        structure.push(format!("{quoted} {sent_type}"));
+        names.push(quoted);
+    }
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM input({}) FORMAT Native",
+        quoted(&layout.table),
+        names.join(", "),
+        values.join(", "),
+        literal(&structure.join(", ")),
+    )
 }
 
 impl ColumnChanges {
@@ -170,83 +244,24 @@ impl ColumnChanges {
         }
         Some(self.renamed.get(&*column.name).map_or(&*column.name, String::as_str))
     }
-}
 
-/// Returns whether ClickHouse either converts each value to the same value of the other type, or
-/// refuses it.
-fn keeps_values(from: &str, to: &str) -> bool {
-    if from == to {
-        return true;
+    /// Adds the recorded changes of columns that the table lacks.
+    fn complete(&mut self, layout: &InsertTarget, existing: &[Existing], history: &ColumnHistory) {
+        let exists = |name: &str| existing.iter().any(|found| found.name == name);
+        let table = &*layout.table;
+        for column in &layout.columns {
+            let Some(name) = self.name_of(column).filter(|name| !exists(name)) else {
+                continue;
+            };
+            let is_written = |name: &str| layout.columns.iter().any(|other| *other.name == *name);
+            let later = history.later_name(table, name, |later| exists(later) && !is_written(later));
+            if let Some(later) = later {
+                self.renamed.insert(column.name.to_string(), later.to_owned());
+            } else if history.is_dropped(table, name) {
+                self.dropped.push(column.name.to_string());
+            }
+        }
     }
-    match (argument_of(from, "LowCardinality"), argument_of(to, "LowCardinality")) {
-        (None, None) => {}
-        (a, b) => return keeps_values(a.unwrap_or(from), b.unwrap_or(to)),
-    }
-    match (argument_of(from, "Nullable"), argument_of(to, "Nullable")) {
-        (None, None) => {}
-        (Some(_), None) => return false,
-        (inside, Some(to)) => return keeps_values(inside.unwrap_or(from), to),
-    }
-    if let (Some(from), Some(to)) = (argument_of(from, "Array"), argument_of(to, "Array")) {
-        return keeps_values(from, to);
-    }
-    if to == "String" {
-        let is_text = |name| argument_of(from, name).is_some();
-        return integer(from).is_some()
-            || matches!(from, "Date" | "Date32" | "UUID" | "IPv4" | "IPv6" | "Bool")
-            || ["FixedString", "Enum8", "Enum16"].into_iter().any(is_text);
-    }
-    if let (Some((from_signed, from_bits)), Some((to_signed, to_bits))) = (integer(from), integer(to)) {
-        return to_bits > from_bits && (to_signed || !from_signed);
-    }
-    if let (Some(from_scale), Some(to_scale)) = (decimal_scale(from), decimal_scale(to)) {
-        // ClickHouse refuses a value with too many digits before the point, which becomes a dead
-        // letter.
-        return to_scale >= from_scale;
-    }
-    if let (Some(from), Some(to)) = (fractional_digits(from), fractional_digits(to)) {
-        return to >= from;
-    }
-    if let (Some(from), Some(to)) = (enum_values(from), enum_values(to)) {
-        return from.iter().all(|name| to.contains(name));
-    }
-    matches!((from, to), ("Date", "Date32") | ("Float32", "Float64"))
-}
-
-/// Returns the text in parentheses after a type's name.
-fn argument_of<'a>(data_type: &'a str, name: &str) -> Option<&'a str> {
-    data_type.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
-}
-
-/// Returns whether an integer type is signed, and its number of bits.
-fn integer(data_type: &str) -> Option<(bool, u32)> {
-    let (is_signed, bits) = match data_type.strip_prefix("UInt") {
-        Some(bits) => (false, bits),
-        None => (true, data_type.strip_prefix("Int")?),
-    };
-    Some((is_signed, bits.parse().ok()?))
-}
-
-/// Returns the number of a decimal type's digits after the point.
-fn decimal_scale(data_type: &str) -> Option<u32> {
-    let (_, scale) = argument_of(data_type, "Decimal")?.split_once(", ")?;
-    scale.parse().ok()
-}
-
-/// Returns the number of fractional digits of a time type's seconds. The time zone only affects how
-/// ClickHouse displays the time.
-fn fractional_digits(data_type: &str) -> Option<u32> {
-    if data_type == "DateTime" || argument_of(data_type, "DateTime").is_some() {
-        return Some(0);
-    }
-    let arguments = argument_of(data_type, "DateTime64")?;
-    arguments.split(',').next()?.parse().ok()
-}
-
-/// Returns the values of an enumeration as `'name' = number`. The number is the value's encoding.
-fn enum_values(data_type: &str) -> Option<Vec<&str>> {
-    let values = argument_of(data_type, "Enum8").or_else(|| argument_of(data_type, "Enum16"))?;
-    Some(values.split(", ").collect())
 }
 
 #[cfg(test)]
@@ -254,42 +269,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::table::{Column, ColumnKind, Format, shape::ShapeBuf};
-
-    #[test]
-    fn columns_are_converted_only_to_types_that_have_every_value() {
-        for (from, to) in [
-            ("Int32", "Int64"),
-            ("UInt8", "Int16"),
-            ("UInt64", "String"),
-            ("Decimal(18, 2)", "Decimal(18, 4)"),
-            ("DateTime64(3)", "DateTime64(6)"),
-            ("DateTime('UTC')", "DateTime64(3, 'UTC')"),
-            ("Date", "Date32"),
-            ("String", "LowCardinality(String)"),
-            ("LowCardinality(String)", "Nullable(String)"),
-            ("Int32", "Nullable(Int64)"),
-            ("Nullable(Int8)", "Nullable(Int16)"),
-            ("Array(UInt8)", "Array(UInt16)"),
-            ("Enum8('a' = 1)", "Enum8('a' = 1, 'b' = 2)"),
-        ] {
-            assert!(keeps_values(from, to), "{from} → {to}");
-        }
-        for (from, to) in [
-            ("Int64", "Int32"),
-            ("Int8", "UInt16"),
-            ("Decimal(18, 4)", "Decimal(18, 2)"),
-            ("DateTime64(6)", "DateTime64(3)"),
-            ("Nullable(Int8)", "Int8"),
-            ("String", "UInt64"),
-            ("Float64", "Int64"),
-            ("Float64", "String"),
-            ("Enum8('a' = 1, 'b' = 2)", "Enum8('a' = 1)"),
-            ("Date", "UInt16"),
-        ] {
-            assert!(!keeps_values(from, to), "{from} → {to}");
-        }
-    }
+    use crate::table::{Column, ColumnKind, Format, column_history::ColumnChange, shape::ShapeBuf};
 
     fn layout() -> InsertTarget {
         let column = |name: &str, data_type: &str, shape| TargetColumn {
@@ -305,6 +285,10 @@ mod tests {
         InsertTarget::new("t".into(), "rows".into(), columns.into(), Some(0))
     }
 
+    fn unchecked(_: &str, _: &str) -> bool {
+        false
+    }
+
     fn table(columns: &[(&str, &str)]) -> Vec<Existing> {
         let column = |&(name, data_type): &(&str, &str)| Existing {
             name: name.to_owned(),
@@ -317,20 +301,20 @@ mod tests {
     #[test]
     fn an_unchanged_table_gets_rows_in_their_own_form() {
         let existing = table(&[("new", "String"), ("sum", "Decimal(18, 2)"), ("id", "UInt64")]);
-        let form = form(&layout(), &existing, &ColumnChanges::default());
+        let form = form(&layout(), &existing, &ColumnChanges::default(), unchecked);
         assert!(matches!(form, Ok(Form::Own)), "{form:?}");
     }
 
     #[test]
     fn renamed_dropped_and_wider_columns_are_sent_as_columns() {
         let existing = table(&[("id", "UInt64"), ("total", "Decimal(38, 4)")]);
-        let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
+        let reason = form(&layout(), &existing, &ColumnChanges::default(), unchecked).unwrap_err();
         assert!(reason.contains("--map sum=NEW"), "{reason}");
         let changes = ColumnChanges {
             renamed: [("sum".to_owned(), "total".to_owned())].into(),
             ..ColumnChanges::default()
         };
-        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes) else {
+        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes, unchecked) else {
             panic!("not converted")
         };
         assert_eq!(&*columnar.statement, "INSERT INTO `t` (`id`, `total`) FORMAT Native");
@@ -338,7 +322,7 @@ mod tests {
             dropped: vec!["sum".to_owned()],
             ..ColumnChanges::default()
         };
-        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes) else {
+        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes, unchecked) else {
             panic!("not dropped")
         };
         assert_eq!(&*columnar.statement, "INSERT INTO `t` (`id`) FORMAT Native");
@@ -360,7 +344,7 @@ mod tests {
         let declared = |by_operator| Changes::new(by_operator, &SCHEMA);
         let statement = |changes: &Changes, columns: &[(&str, &str)]| {
             let existing = table(columns);
-            match form(&layout(), &existing, &changes.of(&layout(), &existing)) {
+            match form(&layout(), &existing, &changes.of(&layout(), &existing), unchecked) {
                 Ok(Form::Columns(columnar)) => columnar.statement.to_string(),
                 other => panic!("{other:?}"),
             }
@@ -391,12 +375,45 @@ mod tests {
     #[test]
     fn a_narrower_column_needs_an_explicit_conversion() {
         let existing = table(&[("id", "UInt64"), ("sum", "Decimal(18, 1)")]);
-        let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
+        let reason = form(&layout(), &existing, &ColumnChanges::default(), unchecked).unwrap_err();
         assert!(reason.contains("--convert sum"), "{reason}");
         let changes = ColumnChanges {
             converted: vec!["sum".to_owned()],
             ..ColumnChanges::default()
         };
-        assert!(matches!(form(&layout(), &existing, &changes), Ok(Form::Columns(_))));
+        assert!(matches!(
+            form(&layout(), &existing, &changes, unchecked),
+            Ok(Form::Columns(_))
+        ));
+    }
+    #[test]
+    fn the_history_has_new_names_and_dropped_and_narrowed_columns() {
+        let existing = table(&[("id", "UInt64"), ("total", "Decimal(18, 1)")]);
+        let history = ColumnHistory::from(vec![
+            ColumnChange::renamed("t", "sum", "total"),
+            ColumnChange::narrowed("t", "total", "Decimal(18, 1)"),
+        ]);
+        let mut changes = ColumnChanges::default();
+        changes.complete(&layout(), &existing, &history);
+        let form_of = |changes: &ColumnChanges, existing: &[Existing]| match form(
+            &layout(),
+            existing,
+            changes,
+            |name, data_type| history.is_narrowed("t", name, data_type),
+        ) {
+            Ok(Form::Columns(columnar)) => columnar.statement.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let statement = form_of(&changes, &existing);
+        assert!(
+            statement.starts_with("INSERT INTO `t` (`id`, `total`) SELECT `id`, if(throwIf(NOT ifNull(CAST(CAST(`total`, 'Decimal(18, 1)'), ")
+                && statement.ends_with(" FROM input('`id` UInt64, `total` Decimal(18, 2)') FORMAT Native"),
+            "{statement}"
+        );
+        let existing = table(&[("id", "UInt64")]);
+        let history = ColumnHistory::from(vec![ColumnChange::dropped("t", "sum")]);
+        let mut changes = ColumnChanges::default();
+        changes.complete(&layout(), &existing, &history);
+        assert_eq!(form_of(&changes, &existing), "INSERT INTO `t` (`id`) FORMAT Native");
     }
 }

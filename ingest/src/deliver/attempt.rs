@@ -1,23 +1,35 @@
 //! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows,
 //! and sends them.
 
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::{
     Delivery,
+    adapt::Origin,
     attach::redirected,
     backend::Backend,
     compress::{Compressed, Form},
     failure::Failure,
     lookup::{Found, Lookup, query_prefix},
     prefetch::Prefetched,
-    table::{MAX_TIMEOUTS, Sending, TableDelivery, Tried, Tries, token_of},
+    table::{KnownForm, MAX_TIMEOUTS, Sending, TableDelivery, Tried, Tries, token_of},
 };
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
     spool::{Counters, Outcome},
     store::{ClickHouseError, InsertRequest},
+    table::column_history::FORM_LIFETIME,
 };
+
+/// NO_SUCH_COLUMN_IN_TABLE: the table has changed since its columns were compared.
+const NO_SUCH_COLUMN: u32 = 16;
 
 /// The longest time of a try, as a multiple of the usual timeout.
 const MAX_TIME_FACTOR: u32 = 8;
@@ -256,6 +268,24 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         part: &Part,
         sending: Sending<'_>,
     ) -> Result<Tried, Failure> {
+        let is_known = self.forms.iter().any(|known| Arc::ptr_eq(&known.layout, &block.layout));
+        let sent = self.send_in_form(connection, block, part, sending).await;
+        match sent {
+            Err(Failure::Server(error)) if is_known && error.code() == Some(NO_SUCH_COLUMN) => {
+                self.forms.clear();
+                self.send_in_form(connection, block, part, sending).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_in_form(
+        &mut self,
+        connection: &B,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        sending: Sending<'_>,
+    ) -> Result<Tried, Failure> {
         let form = self.form_of(connection, block).await?;
         let Some(compressed) = self.compressed(block, part, form).await? else {
             return Ok(Tried::Lost);
@@ -288,15 +318,36 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
     pub(super) async fn form_of(&mut self, connection: &B, block: &SealedBlock) -> Result<Form, Failure> {
         let Delivery { timeout, changes, .. } = self.delivery;
         let layout = &block.layout;
-        // The sync has already compared the schema's own insert target with the table.
-        if Arc::ptr_eq(layout, self.reader.layout()) {
-            return Ok(Form::Own);
+        self.forms.retain(|known| known.since.elapsed() < FORM_LIFETIME);
+        if let Some(known) = self.forms.iter().find(|known| Arc::ptr_eq(&known.layout, layout)) {
+            return Ok(known.form.clone());
         }
-        if let Some((_, form)) = self.forms.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
-            return Ok(form.clone());
+        let since = Instant::now();
+        let is_own = Arc::ptr_eq(layout, self.reader.layout());
+        let origin = if is_own {
+            Origin::ThisBuild
+        } else {
+            Origin::AnotherBuild
+        };
+        let form = match connection.form_of(layout, changes, origin, *timeout).await {
+            Ok(form) => form,
+            // The sync has compared the table with the schema, and the insert may succeed although
+            // the query has not.
+            Err(Failure::Server(error))
+                if is_own && !error.is_timeout() && !connection.is_converting().load(Ordering::Relaxed) =>
+            {
+                return Ok(Form::Own);
+            }
+            Err(failure) => return Err(failure),
+        };
+        if is_own && matches!(form, Form::Columns(_)) {
+            connection.is_converting().store(true, Ordering::Relaxed);
         }
-        let form = connection.form_of(layout, changes, *timeout).await?;
-        self.forms.push((Arc::clone(layout), form.clone()));
+        self.forms.push(KnownForm {
+            layout: Arc::clone(layout),
+            form: form.clone(),
+            since,
+        });
         Ok(form)
     }
 

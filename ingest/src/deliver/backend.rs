@@ -1,10 +1,11 @@
 //! The requests of delivery to ClickHouse, behind a trait, so that tests of delivery need no
 //! server.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::atomic::AtomicBool, time::Duration};
 
 use super::{
-    Changes, Failure, adapt,
+    Changes, Failure,
+    adapt::{Origin, adapt},
     compress::Form,
     lookup::Lookup,
     view_search::{NumberedRow, RefusedRows, Search},
@@ -36,11 +37,16 @@ pub(crate) trait Backend: Debug + Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<Lookup, ClickHouseError>> + Send;
 
-    /// Returns the form in which rows of another build fit their table as it is now.
+    /// Returns whether a table is not exactly as in the schema, so that rows of this build need
+    /// another form.
+    fn is_converting(&self) -> &AtomicBool;
+
+    /// Returns the form in which rows fit their table as it is now.
     fn form_of(
         &self,
         layout: &InsertTarget,
         changes: &Changes,
+        origin: Origin,
         timeout: Duration,
     ) -> impl Future<Output = Result<Form, Failure>> + Send;
 
@@ -88,8 +94,18 @@ impl Backend for Connection {
         Lookup::of(self, block, part, rows, timeout).await
     }
 
-    async fn form_of(&self, layout: &InsertTarget, changes: &Changes, timeout: Duration) -> Result<Form, Failure> {
-        adapt(&self.queries, layout, changes, timeout).await
+    fn is_converting(&self) -> &AtomicBool {
+        &self.is_converting
+    }
+
+    async fn form_of(
+        &self,
+        layout: &InsertTarget,
+        changes: &Changes,
+        origin: Origin,
+        timeout: Duration,
+    ) -> Result<Form, Failure> {
+        adapt(&self.queries, layout, changes, origin, timeout).await
     }
 
     async fn execute(&self, sql: &str, query_id: String, timeout: Duration) -> Result<(), ClickHouseError> {

@@ -73,7 +73,7 @@ impl FailureLog {
                 return;
             }
             Failure::Misfit(reason) => {
-                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table and are held");
+                tracing::error!(table, block = %id, rows, reason, "rows do not fit the table as it is now and are held");
                 return;
             }
             Failure::Running | Failure::Missing => {

@@ -47,7 +47,7 @@ use tokio::{sync::Semaphore, time::sleep};
 
 pub use self::adapt::ColumnChanges;
 pub(crate) use self::{
-    adapt::{Changes, adapt},
+    adapt::{Changes, Origin, adapt},
     audit::Audit,
     failure::Failure,
     lookup::keeps_each_row,

@@ -34,14 +34,23 @@ pub(super) struct TableDelivery<'a, B> {
     pub(super) reader: &'a TableReader,
     pub(super) guard: Guard,
     pub(super) failure_log: FailureLog,
-    /// The forms of rows whose insert targets come from another build.
-    pub(super) forms: Vec<(Arc<InsertTarget>, Form)>,
+    /// The forms of the insert targets that were compared with the table a moment ago.
+    pub(super) forms: Vec<KnownForm>,
     /// The maximum number of bytes of rows in one insert; timeouts lower it.
     pub(super) max_bytes: usize,
     /// Whether delivery throttles the inserts while it works off a backlog.
     pub(super) is_throttled: bool,
     /// The next rows, which are compressed early.
     pub(super) prefetched: Option<Prefetched<'a>>,
+}
+
+/// The form in which rows of an insert target fit the table.
+#[derive(Debug)]
+pub(super) struct KnownForm {
+    pub(super) layout: Arc<InsertTarget>,
+    pub(super) form: Form,
+    /// The time before the columns were read.
+    pub(super) since: Instant,
 }
 
 /// The history of the tries of a part.
@@ -135,6 +144,8 @@ impl<B: Backend> TableDelivery<'_, B> {
             tries.timeouts += u32::from(failure.is_timeout());
             // Prefetched frames must not use memory while rows wait.
             self.prefetched = None;
+            // The table may be another one when it accepts rows again.
+            self.forms.clear();
             Counters::add(&reader.counters().retries, 1);
             Counters::set(&reader.counters().failures, failures.into());
             self.is_throttled = true;
@@ -180,7 +191,6 @@ impl<B: Backend> TableDelivery<'_, B> {
         self.failure_log.report(block, part, failures, &failure);
         if failure.class() == Class::Hold {
             // Delivery continues with the rows of other insert targets.
-            self.forms.clear();
             self.guard.park_layout(&block.layout);
             return None;
         }

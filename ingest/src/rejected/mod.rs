@@ -28,7 +28,7 @@ pub use self::report::{RejectedError, RejectedReport, RejectedTable};
 use crate::{
     block::{Block, layout::InsertTarget},
     deliver::{
-        Changes, ColumnChanges, Failure, adapt,
+        Changes, ColumnChanges, Failure, Origin, adapt,
         compress::{Compressor, Form},
         keeps_each_row,
     },
@@ -270,7 +270,7 @@ impl Replay<'_> {
         let Some(engine) = within(timeout, engine.fetch_optional::<String>()).await? else {
             return Ok(Target::Misfit("the database has no such table".to_owned()));
         };
-        let form = match adapt(client, &layout, &self.changes, timeout).await {
+        let form = match adapt(client, &layout, &self.changes, Origin::AnotherBuild, timeout).await {
             Ok(form) => form,
             Err(Failure::Server(error)) => return Err(error),
             Err(failure) => return Ok(Target::Misfit(failure.without_values())),

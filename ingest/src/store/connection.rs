@@ -1,7 +1,7 @@
 //! A connection to a server for deliveries: inserts with the settings that delivery relies on, and
 //! queries.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use clickhouse::Client;
 
@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) has_quorum: bool,
     /// The number of columns whose constant DEFAULT differs from the schema's.
     pub(crate) differing_defaults: AtomicU64,
+    /// Whether a table is not exactly as in the schema, so that rows may need another form.
+    pub(crate) is_converting: AtomicBool,
 }
 
 impl Connection {
@@ -59,6 +61,7 @@ impl Connection {
             queries: url.client(),
             has_quorum,
             differing_defaults: AtomicU64::new(0),
+            is_converting: AtomicBool::new(false),
         }
     }
 }

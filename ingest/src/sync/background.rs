@@ -99,6 +99,7 @@ async fn supervise(
                 }
                 let connection = Arc::new(Connection::without(url, settings, &unknown));
                 connection.differing_defaults.store(differing, Ordering::Relaxed);
+                connection.is_converting.store(plan.is_converting, Ordering::Relaxed);
                 set(State::Ready(Arc::clone(&connection)));
                 log_plan(url, &plan, failures);
                 return (plan.warnings.into_iter().collect(), connection);

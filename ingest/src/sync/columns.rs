@@ -1,4 +1,8 @@
 //! Finds the tables and columns that a database lacks, and the columns that differ from the schema.
+//!
+//! A collector of an earlier build must not reverse what a later one has changed. So the sync
+//! accepts a column with more values than the schema's type has, and does not miss a column that
+//! the history of the table's columns has as renamed or dropped.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
@@ -6,7 +10,7 @@ use serde::Deserialize;
 use super::{Kind, STATEMENT_TIMEOUT, altered};
 use crate::{
     store::{quoted, within},
-    table::{Column, ColumnKind, Table},
+    table::{Column, ColumnKind, Table, column_history::ColumnHistory, conversion::is_wider},
 };
 
 /// A column in the database.
@@ -24,6 +28,11 @@ impl Existing {
     /// Returns whether this is the column `name` of `table`.
     pub(super) fn is(&self, table: &str, name: &str) -> bool {
         self.table == table && self.name == name
+    }
+
+    /// Returns the type as ClickHouse shows it.
+    pub(super) fn data_type(&self) -> &str {
+        &self.data_type
     }
 }
 
@@ -43,9 +52,83 @@ pub struct Difference {
     pub statement: String,
 }
 
+/// The reason why the sync accepts a column that is not as in the schema.
+#[derive(Debug, Clone)]
+pub(super) enum Accepted {
+    /// The table's type has more values.
+    Wider(Difference),
+    /// A later schema has given the column a type with fewer values.
+    Narrowed(Difference),
+    /// A later schema has renamed the column.
+    Renamed { column: &'static str, new_name: String },
+    /// The column was dropped.
+    Dropped { column: &'static Column },
+}
+
+/// Returns the columns of an existing table that are not as in the schema and that the sync
+/// accepts.
+pub(super) fn accepted(table: &'static Table, existing: &[Existing], history: &ColumnHistory) -> Vec<Accepted> {
+    let existing: Vec<_> = existing.iter().filter(|column| column.table == table.name).collect();
+    if existing.is_empty() {
+        return Vec::new();
+    }
+    let accepted =
+        table
+            .columns
+            .iter()
+            .filter_map(|column| match existing.iter().find(|found| found.name == column.name) {
+                Some(found) => accepted_type(table, column, found, history),
+                None if renamed(table, column, &existing).is_some() => None,
+                None => accepted_absence(table, column, &existing, history),
+            });
+    accepted.collect()
+}
+
+fn accepted_type(
+    table: &'static Table,
+    column: &'static Column,
+    found: &Existing,
+    history: &ColumnHistory,
+) -> Option<Accepted> {
+    let is_ordinary = source_of(column.kind).is_empty() && matches!(&*found.default_kind, "" | "DEFAULT");
+    // Rows of another shape than the table's can only be sent as columns.
+    let inserted = table.columns.iter().filter(|column| column.kind.is_inserted());
+    if !is_ordinary || inserted.into_iter().any(|column| column.shape.is_none()) {
+        return None;
+    }
+    let difference = difference(table, column, found)?;
+    if is_wider(column.data_type, &found.data_type) {
+        Some(Accepted::Wider(difference))
+    } else if history.is_narrowed(table.name, column.name, &found.data_type) {
+        Some(Accepted::Narrowed(difference))
+    } else {
+        None
+    }
+}
+
+fn accepted_absence(
+    table: &'static Table,
+    column: &'static Column,
+    existing: &[&Existing],
+    history: &ColumnHistory,
+) -> Option<Accepted> {
+    let is_ours = |name: &str| table.columns.iter().any(|column| column.name == name);
+    let exists = |name: &str| !is_ours(name) && existing.iter().any(|found| found.name == name);
+    if let Some(new_name) = history.later_name(table.name, column.name, exists) {
+        let (column, new_name) = (column.name, new_name.to_owned());
+        return Some(Accepted::Renamed { column, new_name });
+    }
+    let is_dropped = history.is_dropped(table.name, column.name);
+    is_dropped.then_some(Accepted::Dropped { column })
+}
+
 /// Compares tables with the existing columns, which may be in any order. Returns the statements
 /// that create the missing tables and columns.
-pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
+pub(super) fn missing(
+    tables: &[&'static Table],
+    existing: &[Existing],
+    history: &ColumnHistory,
+) -> Result<Vec<String>, Vec<Difference>> {
     let mut statements = Vec::new();
     let mut differences = Vec::new();
     for table in tables {
@@ -57,14 +140,18 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
         let mut position = "FIRST".to_owned();
         for column in table.columns {
             match existing.iter().find(|found| found.name == column.name) {
+                Some(found) if accepted_type(table, column, found, history).is_some() => {}
                 Some(found) => differences.extend(difference(table, column, found)),
                 None => match renamed(table, column, &existing) {
                     Some(difference) => differences.push(difference),
-                    None => statements.push(format!(
-                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {position}",
-                        altered(table),
-                        column.declaration
-                    )),
+                    None => match accepted_absence(table, column, &existing, history) {
+                        Some(Accepted::Renamed { new_name, .. }) => {
+                            position = format!("AFTER {}", quoted(&new_name));
+                            continue;
+                        }
+                        Some(_) => continue,
+                        None => statements.push(add_column(table, column, &position)),
+                    },
                 },
             }
             position = format!("AFTER {}", quoted(column.name));
@@ -75,6 +162,17 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
     } else {
         Err(differences)
     }
+}
+
+/// Returns the statement that adds a column, where `position` is `FIRST` or `AFTER …`, or empty for
+/// the last place.
+pub(super) fn add_column(table: &Table, column: &Column, position: &str) -> String {
+    let statement = format!(
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {position}",
+        altered(table),
+        column.declaration
+    );
+    statement.trim_end().to_owned()
 }
 
 /// Returns a difference if the table still has the column under an earlier name. Collectors of the
@@ -166,7 +264,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::table::{Format, dead_letter::REJECTED};
+    use crate::table::{Format, Shape, column_history::ColumnChange, dead_letter::REJECTED};
 
     const fn column(
         name: &'static str,
@@ -202,22 +300,26 @@ mod tests {
         columns.iter().map(column).collect()
     }
 
+    fn compare(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
+        missing(tables, existing, &ColumnHistory::default())
+    }
+
     #[test]
     fn a_missing_table_is_created() {
-        assert_eq!(missing(&[&TABLE], &[]).unwrap(), [TABLE.create]);
+        assert_eq!(compare(&[&TABLE], &[]).unwrap(), [TABLE.create]);
     }
 
     #[test]
     fn missing_columns_are_added_in_their_positions() {
         assert_eq!(
-            missing(&[&TABLE], &existing(&[("b", "String", "DEFAULT")])).unwrap(),
+            compare(&[&TABLE], &existing(&[("b", "String", "DEFAULT")])).unwrap(),
             [
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `a` UInt8 FIRST",
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `c` Date MATERIALIZED today() AFTER `b`",
             ]
         );
         assert_eq!(
-            missing(&[&TABLE], &existing(&[("a", "UInt8", "")])).unwrap(),
+            compare(&[&TABLE], &existing(&[("a", "UInt8", "")])).unwrap(),
             [
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `b` String DEFAULT 'x' AFTER `a`",
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `c` Date MATERIALIZED today() AFTER `b`",
@@ -234,7 +336,7 @@ mod tests {
             ],
             ..TABLE
         };
-        let differences = missing(&[&RENAMED], &existing(&[("z", "String", "")])).unwrap_err();
+        let differences = compare(&[&RENAMED], &existing(&[("z", "String", "")])).unwrap_err();
         let [difference] = &differences[..] else {
             panic!("{differences:?}")
         };
@@ -245,9 +347,9 @@ mod tests {
         );
         // A table that has the new column, or neither column, gets no special treatment.
         let both = existing(&[("a", "UInt8", ""), ("b", "String", ""), ("z", "String", "")]);
-        assert_eq!(missing(&[&RENAMED], &both).unwrap(), [""; 0]);
+        assert_eq!(compare(&[&RENAMED], &both).unwrap(), [""; 0]);
         assert_eq!(
-            missing(&[&RENAMED], &existing(&[("a", "UInt8", "")])).unwrap(),
+            compare(&[&RENAMED], &existing(&[("a", "UInt8", "")])).unwrap(),
             ["ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `b` String AFTER `a`"]
         );
     }
@@ -259,10 +361,10 @@ mod tests {
             ..TABLE
         };
         assert_eq!(
-            missing(&[&CLUSTERED], &existing(&[("a", "UInt8", ""), ("b", "String", "")])).unwrap(),
+            compare(&[&CLUSTERED], &existing(&[("a", "UInt8", ""), ("b", "String", "")])).unwrap(),
             ["ALTER TABLE `t` ON CLUSTER `c` ADD COLUMN IF NOT EXISTS `c` Date MATERIALIZED today() AFTER `b`"]
         );
-        let differences = missing(&[&CLUSTERED], &existing(&[("a", "UInt16", "")])).unwrap_err();
+        let differences = compare(&[&CLUSTERED], &existing(&[("a", "UInt16", "")])).unwrap_err();
         assert_eq!(
             differences[0].statement,
             "ALTER TABLE `t` ON CLUSTER `c` MODIFY COLUMN `a` UInt8"
@@ -277,13 +379,13 @@ mod tests {
             ("b", "String", ""),
             ("a", "UInt8", "DEFAULT"),
         ];
-        assert_eq!(missing(&[&TABLE], &existing(&columns)).unwrap(), [""; 0]);
+        assert_eq!(compare(&[&TABLE], &existing(&columns)).unwrap(), [""; 0]);
     }
 
     #[test]
     fn all_differences_are_reported_at_once_without_statements() {
         let columns = [("a", "UInt16", ""), ("b", "String", "MATERIALIZED"), ("c", "Date", "")];
-        let differences = missing(&[&TABLE, &REJECTED], &existing(&columns)).unwrap_err();
+        let differences = compare(&[&TABLE, &REJECTED], &existing(&columns)).unwrap_err();
         assert_eq!(
             Kind::Differs {
                 differences,
@@ -297,6 +399,57 @@ mod tests {
              change the schema, or run: ALTER TABLE `t` MODIFY COLUMN `b` REMOVE MATERIALIZED\
              \n  `t`.`c` is Date, stored as inserted, in the database and Date MATERIALIZED in the schema; \
              change the schema, or run: ALTER TABLE `t` MODIFY COLUMN `c` Date MATERIALIZED today()"
+        );
+    }
+
+    static SHAPED: Table = Table {
+        columns: &[
+            column("a", "UInt8", "`a` UInt8", ColumnKind::Plain).shaped(Shape::Fixed(1)),
+            column("b", "String", "`b` String", ColumnKind::Plain).shaped(Shape::String),
+            column("c", "UInt8", "`c` UInt8", ColumnKind::Plain).shaped(Shape::Fixed(1)),
+        ],
+        ..TABLE
+    };
+
+    #[test]
+    fn a_column_with_more_values_is_accepted() {
+        let wider = existing(&[("a", "UInt16", ""), ("b", "Nullable(String)", ""), ("c", "UInt8", "")]);
+        assert_eq!(compare(&[&SHAPED], &wider).unwrap(), [""; 0]);
+        let accepted = accepted(&SHAPED, &wider, &ColumnHistory::default());
+        assert!(
+            matches!(&accepted[..], [Accepted::Wider(a), Accepted::Wider(b)] if (a.column, b.column) == ("a", "b"))
+        );
+        // ClickHouse would compute the column, or the rows cannot be sent as columns.
+        let computed = existing(&[("a", "UInt16", "MATERIALIZED"), ("b", "String", ""), ("c", "UInt8", "")]);
+        assert_eq!(compare(&[&SHAPED], &computed).unwrap_err().len(), 1);
+        let unshaped = existing(&[("a", "UInt16", ""), ("b", "String", ""), ("c", "Date", "MATERIALIZED")]);
+        assert_eq!(compare(&[&TABLE], &unshaped).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn columns_that_a_later_schema_has_changed_are_left_as_they_are() {
+        let later = existing(&[("z", "UInt8", ""), ("c", "Bool", "")]);
+        let history = ColumnHistory::from(vec![
+            ColumnChange::renamed("t", "a", "z"),
+            ColumnChange::dropped("t", "b"),
+            ColumnChange::narrowed("t", "c", "Bool"),
+        ]);
+        assert_eq!(missing(&[&SHAPED], &later, &history).unwrap(), [""; 0]);
+        let accepted = accepted(&SHAPED, &later, &history);
+        assert!(
+            matches!(
+                &accepted[..],
+                [Accepted::Renamed { column: "a", new_name }, Accepted::Dropped { .. }, Accepted::Narrowed(_)] if new_name == "z"
+            ),
+            "{accepted:?}"
+        );
+        // Without a record, the columns are missing.
+        assert!(compare(&[&SHAPED], &later).is_err());
+        // A column that is missing beside them still gets its place.
+        let without_c = existing(&[("z", "UInt8", "")]);
+        assert_eq!(
+            missing(&[&SHAPED], &without_c, &history).unwrap(),
+            ["ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `c` UInt8 AFTER `z`"]
         );
     }
 }

@@ -105,6 +105,8 @@ async fn difference(
         stops_start: false,
         rows: None,
         bytes: None,
+        closes_table: false,
+        records: Vec::new(),
     };
     if existing.engine != "Dictionary" {
         let found = drift(&existing.engine, "a dictionary", Impact::Impossible, Vec::new());

@@ -4,7 +4,8 @@
 //! in the schema. It sets a deduplication window on tables that lack one, and on the tables that
 //! materialized views fill from them. It changes nothing more: it reports a column of another type,
 //! with the statement that would change it, and ignores a column that the schema does not contain.
-//! It reports all differences at once, before it changes anything.
+//! It reports all differences at once, before it changes anything. It does not reverse what a later
+//! schema has changed (see `evolved`).
 //!
 //! ```text
 //! columns     missing tables and columns, and columns that differ
@@ -15,6 +16,8 @@
 //! dictionaries  creates missing dictionaries, and compares the others
 //! dictionary_names  the names of dictionaries with their database
 //! drift       where a definition differs although inserts work
+//! evolved     what a later schema has changed, and the record of it
+//! narrow      whether a type with fewer values changes data, and the closing of a table for it
 //! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
 //! view_query  the query of a view, as ClickHouse shows it, and its columns
@@ -38,6 +41,8 @@ mod dictionaries;
 mod dictionary_names;
 mod drift;
 mod error;
+mod evolved;
+mod narrow;
 mod new_views;
 mod presence;
 mod qualify;
@@ -79,7 +84,10 @@ use self::{
 };
 use crate::{
     store::{ClickHouseUrl, quoted, within},
-    table::{Schema, Table, dead_letter::REJECTED, dictionary::without_passwords, node_leases::NODES},
+    table::{
+        Schema, Table, column_history::ColumnChange, dead_letter::REJECTED, dictionary::without_passwords,
+        node_leases::NODES,
+    },
 };
 
 /// The timeout of one statement. On a busy or replicated server, DDL waits for other statements.
@@ -92,7 +100,8 @@ pub struct SyncReport {
     pub statements: Vec<String>,
     /// Causes of possible duplicate rows and their remedies, as sentences for the log.
     pub warnings: Vec<String>,
-    /// The rows that new materialized views lack, as sentences for the log.
+    /// The rows that new materialized views lack, and the changes of a later schema that the sync
+    /// leaves as they are, as sentences for the log.
     pub notes: Vec<String>,
 }
 
@@ -183,6 +192,10 @@ struct Plan {
     views: Vec<MissingView>,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// The renames to record for collectors of earlier builds.
+    renames: Vec<ColumnChange>,
+    /// Whether a table is not exactly as in the schema.
+    is_converting: bool,
     /// Whether the user's profile turns deduplication off and allows an insert to turn it on.
     is_turned_off: bool,
 }
@@ -214,9 +227,12 @@ async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let plan = make_plan(url, schema).await?;
     let mut done = Plan {
         warnings: plan.warnings,
+        notes: plan.notes,
         is_turned_off: plan.is_turned_off,
+        is_converting: plan.is_converting,
         ..Plan::default()
     };
+    done.warnings.extend(evolved::record(url, &plan.renames).await?);
     for statement in plan.statements {
         // The first statement may create the database, which the client of the other statements
         // selects.
@@ -315,10 +331,14 @@ async fn make_plan_for(
         plan.statements
             .push(format!("{CREATE_DATABASE}{}", quoted(url.database())));
     }
-    let missing = missing(tables, columns).map_err(|differences| {
+    let history = evolved::history(url).await?;
+    let missing = missing(tables, columns, &history).map_err(|differences| {
         let done = Vec::new();
         qualified_kind(Kind::Differs { differences, done }, url.database())
     })?;
+    plan.notes = evolved::notes(tables, columns, &history);
+    plan.is_converting = !plan.notes.is_empty();
+    plan.renames = evolved::unrecorded_renames(tables, columns, &history);
     let dictionaries = dictionaries::missing_dictionaries(url, schema).await?;
     let missing = dictionaries::with_dictionaries(missing, &dictionaries);
     let missing = missing

@@ -74,6 +74,8 @@ async fn compare_view(
         ),
         impact,
         statements,
+        records: Vec::new(),
+        closes_table: false,
         stops_start: false,
         rows: None,
         bytes: None,

@@ -1,6 +1,8 @@
 //! The runtime's description of a table: constants that the build step writes beside each typed
 //! row.
 
+pub(crate) mod column_history;
+pub(crate) mod conversion;
 pub(crate) mod dead_letter;
 pub(crate) mod dictionary;
 pub(crate) mod node_leases;

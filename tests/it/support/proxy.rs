@@ -139,6 +139,11 @@ impl Proxy {
         *self.refusal.lock().unwrap() = Some(Refusal { text, error });
     }
 
+    /// Passes on all requests again.
+    pub fn accept(&self) {
+        *self.refusal.lock().unwrap() = None;
+    }
+
     /// Returns all bytes that clients have sent.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()

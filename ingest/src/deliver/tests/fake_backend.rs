@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     },
     deliver::{
         Changes, Failure,
+        adapt::Origin,
         backend::Backend,
         compress::Form,
         lookup::{Found, Lookup},
@@ -172,6 +173,9 @@ impl Script {
     }
 }
 
+/// The tables are as in the schema.
+static NOT_CONVERTING: AtomicBool = AtomicBool::new(false);
+
 /// A server of the fake store.
 #[derive(Debug)]
 pub(super) struct FakeBackend {
@@ -269,7 +273,11 @@ impl Backend for FakeBackend {
     }
 
     /// The rows always fit the table.
-    async fn form_of(&self, _: &InsertTarget, _: &Changes, _: Duration) -> Result<Form, Failure> {
+    fn is_converting(&self) -> &AtomicBool {
+        &NOT_CONVERTING
+    }
+
+    async fn form_of(&self, _: &InsertTarget, _: &Changes, _: Origin, _: Duration) -> Result<Form, Failure> {
         Ok(Form::Own)
     }
 

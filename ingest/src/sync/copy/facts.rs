@@ -230,10 +230,9 @@ fn obstacle(table: &Table, old: &Existing) -> Option<String> {
 async fn differences(url: &ClickHouseUrl, schema: &Schema, table: &'static Table) -> Result<(), Kind> {
     let columns = existing_columns(&url.server_client(), url.database(), schema.tables).await?;
     let report = drift::compare_tables(url, schema, &columns).await?;
-    let mut others = report
-        .drifts
-        .iter()
-        .filter(|drift| drift.table == table.name && matches!(drift.impact, Impact::Rewrite | Impact::Drop));
+    let mut others = report.drifts.iter().filter(|drift| {
+        drift.table == table.name && matches!(drift.impact, Impact::Rewrite | Impact::Lossy | Impact::Drop)
+    });
     let other = others.next().map(|drift| drift.difference.clone());
     let missing = table
         .columns

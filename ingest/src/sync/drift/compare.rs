@@ -6,7 +6,7 @@ use super::{Drift, Impact};
 use crate::{
     store::quoted,
     sync::definition::{ColumnDefinition, Definition},
-    table::Table,
+    table::{Table, column_history::ColumnChange},
 };
 
 /// Settings that ClickHouse fixes when it creates a table.
@@ -57,6 +57,8 @@ pub(super) struct Drifts {
     pub(super) altered: String,
     pub(super) database: String,
     pub(super) found: Vec<Drift>,
+    /// The columns that a later schema has renamed, by their new names.
+    pub(super) later_names: Vec<String>,
 }
 
 impl Drifts {
@@ -66,6 +68,8 @@ impl Drifts {
             difference,
             impact,
             statements: statements.into(),
+            records: Vec::new(),
+            closes_table: false,
             stops_start: false,
             rows: None,
             bytes: None,
@@ -113,6 +117,7 @@ impl Drifts {
             columns
                 .iter()
                 .any(|column| column.name == name || column.was.contains(&name))
+                || self.later_names.iter().any(|later| later == name)
         };
         let extra: Vec<_> = found.columns.iter().filter(|column| !is_known(&column.name)).collect();
         for column in extra {
@@ -124,6 +129,7 @@ impl Drifts {
                 "",
                 &format!("DROP COLUMN {name}"),
             );
+            self.record(Some(ColumnChange::dropped(self.table.name, &column.name)));
         }
     }
 

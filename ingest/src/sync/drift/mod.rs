@@ -8,21 +8,23 @@
 //! Inserts work in spite of such differences, so a start ignores them. `rowmill plan` prints them,
 //! and `rowmill apply` changes what the operator allows.
 
+mod columns_of;
 mod compare;
 mod definitions;
 
 use std::fmt;
 
-use clickhouse::Row;
+use clickhouse::{Client, Row};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use self::compare::{Drifts, is_metadata};
+use self::compare::Drifts;
 pub(super) use self::definitions::{Uncomparable, definitions};
 use super::{
     Kind, STATEMENT_TIMEOUT, SyncError, altered,
-    columns::{self, existing_columns, missing},
+    columns::{self, existing_columns},
     copy_table::{copy_name, is_closed},
+    evolved, narrow,
     qualify::qualified_statement,
     server::check_server,
 };
@@ -38,6 +40,8 @@ pub enum Impact {
     Safe,
     /// ClickHouse reads and writes existing rows, or deletes rows by a TTL.
     Rewrite,
+    /// The change replaces values of existing rows by other ones.
+    Lossy,
     /// The change removes something that only the database has.
     Drop,
     /// ClickHouse cannot change an existing table in this way.
@@ -50,6 +54,7 @@ impl Impact {
         match self {
             Self::Safe => "safe",
             Self::Rewrite => "rewrite",
+            Self::Lossy => "lossy",
             Self::Drop => "drop",
             Self::Impossible => "impossible in place",
         }
@@ -69,6 +74,12 @@ pub struct Drift {
     /// The statements that change the table to match the schema, in their order; empty if it is
     /// impossible.
     pub statements: Vec<String>,
+    /// The statements that record the change for collectors of earlier builds, which would reverse
+    /// it. [`apply_drift`] runs them first.
+    pub records: Vec<String>,
+    /// Whether [`apply_drift`] lets the table accept no inserts while the statements run. Collectors
+    /// keep their rows meanwhile.
+    pub closes_table: bool,
     /// Whether a start of the collector fails because of the difference.
     pub stops_start: bool,
     /// The rows of the table, if ClickHouse counts them.
@@ -153,22 +164,33 @@ pub async fn apply_drift(
     let client = url.client();
     let mut refused = Vec::new();
     for drift in report.drifts.iter().filter(|drift| is_allowed(drift)) {
-        for statement in &drift.statements {
-            match super::run(&client, statement).await {
-                Ok(()) => {}
-                Err(Kind::Server { error, .. }) if !error.is_transient() => {
-                    refused.push(Refused {
-                        table: drift.table,
-                        statement: statement.clone(),
-                        error,
-                    });
-                    break;
-                }
-                Err(kind) => return Err(kind.at(url)),
-            }
-        }
+        let change = async || run_all(&client, drift).await;
+        let outcome = if drift.closes_table {
+            narrow::run_closed(&client, drift.table, change).await
+        } else {
+            change().await
+        };
+        refused.extend(outcome.map_err(|kind| kind.at(url))?);
     }
     Ok(refused)
+}
+
+/// Runs the statements of a difference until ClickHouse refuses one, which it returns.
+async fn run_all(client: &Client, drift: &Drift) -> Result<Option<Refused>, Kind> {
+    for statement in drift.records.iter().chain(&drift.statements) {
+        match super::run(client, statement).await {
+            Ok(()) => {}
+            Err(Kind::Server { error, .. }) if !error.is_transient() => {
+                return Ok(Some(Refused {
+                    table: drift.table,
+                    statement: statement.clone(),
+                    error,
+                }));
+            }
+            Err(kind) => return Err(kind),
+        }
+    }
+    Ok(None)
 }
 
 /// An existing table.
@@ -201,6 +223,7 @@ pub(super) async fn compare_tables(
     // A temporary table lives as long as its session.
     let session = server.with_setting("session_id", format!("rowmill-{}", Uuid::now_v7()));
 
+    let history = evolved::history(url).await?;
     let mut report = DriftReport::default();
     for table in schema.all_tables() {
         let named = |name: &str| existing.iter().find(|existing| existing.name == name);
@@ -212,22 +235,12 @@ pub(super) async fn compare_tables(
             altered: altered(table).into_owned(),
             database: url.database().to_owned(),
             found: Vec::new(),
+            later_names: Vec::new(),
         };
-        for difference in missing(&[table], columns).err().into_iter().flatten() {
-            let clause = format!(
-                "column {} is {} in the database and {} in the schema",
-                quoted(difference.column),
-                difference.found,
-                difference.wanted
-            );
-            let impact = if is_metadata(&difference.found, &difference.wanted) {
-                Impact::Safe
-            } else {
-                Impact::Rewrite
-            };
-            drifts.push(impact, clause, [difference.statement]);
-        }
-        drifts.found.iter_mut().for_each(|drift| drift.stops_start = true);
+        let client = url.client();
+        drifts
+            .compare_columns(&client, columns, &history, &mut report.notes)
+            .await?;
         match definitions(&session, url.database(), table.name, table).await {
             Ok((wanted, found)) => drifts.compare(&wanted, &found),
             Err(Uncomparable::Server(error)) if error.is_transient() => {
