@@ -180,7 +180,6 @@ fn rows_of_several_tables_are_read_back() {
             uid: 3,
             price: Some(0.5),
             timestamp: 1_600_000_000_000,
-            ..Visits::default()
         };
         let total = Totals {
             shop: "a".into(),
