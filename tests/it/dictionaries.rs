@@ -29,7 +29,7 @@ fn post(served: &Served, path: &str, body: &str) {
 
 #[test]
 fn an_event_reaches_an_aggregate_through_a_dictionary() {
-    let database = Database::named("dictionaries").as_owner();
+    let database = Database::named("dictionaries").for_owner();
     let planned = block_on(plan(&url(&database), &SCHEMA)).unwrap().statements;
     let place = |part: &str| planned.iter().position(|statement| statement.contains(part)).unwrap();
     let dictionary = place("CREATE DICTIONARY IF NOT EXISTS `shop_country_names`");
@@ -80,7 +80,7 @@ fn an_event_reaches_an_aggregate_through_a_dictionary() {
 
 #[test]
 fn a_changed_dictionary_is_seen_and_replaced() {
-    let database = Database::named("dictionary_drift").as_owner();
+    let database = Database::named("dictionary_drift").for_owner();
     let url = url(&database);
     block_on(sync(&url, &SCHEMA)).unwrap();
     let drifts = || block_on(dictionary_drift(&url, &SCHEMA)).unwrap();
@@ -123,7 +123,7 @@ fn no_password_is_shown() {
     let schema = Schema::new(&SCHEMA.tables[..1]).with_dictionaries(&DICTIONARIES);
     let collector = Database::create("dictionary_password");
     let error = block_on(sync(&url(&collector), &schema)).unwrap_err().to_string();
-    let database = Database::named("dictionary_hidden").as_owner();
+    let database = Database::named("dictionary_hidden").for_owner();
     let planned = block_on(plan(&url(&database), &schema)).unwrap();
     let done = block_on(sync(&url(&database), &schema)).unwrap();
     for shown in [error, format!("{planned:?}"), format!("{done:?}")] {

@@ -12,7 +12,7 @@ use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
 #[test]
 fn each_insert_of_a_table_has_its_settings() {
-    let database = Database::named("insert_settings").as_owner();
+    let database = Database::named("insert_settings").for_owner();
     let proxy = Proxy::start(database.engine);
     let served = Served::start_through(&proxy, &database, &SCHEMA, |writer| {
         layer(writer).unwrap().layer(service_fn(embedder::shop))
