@@ -296,7 +296,7 @@ const COLLECTOR_GRANTS: [&str; 3] = [
 ];
 
 /// The rights that only the owner has.
-const OWNER_GRANTS: [&str; 1] = ["CREATE DICTIONARY, DROP DICTIONARY"];
+const OWNER_GRANTS: [&str; 1] = ["CREATE DICTIONARY, DROP DICTIONARY, SYSTEM RELOAD DICTIONARY"];
 
 /// The networks of users whom the engine's address alone limits.
 const ANYWHERE: &str = "<ip>::/0</ip>";

@@ -312,7 +312,7 @@ fn only_the_owner_creates_dictionaries() {
     assert_eq!(created.status, 200, "{}", created.text());
     for user in [owner, collector, reader] {
         let value = locked.query(user, "SELECT dictGet('d.names', 'v', toUInt64(1))");
-        assert_eq!((value.status, &*value.text()), (200, "x\n"));
+        assert_eq!((value.status, value.text()), (200, "x\n"));
     }
     // Nor does a view of another user's rights create one, or the engine accept the owner without its
     // password.

@@ -88,7 +88,7 @@ fn clauses(dictionary: &Dictionary) -> impl Iterator<Item = (&'static str, &Sql)
     [
         ("SOURCE", Some(&dictionary.source)),
         ("LAYOUT", Some(&dictionary.layout)),
-        ("LIFETIME", Some(&dictionary.lifetime)),
+        ("LIFETIME", dictionary.lifetime.as_ref()),
         ("RANGE", dictionary.range.as_ref()),
         ("SETTINGS", dictionary.settings.as_ref()),
     ]

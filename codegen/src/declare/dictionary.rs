@@ -20,7 +20,7 @@ pub(crate) struct Dictionary {
     /// The text in the brackets of LAYOUT.
     pub(crate) layout: Sql,
     /// The text in the brackets of LIFETIME.
-    pub(crate) lifetime: Sql,
+    pub(crate) lifetime: Option<Sql>,
     /// The text in the brackets of RANGE.
     pub(crate) range: Option<Sql>,
     /// The text in the brackets of SETTINGS.
@@ -120,7 +120,13 @@ impl DeclarationReader<'_> {
             "primary_key" => primary_key.is_none(),
             "source" => source.is_none(),
             "layout" => layout.is_none(),
-            _ => lifetime.is_none(),
+            // Such a layout asks the source for each value.
+            _ => {
+                lifetime.is_none()
+                    && !layout
+                        .as_ref()
+                        .is_some_and(|layout: &Sql| layout.as_str().contains("DIRECT"))
+            }
         };
         if self.report.found() == known_problems {
             for (key, example) in REQUIRED.into_iter().filter(|(key, _)| missing(key)) {
@@ -136,8 +142,8 @@ impl DeclarationReader<'_> {
             primary_key: primary_key?,
             source: source?,
             layout: layout?,
-            lifetime: lifetime?,
             name,
+            lifetime,
             range,
             settings,
             cluster,

@@ -60,7 +60,7 @@ fn place_of(refusal: &Refusal, dictionary: &Dictionary) -> Span {
     let clauses = [
         Some(&dictionary.source),
         Some(&dictionary.layout),
-        Some(&dictionary.lifetime),
+        dictionary.lifetime.as_ref(),
         dictionary.range.as_ref(),
         dictionary.settings.as_ref(),
         Some(&dictionary.primary_key),

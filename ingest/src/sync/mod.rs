@@ -391,5 +391,5 @@ async fn run(client: &Client, statement: &str) -> Result<(), Kind> {
     // Raw, since a `?` in a default or a comment is not a placeholder.
     within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
         .await
-        .map_err(|error| Kind::of(&without_passwords(statement), error))
+        .map_err(|error| Kind::of(without_passwords(statement), error))
 }

@@ -80,7 +80,7 @@ impl Database {
     }
 
     /// Sends the requests as the engine's user `owner`, who can also create dictionaries.
-    pub fn as_owner(self) -> Self {
+    pub fn for_owner(self) -> Self {
         Self {
             user: "owner",
             password: engine().2.clone(),

@@ -230,6 +230,17 @@ RANGE(MIN first MAX last)
 SETTINGS(max_threads = 1)",
                     )
                     .on_cluster("all"),
+                __rt::Dictionary::new(
+                    "live",
+                    r"
+(
+    `code` String,
+    `name` String
+)
+PRIMARY KEY code
+SOURCE(CLICKHOUSE(TABLE 'country_names'))
+LAYOUT(COMPLEX_KEY_DIRECT())",
+                ),
             ],
         );
 
