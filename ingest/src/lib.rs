@@ -70,7 +70,7 @@
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
-//! | [`test`] | a writer and a collector for tests, without a ClickHouse |
+//! | [`test`](mod@test) | a writer and a collector for tests, without a ClickHouse |
 //!
 //! # The path of a request
 //!
