@@ -112,6 +112,11 @@ static RUNTIME: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
     let found = find().or_else(|| {
         let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--offline", "--package=rowmill-ingest"])
+            .arg(if cfg!(debug_assertions) {
+                "--profile=dev"
+            } else {
+                "--profile=release"
+            })
             .env("CARGO_TARGET_DIR", dependencies.ancestors().nth(2).unwrap())
             .status()
             .unwrap();
