@@ -117,6 +117,19 @@ mod generated {
             }
         }
 
+        /// A row of `visits` that borrows nothing.
+        pub type VisitsOwned = __rt::Owned<Visits<'static>>;
+
+        impl Visits<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> VisitsOwned {
+                __rt::Owned::new(Visits {
+                    id: self.id,
+                    country: __rt::IntoOwned::into_owned(self.country),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "visits",
@@ -191,6 +204,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use visits::Visits;
+    pub use visits::VisitsOwned;
 
     /// The layer that accepts the events of `visits` and passes every other request to the inner service.
     pub type VisitsLayer = __rt::EventLayer<visits::Routes>;

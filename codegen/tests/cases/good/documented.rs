@@ -221,6 +221,21 @@ mod generated {
             }
         }
 
+        /// A row of `people` that borrows nothing.
+        pub type PeopleOwned = __rt::Owned<People<'static>>;
+
+        impl People<'_> {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> PeopleOwned {
+                __rt::Owned::new(People {
+                    city: __rt::IntoOwned::into_owned(self.city),
+                    town: __rt::IntoOwned::into_owned(self.town),
+                    phones_kind: __rt::IntoOwned::into_owned(self.phones_kind),
+                    phones_number: __rt::IntoOwned::into_owned(self.phones_number),
+                })
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "people",
@@ -311,6 +326,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use people::People;
+    pub use people::PeopleOwned;
 
     /// The layer that accepts the events of `people` and passes every other request to the inner service.
     pub type PeopleLayer = __rt::EventLayer<people::Routes>;

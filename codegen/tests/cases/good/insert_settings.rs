@@ -108,6 +108,16 @@ mod generated {
             }
         }
 
+        /// A row of `mail` that borrows nothing.
+        pub type MailOwned = Mail;
+
+        impl Mail {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> Self {
+                self
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "mail",
@@ -166,6 +176,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use mail::Mail;
+    pub use mail::MailOwned;
 
     /// The layer that accepts the events of `mail` and passes every other request to the inner service.
     pub type MailLayer = __rt::EventLayer<mail::Routes>;
@@ -258,6 +269,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `post` that borrows nothing.
+        pub type PostOwned = Post;
+
+        impl Post {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> Self {
+                self
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "post",
@@ -316,6 +337,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use post::Post;
+    pub use post::PostOwned;
 
     /// The layer that accepts the events of `post` and passes every other request to the inner service.
     pub type PostLayer = __rt::EventLayer<post::Routes>;
@@ -406,6 +428,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
+        /// A row of `note` that borrows nothing.
+        pub type NoteOwned = Note;
+
+        impl Note {
+            /// Returns the row with its own copy of each borrowed text.
+            pub fn into_owned(self) -> Self {
+                self
+            }
+        }
+
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
             name: "note",
@@ -464,6 +496,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
     }
 
     pub use note::Note;
+    pub use note::NoteOwned;
 
     /// The layer that accepts the events of `note` and passes every other request to the inner service.
     pub type NoteLayer = __rt::EventLayer<note::Routes>;
