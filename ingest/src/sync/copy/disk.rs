@@ -1,6 +1,7 @@
 //! The free space that a copy needs on the disks of its table.
 
-use clickhouse::Client;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
 
 use super::facts::Facts;
 use crate::{
@@ -11,6 +12,14 @@ use crate::{
 /// The part of the table's bytes that must be free beyond them, as a divisor: merges of the new
 /// table, and the rows that arrive meanwhile, need a quarter more.
 const MARGIN: u64 = 4;
+
+/// The bytes of the table, those of the copy, and the free bytes of the table's disks.
+#[derive(Debug, Row, Deserialize)]
+struct Space {
+    bytes: u64,
+    copied: u64,
+    free: u64,
+}
 
 /// Checks that the disks of the table have the space for the bytes that the copy lacks.
 ///
@@ -29,16 +38,14 @@ pub(super) async fn check(client: &Client, facts: &Facts) -> Result<Option<Strin
     let table = literal(facts.table.name);
     let of_table = format!("FROM system.parts WHERE active AND database = currentDatabase() AND table = {table}");
     let query = format!(
-        "SELECT toUInt64((SELECT sum(bytes_on_disk) {of_table})) AS bytes, toUInt64({copied}) AS copied, \
-         toUInt64((SELECT sum(unreserved_space) FROM system.disks WHERE name IN (SELECT disk_name {of_table}))) AS free"
+        "SELECT ifNull(toUInt64((SELECT sum(bytes_on_disk) {of_table})), toUInt64(0)) AS bytes, \
+         ifNull(toUInt64({copied}), toUInt64(0)) AS copied, \
+         ifNull(toUInt64((SELECT sum(unreserved_space) FROM system.disks WHERE name IN (SELECT disk_name {of_table}))), \
+         toUInt64(0)) AS free"
     );
-    let row = within(
-        STATEMENT_TIMEOUT,
-        client.query_raw(&query).fetch_one::<(u64, u64, u64)>(),
-    )
-    .await;
+    let row = within(STATEMENT_TIMEOUT, client.query_raw(&query).fetch_one::<Space>()).await;
     match row {
-        Ok((bytes, copied, free)) => match lack(bytes, copied, free) {
+        Ok(Space { bytes, copied, free }) => match lack(bytes, copied, free) {
             Some(reason) => Err(facts.refused(&reason)),
             None => Ok(None),
         },
