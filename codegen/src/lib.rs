@@ -133,10 +133,14 @@ fn generate_from(mut sources: Sources, mut report: Report) -> Generated {
     } else {
         (emit::emit(&model, sources), emit::statements(&model))
     };
+    let mut problems = report.render(sources);
+    // The notes on the standard tables are not about the user's files, and their file is not one
+    // that an editor could open.
+    problems.notes.retain(|note| !standard::is_place(note.place.as_ref()));
     Generated {
         code,
         statements,
-        problems: report.render(sources),
+        problems,
         files: sources.paths(),
     }
 }
