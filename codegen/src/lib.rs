@@ -184,12 +184,16 @@ fn emitted(model: &Model, sources: &Sources, report: Report) -> Generated {
             summary::tables(model),
         )
     };
+    let mut problems = report.render(sources);
+    // The notes on the standard tables are not about the user's files, and their file is not one
+    // that an editor could open.
+    problems.notes.retain(|note| !standard::is_place(note.place.as_ref()));
     Generated {
         code,
         statements,
         tables,
         left_out: sources.left_out.clone(),
-        problems: report.render(sources),
+        problems,
         files: sources.paths(),
     }
 }

@@ -1,7 +1,9 @@
 //! The standard tables, which a schema includes with `standard: true`.
 
+use std::path::Path;
+
 use crate::{
-    diagnostic::{Diagnostic, Report},
+    diagnostic::{Diagnostic, Place, Report},
     source::{Source, Sources},
     yaml::{Key, Node, Value},
 };
@@ -38,6 +40,11 @@ fn is_requested(text: &str) -> bool {
             .and_then(|rest| rest.trim_start().strip_prefix(':'));
         value.is_some_and(|value| value.split(" #").next().unwrap_or_default().trim() == "true")
     })
+}
+
+/// Returns whether a problem is in the standard tables.
+pub(crate) fn is_place(place: Option<&Place>) -> bool {
+    place.is_some_and(|place| place.file == Path::new(NAME))
 }
 
 /// Reports a value of the key that has no effect. Returns whether the key is in order.

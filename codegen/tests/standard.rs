@@ -26,6 +26,14 @@ fn the_tables_are_those_of_the_standard_file() {
     let text = format!("standard: true\n{ORDERS}");
     let with_key = generated(&[("20_orders.yml", &text)]);
     assert_eq!(with_key.statements, with_file.statements);
+    // The notes are about the schema's own tables.
+    let noted: Vec<_> = with_key
+        .problems
+        .notes
+        .iter()
+        .map(|note| note.place.as_ref().unwrap().file.clone())
+        .collect();
+    assert_eq!(noted, [Path::new("20_orders.yml")]);
     // Cargo watches these files.
     assert_eq!(with_key.files, [Path::new("20_orders.yml")]);
 }
