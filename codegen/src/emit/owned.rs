@@ -7,22 +7,19 @@ use crate::{model::Table, names};
 
 /// Returns the name of a table's owned row.
 pub(super) fn name(table: &Table) -> Ident {
-    format_ident!("{}Owned", names::type_name(&table.name))
+    format_ident!("{}", table.rust.owned())
 }
 
 /// Returns whether another table needs the name of this table's owned row. The owned row is then
 /// only in the table's module.
 pub(super) fn is_taken(table: &Table, tables: &[Table]) -> bool {
     let name = name(table).to_string();
-    tables
-        .iter()
-        .map(|other| names::type_name(&other.name))
-        .any(|other| other == name || format!("{other}Layer") == name)
+    tables.iter().any(|other| other.rust.all().contains(&name.as_str()))
 }
 
 /// Returns the type of the owned row, and the conversion of a row into one.
 pub(super) fn owned(table: &Table) -> TokenStream {
-    let (row, owned) = (names::ident(&names::type_name(&table.name)), name(table));
+    let (row, owned) = (names::ident(&table.rust.row), name(table));
     let doc = format!(" A row of `{}` that borrows nothing.", table.name);
     let method_doc = " Returns the row with its own copy of each borrowed text.";
     if !table.borrows() {

@@ -39,6 +39,13 @@ impl TableNames {
         }
     }
 
+    /// Returns the name of the row's owned twin. Unlike the row's own name, it needs no `_` behind
+    /// `Self`.
+    pub(crate) fn owned(&self) -> String {
+        let row = self.layer.strip_suffix("Layer").unwrap_or(&self.row);
+        format!("{row}Owned")
+    }
+
     /// Returns the three names.
     pub(crate) fn all(&self) -> [&str; 3] {
         [&self.row, &self.layer, &self.module]
