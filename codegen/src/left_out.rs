@@ -1,21 +1,13 @@
 //! The files of a schema folder that are not part of the schema, and those of them that look as if
 //! their author meant them to be.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
+    source::LeftOut,
     types,
 };
-
-/// A file or folder that the build does not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// The path as a user would type it.
-    pub path: PathBuf,
-    /// The reason, as the end of a sentence that begins with the path.
-    pub reason: &'static str,
-}
 
 const ENDINGS: [&str; 2] = ["yml", "yaml"];
 

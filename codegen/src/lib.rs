@@ -64,9 +64,9 @@ use diagnostic::Report;
 pub use diagnostic::{Place, Problem, Problems};
 pub use import::{ImportedTable, import_table};
 pub use json_schema::json_schema;
-pub use left_out::LeftOut;
 use model::Model;
 pub use server_check::ServerAnswer;
+pub use source::LeftOut;
 use source::Sources;
 pub use summary::TableSummary;
 

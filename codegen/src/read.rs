@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     diagnostic::{Diagnostic, Report},
-    left_out::{self, LeftOut},
-    source::{Source, Sources, Span},
+    left_out,
+    source::{LeftOut, Source, Sources, Span},
 };
 
 /// The name of a file that excludes its folder from the schema of the folder above, for example

@@ -2,8 +2,6 @@
 
 use std::{ops::Range, path::PathBuf};
 
-use crate::left_out::LeftOut;
-
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// All files of a schema folder.
@@ -16,6 +14,15 @@ pub(crate) struct Sources {
     pub(crate) left_out: Vec<LeftOut>,
     /// The index of the standard tables' file, if the schema includes it.
     pub(crate) standard: Option<usize>,
+}
+
+/// A file or folder that the build does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The path as a user would type it.
+    pub path: PathBuf,
+    /// The reason, as the end of a sentence that begins with the path.
+    pub reason: &'static str,
 }
 
 /// One file, as it was read.

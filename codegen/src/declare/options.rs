@@ -157,7 +157,7 @@ impl DeclarationReader<'_> {
                 "insert_settings" => {
                     options.insert_settings = Some(self.settings(node, "insert_settings: { max_insert_threads: 4 }"));
                 }
-                _ => match outside::help_in_options(&key, &node) {
+                _ => match outside::help_in_options(&key, &node, &OPTION_KEYS) {
                     Some(help) => {
                         let message = format!("unknown key `{}` in `_options`", key.text);
                         self.report

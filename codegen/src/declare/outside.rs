@@ -1,7 +1,7 @@
 //! Reports entries that are outside of the place where Rowmill reads them: keys of the top level, and
 //! columns, options and destinations that are indented too little.
 
-use super::{COLUMN_KEYS, SECTION, options::OPTION_KEYS};
+use super::{COLUMN_KEYS, SECTION};
 use crate::{
     diagnostic::{Diagnostic, Report},
     source::Sources,
@@ -101,10 +101,10 @@ pub(super) fn help_in_tables(key: &Key, value: &Value) -> Option<String> {
     }
 }
 
-/// Returns the help for a column among the options of its table.
-pub(super) fn help_in_options(key: &Key, node: &Node) -> Option<String> {
+/// Returns the help for a column among the options of its table, whose keys are `options`.
+pub(super) fn help_in_options(key: &Key, node: &Node, options: &[&str]) -> Option<String> {
     match &node.value {
-        Value::Text(text) if is_type(text) && types::closest(&key.text, OPTION_KEYS).is_none() => {
+        Value::Text(text) if is_type(text) && types::closest(&key.text, options.iter().copied()).is_none() => {
             Some(format!("indent the column `{}` as deep as `_options`", key.text))
         }
         _ => None,
