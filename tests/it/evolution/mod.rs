@@ -255,6 +255,7 @@ fn plan(kind: &Kind, database: &Database, version: Version) -> Vec<String> {
     let mut lines: Vec<_> = planned
         .map_or_else(|_| Vec::new(), |report| report.statements)
         .into_iter()
+        .map(|statement| database.without_name(&statement))
         .filter(|statement| statement.contains(&name))
         .collect();
     lines.extend(

@@ -108,6 +108,11 @@ impl Database {
         database
     }
 
+    /// Returns a statement without the database before the names of tables.
+    pub fn without_name(&self, statement: &str) -> String {
+        statement.replace(&format!("`{}`.", self.name), "")
+    }
+
     pub fn url(&self) -> String {
         self.url_through(self.engine)
     }
