@@ -63,8 +63,12 @@ fn wait_for_clash(collector: &Collector) {
     wait_for("a clash", || {
         (metric(collector, "rowmill_node_clashes_total")? > 0).then_some(())
     });
-    let log = collector.log();
-    assert!(log.contains("ERROR another process has the same node number"), "{log}");
+    // The log line follows the metric, and passes through a pipe.
+    wait_for("the clash in the log", || {
+        let log = collector.log();
+        log.contains("ERROR another process has the same node number")
+            .then_some(())
+    });
     let ready = http::get(collector.address, "/ready");
     let text = ready.text();
     assert!(text.contains("another process had the same node number"), "{text}");
