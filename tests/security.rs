@@ -32,6 +32,7 @@ fn a_name_of_no_test_is_found() {
         ("ingest: composition::events_do_not_wait_for_a_full_inner_service", true),
         ("ingest: store::tests::settings_follow_the_database", true),
         ("codegen: declare::source::tests", true),
+        ("rowmill: init::new_crate::tests", true),
         ("gold", false),
         ("ids::a_clock_that_was_set_back", false),
         ("bad_input::a_clock_that_was_set_back_repeats_no_id", false),
@@ -70,6 +71,7 @@ fn after_parenthesis((at, text): (usize, &str)) -> &str {
 /// `ingest: module::test` in the sources or the tests of a crate.
 fn exists(name: &str) -> bool {
     let (folders, path) = match name.split_once(": ") {
+        Some(("rowmill", path)) => (vec!["src".to_owned()], path),
         Some((name, path)) => (vec![format!("{name}/src"), format!("{name}/tests")], path),
         None => (vec!["tests/it".to_owned()], name),
     };
