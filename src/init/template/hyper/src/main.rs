@@ -1,6 +1,6 @@
 //! A hyper service, and the events of the folder `schemas` beside it.
 
-use std::{convert::Infallible, env, error::Error, path::Path, time::Duration};
+use std::{convert::Infallible, env, error::Error, path::Path, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -42,10 +42,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let connections = GracefulShutdown::new();
+    // One future for all rounds of the loop: a new one would miss a signal that came before it.
+    let mut stop = pin!(signal::ctrl_c());
     loop {
         let (stream, peer) = tokio::select! {
+            biased;
+            _ = &mut stop => break,
             accepted = listener.accept() => accepted?,
-            _ = signal::ctrl_c() => break,
         };
         // The client's address is that of the connection.
         let service = TowerToHyperService::new(service.clone().with_peer(peer.ip()));
