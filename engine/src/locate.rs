@@ -191,8 +191,16 @@ mod tests {
             path
         }
 
+        /// A process of its own writes the program: a process that another test starts meanwhile
+        /// would inherit the open file, and Linux runs no program that is open for writing.
         fn program(&self, name: &str, answer: &str) -> PathBuf {
-            self.file(name, 0o755, format!("#!/bin/sh\n{answer}\n").as_bytes())
+            let path = self.0.join(name);
+            let text = format!("#!/bin/sh\n{answer}\n");
+            let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;
+            let mut shell = Command::new("sh");
+            let written = shell.args(["-c", write, "sh"]).arg(&path).arg(text).status();
+            assert!(written.unwrap().success());
+            path
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -491,8 +491,12 @@ fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
     }
 }
 
+/// Writes a program in a process of its own: a process that another test starts meanwhile would
+/// inherit the open file, and Linux runs no program that is open for writing.
 fn script(path: &Path, body: &str) -> PathBuf {
-    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+    let mut shell = Command::new("sh");
+    let written = shell.args(["-c", write, "sh"]).arg(path).arg(body).status();
+    assert!(written.unwrap().success());
     path.to_owned()
 }
