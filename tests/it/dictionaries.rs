@@ -103,6 +103,9 @@ fn a_changed_dictionary_is_seen_and_replaced() {
             panic!("{change}: {found:?}")
         };
         assert_eq!((drift.table, drift.impact), ("shop_country_names", Impact::Safe));
+        // The printed statement does the same in a client of another database.
+        let named = format!("CREATE OR REPLACE DICTIONARY `{}`.`shop_country_names`", database.name);
+        assert!(drift.statements[0].starts_with(&named), "{drift:?}");
         let refused = block_on(apply_drift(&url, &found, |_| true)).unwrap();
         assert!(refused.is_empty(), "{refused:?}");
         assert_eq!(drifts().drifts, [], "{change}");

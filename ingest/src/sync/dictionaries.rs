@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{
     Drift, DriftReport, Impact, Kind, STATEMENT_TIMEOUT, SyncError,
+    qualify::qualified_statement,
     view_query::{formatted, without_database},
 };
 use crate::{
@@ -121,7 +122,8 @@ async fn difference(
         return Ok(None);
     }
     // A dictionary has no data of its own, and ClickHouse replaces it at once.
-    Ok(Some(drift(&found, wanted, Impact::Safe, vec![dictionary.replace()])))
+    let replace = qualified_statement(&dictionary.replace(), url.database());
+    Ok(Some(drift(&found, wanted, Impact::Safe, vec![replace])))
 }
 
 /// Returns the text of a statement in one line from the attributes on.

@@ -101,6 +101,14 @@ mod tests {
             ),
             ("DROP TABLE `t` SYNC", "DROP TABLE `my d`.`t` SYNC"),
             (
+                "CREATE DICTIONARY IF NOT EXISTS `d` ON CLUSTER `c`",
+                "CREATE DICTIONARY IF NOT EXISTS `my d`.`d` ON CLUSTER `c`",
+            ),
+            (
+                "CREATE OR REPLACE DICTIONARY `d`\n(…)",
+                "CREATE OR REPLACE DICTIONARY `my d`.`d`\n(…)",
+            ),
+            (
                 "INSERT INTO `c` …, the rows since then",
                 "INSERT INTO `my d`.`c` …, the rows since then",
             ),
