@@ -9,7 +9,7 @@ pub use crate::{
     block::layout::columns_of,
     collect::{
         rate_limit::RateLimit,
-        route::{Destination, Route, Routes},
+        route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{
         event::TableHandler,

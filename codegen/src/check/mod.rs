@@ -196,9 +196,9 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
                 service: service.to_owned(),
                 name: (name != "default").then(|| name.to_owned()),
                 table,
-                options: destination.options,
+                options: destination.options.clone(),
             }),
-            None => other = Some((table, destination.options)),
+            None => other = Some((table, destination.options.clone())),
         }
     }
     Model {

@@ -16,7 +16,7 @@ pub(crate) struct Destination {
 }
 
 /// The options of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
     pub(crate) rate_limit: Option<RateLimit>,

@@ -13,23 +13,25 @@ use crate::{
 /// Returns the routes of all tables, and the layer over them.
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
-    let route_of = |table: usize, options: RouteOptions| {
+    let route_of = |table: usize, options: &RouteOptions| {
         let module = names::ident(&model.tables[table].rust.module);
         let row = row_type(&model.tables[table]);
-        some_route(&quote!(#module::#row), options.acks)
+        some_route(&quote!(#module::#row), options)
     };
-    let declared = declared(&routes, |route| route_of(route.table, route.options));
+    let declared = declared(&routes, |route| route_of(route.table, &route.options));
     let other = model
         .other
-        .map_or_else(|| quote!(None), |(table, options)| route_of(table, options));
+        .as_ref()
+        .map_or_else(|| quote!(None), |(table, options)| route_of(*table, options));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
-        .map(|route| destination(&route.path(), route.table, route.options, model))
+        .map(|route| destination(&route.path(), route.table, &route.options, model))
         .collect();
     destinations.extend(
         model
             .other
-            .map(|(table, options)| destination("other", table, options, model)),
+            .as_ref()
+            .map(|(table, options)| destination("other", *table, options, model)),
     );
     quote! {
         /// The routes of all tables.
@@ -79,14 +81,14 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     let row = row_type(table);
     let declared = declared(&known, |route| {
         if route.table == index {
-            some_route(&row, route.options.acks)
+            some_route(&row, &route.options)
         } else {
             quote!(None)
         }
     });
     let destinations = own
         .iter()
-        .map(|route| destination(&route.path(), index, route.options, model));
+        .map(|route| destination(&route.path(), index, &route.options, model));
     let paths: Vec<String> = own.iter().map(|route| route.path()).collect();
     let names = names::route_constants(&paths.iter().map(String::as_str).collect::<Vec<_>>());
     let constants = paths.iter().zip(names).map(|(path, name)| {
@@ -173,7 +175,7 @@ fn many_declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) ->
     text_match(&quote!(service), arms, &none)
 }
 
-fn destination(path: &str, table: usize, options: RouteOptions, model: &Model) -> TokenStream {
+fn destination(path: &str, table: usize, options: &RouteOptions, model: &Model) -> TokenStream {
     let table = &model.tables[table].name;
     let acks = ack_policy(options.acks);
     let rate_limit = match options.rate_limit {
@@ -186,9 +188,19 @@ fn destination(path: &str, table: usize, options: RouteOptions, model: &Model) -
     quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
 }
 
-fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {
-    let acks = ack_policy(acks);
-    quote!(Some(__rt::Route { handler: __rt::intake::<#row>, acks: #acks }))
+fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
+    let acks = ack_policy(options.acks);
+    let options = route_options(options);
+    quote!(Some(__rt::Route { handler: __rt::intake::<#row>, acks: #acks, options: #options }))
+}
+
+/// Returns the runtime's options of a route; `None` if all of them are the defaults.
+fn route_options(_options: &RouteOptions) -> TokenStream {
+    let fields: Vec<TokenStream> = Vec::new();
+    if fields.is_empty() {
+        return quote!(None);
+    }
+    quote!(Some(const { &__rt::RouteOptions { #(#fields,)* ..__rt::RouteOptions::NONE } }))
 }
 
 fn ack_policy(acks: Acks) -> TokenStream {

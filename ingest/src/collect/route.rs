@@ -31,6 +31,17 @@ pub struct Route {
     pub handler: TableHandler,
     /// The acknowledgement policy of the events.
     pub acks: AckPolicy,
+    /// The options that most routes do not have; `None` if the route has none of them.
+    pub options: Option<&'static RouteOptions>,
+}
+
+/// The options of a destination that most routes do not have.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteOptions {}
+
+impl RouteOptions {
+    /// No options; generated code sets some of them.
+    pub const NONE: Self = Self {};
 }
 
 /// An entry of a schema's `destinations`.

@@ -58,7 +58,13 @@ impl Routes for Mail {
     }
 
     fn find(service: &str, name: &str) -> Option<Route> {
-        let route = |acks| Some(Route { handler: ingest, acks });
+        let route = |acks| {
+            Some(Route {
+                handler: ingest,
+                acks,
+                options: None,
+            })
+        };
         match (service, name) {
             ("wh" | "pixel" | "redir", "mail") => route(AckPolicy::NONE),
             ("wh", "choice") => route(AckPolicy {
@@ -72,7 +78,11 @@ impl Routes for Mail {
 
     fn fallback() -> Option<Route> {
         let acks = AckPolicy::NONE;
-        Some(Route { handler: ingest, acks })
+        Some(Route {
+            handler: ingest,
+            acks,
+            options: None,
+        })
     }
 }
 

@@ -879,6 +879,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Pushes<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -920,6 +921,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<pushes::Pushes<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

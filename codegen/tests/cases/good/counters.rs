@@ -199,6 +199,7 @@ ENGINE = Memory",
                         Some(__rt::Route {
                             handler: __rt::intake::<Counters>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -240,6 +241,7 @@ ENGINE = Memory",
                     Some(__rt::Route {
                         handler: __rt::intake::<counters::Counters>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

@@ -195,6 +195,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Visits<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -282,6 +283,7 @@ LAYOUT(COMPLEX_KEY_DIRECT())",
                     Some(__rt::Route {
                         handler: __rt::intake::<visits::Visits<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

@@ -239,6 +239,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Payments>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -280,6 +281,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<payments::Payments>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

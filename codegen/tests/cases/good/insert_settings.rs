@@ -167,6 +167,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Mail>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -328,6 +329,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Post>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -487,6 +489,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Note>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -555,18 +558,21 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<mail::Mail>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", "post") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<post::Post>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", "note") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<note::Note>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

@@ -384,6 +384,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         Some(__rt::Route {
                             handler: __rt::intake::<Orders<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -774,6 +775,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Refunds<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -823,12 +825,14 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<orders::Orders<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", "refund") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<refunds::Refunds<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

@@ -208,12 +208,14 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Visits<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     ("pixel", _) => {
                         Some(__rt::Route {
                             handler: __rt::intake::<Visits<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -421,6 +423,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Scrolls<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -621,12 +624,14 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Calls<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     ("wh", _) => {
                         Some(__rt::Route {
                             handler: __rt::intake::<Calls<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -694,30 +699,35 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<scrolls::Scrolls<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("test", "call") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<calls::Calls<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("track", _) => {
                     Some(__rt::Route {
                         handler: __rt::intake::<visits::Visits<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", _) => {
                     Some(__rt::Route {
                         handler: __rt::intake::<calls::Calls<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("pixel", _) => {
                     Some(__rt::Route {
                         handler: __rt::intake::<visits::Visits<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

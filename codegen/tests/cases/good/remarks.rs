@@ -277,6 +277,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Orders<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -318,6 +319,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<orders::Orders<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

@@ -746,18 +746,21 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     ("pixel", "mail") => {
                         Some(__rt::Route {
                             handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     ("redir", "mail") => {
                         Some(__rt::Route {
                             handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -821,6 +824,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                             mail_statistics::MailStatistics<'static>,
                         >,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("pixel", "mail") => {
@@ -829,6 +833,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                             mail_statistics::MailStatistics<'static>,
                         >,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("redir", "mail") => {
@@ -837,6 +842,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                             mail_statistics::MailStatistics<'static>,
                         >,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,
@@ -847,6 +853,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             Some(__rt::Route {
                 handler: __rt::intake::<webhooks::Webhooks<'static>>,
                 acks: __rt::AckPolicy::NONE,
+                options: None,
             })
         }
     }

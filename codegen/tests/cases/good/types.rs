@@ -1123,12 +1123,14 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
                         Some(__rt::Route {
                             handler: __rt::intake::<Types<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     ("shop", _) => {
                         Some(__rt::Route {
                             handler: __rt::intake::<Types<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -1176,12 +1178,14 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
                     Some(__rt::Route {
                         handler: __rt::intake::<types::Types<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("shop", _) => {
                     Some(__rt::Route {
                         handler: __rt::intake::<types::Types<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

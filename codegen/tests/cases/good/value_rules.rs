@@ -594,6 +594,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Sales<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -1175,6 +1176,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Strict<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -1479,6 +1481,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Kept<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -1534,18 +1537,21 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     Some(__rt::Route {
                         handler: __rt::intake::<sales::Sales<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", "strict") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<strict::Strict<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 ("wh", "kept") => {
                     Some(__rt::Route {
                         handler: __rt::intake::<kept::Kept<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

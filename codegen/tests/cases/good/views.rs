@@ -202,6 +202,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         Some(__rt::Route {
                             handler: __rt::intake::<Visits<'static>>,
                             acks: __rt::AckPolicy::NONE,
+                            options: None,
                         })
                     }
                     _ => None,
@@ -375,6 +376,7 @@ GROUP BY month",
                     Some(__rt::Route {
                         handler: __rt::intake::<visits::Visits<'static>>,
                         acks: __rt::AckPolicy::NONE,
+                        options: None,
                     })
                 }
                 _ => None,

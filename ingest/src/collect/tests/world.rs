@@ -62,6 +62,7 @@ fn ingest(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
 const ROUTE: Route = Route {
     handler: ingest,
     acks: AckPolicy::NONE,
+    options: None,
 };
 
 #[derive(Debug)]
