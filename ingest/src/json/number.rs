@@ -35,9 +35,11 @@ impl<'a> Reader<'a> {
 
     /// Reads an integer of at most 18 digits: the fast path for nearly all numbers.
     ///
-    /// Returns `None` and consumes nothing if the text differs; [`Reader::number`] reads it then.
+    /// Returns `None` and consumes only white space if the next value differs;
+    /// [`Reader::number`] reads a longer number then.
     #[inline]
     pub fn small_integer(&mut self) -> Option<i64> {
+        self.skip_space();
         let rest = self.text.as_bytes().get(self.at..)?;
         let (negative, digits) = match rest {
             [b'-', digits @ ..] => (true, digits),

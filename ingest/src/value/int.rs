@@ -89,12 +89,10 @@ macro_rules! decode {
         impl<'a> Decode<'a> for $type {
             #[inline]
             fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
-                if json.peek()? == Kind::Number
-                    && let Some(value) = json.small_integer()
-                {
-                    return <$type>::from_small(value).ok_or(ValueError::OutOfRange);
+                match json.small_integer() {
+                    Some(value) => <$type>::from_small(value).ok_or(ValueError::OutOfRange),
+                    None => from_other_json(json),
                 }
-                from_other_json(json)
             }
 
             #[inline]
