@@ -23,6 +23,12 @@ pub enum Ack {
 
 impl Ack {
     /// Returns the level's name in schemas, headers and options.
+    ///
+    /// ```
+    /// use rowmill_ingest::Ack;
+    ///
+    /// assert_eq!(Ack::Spooled.name(), "spooled");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -39,6 +45,12 @@ impl fmt::Display for Ack {
 }
 
 /// The error for a text that is not the name of an [`Ack`].
+///
+/// ```
+/// use rowmill_ingest::{Ack, ack::UnknownAck};
+///
+/// assert_eq!("Stored".parse::<Ack>(), Err(UnknownAck));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownAck;
 
@@ -62,6 +74,12 @@ impl FromStr for Ack {
 }
 
 /// The acknowledgement that the schema sets for the events of a route.
+///
+/// ```
+/// use rowmill_ingest::ack::AckPolicy;
+///
+/// assert_eq!(AckPolicy::default(), AckPolicy::NONE);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AckPolicy {
     /// The route's level; `None` if the route sets none, in which case

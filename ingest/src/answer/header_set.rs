@@ -2,6 +2,13 @@
 
 /// The headers that responses have in addition to those of their content, their cookie and their
 /// acknowledgement.
+///
+/// ```
+/// use rowmill_ingest::{EventOptions, layer::HeaderSet};
+///
+/// let options = EventOptions { headers: HeaderSet::Rockstat, ..EventOptions::default() };
+/// # assert_ne!(options.headers, HeaderSet::default());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeaderSet {
     /// The headers that current browsers and clients need: `Cache-Control: no-store` and

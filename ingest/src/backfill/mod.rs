@@ -58,6 +58,14 @@ const INSERT_SETTINGS: [(&str, &str); 10] = [
 ];
 
 /// The treatment of a piece that may or may not be in the view's table.
+///
+/// ```
+/// use rowmill_ingest::backfill::{Backfill, InDoubt};
+///
+/// // An operator has looked for the piece's rows in the table, and found none.
+/// let options = Backfill { in_doubt: InDoubt::Missing, ..Backfill::new("daily_view") };
+/// # assert_eq!(options.in_doubt, InDoubt::Missing);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum InDoubt {
     /// End with an error that names the piece.
@@ -70,6 +78,16 @@ pub enum InDoubt {
 }
 
 /// The view whose table [`backfill`] fills, and how.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use rowmill_ingest::backfill::Backfill;
+///
+/// let week = Duration::from_secs(7 * 24 * 60 * 60);
+/// let options = Backfill { from: Some(SystemTime::now() - week), ..Backfill::new("daily_view") };
+/// # assert!(options.to.is_none());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Backfill {
     /// The name of the view in the schema.
@@ -88,6 +106,13 @@ pub struct Backfill {
 
 impl Backfill {
     /// Returns the options for a backfill of all rows before the view's cut.
+    ///
+    /// ```
+    /// use rowmill_ingest::backfill::{Backfill, InDoubt};
+    ///
+    /// let options = Backfill::new("daily_view");
+    /// assert_eq!((options.view.as_str(), options.in_doubt), ("daily_view", InDoubt::Refuse));
+    /// ```
     pub fn new(view: impl Into<String>) -> Self {
         Self {
             view: view.into(),
@@ -101,6 +126,15 @@ impl Backfill {
 }
 
 /// A piece that is done.
+///
+/// ```
+/// use rowmill_ingest::backfill::BackfilledPiece;
+///
+/// fn log(piece: BackfilledPiece) {
+///     println!("piece {}: {} rows", piece.number, piece.rows);
+/// }
+/// # log(BackfilledPiece { number: 1, rows: 2, until: std::time::SystemTime::UNIX_EPOCH });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfilledPiece {
     /// The number of the piece, beginning with 1.
@@ -112,6 +146,13 @@ pub struct BackfilledPiece {
 }
 
 /// The result of a backfill.
+///
+/// ```
+/// use rowmill_ingest::backfill::BackfillReport;
+///
+/// let report = BackfillReport { pieces: 1, rows: 20, total_rows: 120 };
+/// println!("{} of {} rows in this run", report.rows, report.total_rows);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackfillReport {
     /// The pieces that this run has completed.

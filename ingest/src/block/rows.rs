@@ -89,17 +89,37 @@ impl RowBatch {
     }
 
     /// Returns the number of rows.
+    ///
+    /// ```
+    /// use rowmill_ingest::route::RowBatch;
+    ///
+    /// assert_eq!(RowBatch::default().count(), 0);
+    /// ```
     pub fn count(&self) -> usize {
         self.ends.len()
     }
 
     /// Returns the rows as they are sent, back to back in the table's
     /// [`Format`](crate::table::Format).
+    ///
+    /// ```
+    /// use rowmill_ingest::route::RowBatch;
+    ///
+    /// assert!(RowBatch::default().bytes().is_empty());
+    /// ```
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Removes all rows, and keeps their memory for new ones.
+    ///
+    /// ```
+    /// use rowmill_ingest::route::RowBatch;
+    ///
+    /// let mut rows = RowBatch::default();
+    /// rows.clear();
+    /// assert_eq!(rows.count(), 0);
+    /// ```
     pub fn clear(&mut self) {
         self.table = None;
         self.unknown_keys = 0;

@@ -28,6 +28,17 @@ use crate::{
 };
 
 /// The changes of a table's columns since rows were written.
+///
+/// ```
+/// use rowmill_ingest::writer::ColumnChanges;
+///
+/// // The spool has rows with a column `mail`, which is `email` in the schema of today.
+/// let changes = ColumnChanges {
+///     renamed: [("mail".to_owned(), "email".to_owned())].into(),
+///     ..ColumnChanges::default()
+/// };
+/// # assert!(changes.dropped.is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnChanges {
     /// The new names of columns, by their old ones.

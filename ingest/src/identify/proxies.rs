@@ -12,6 +12,14 @@ use ipnet::{IpNet, Ipv4Net};
 /// itself.
 ///
 /// Parsed from addresses and networks, separated by commas; an empty text trusts no proxy.
+///
+/// ```
+/// use rowmill_ingest::layer::TrustedProxies;
+///
+/// let proxies: TrustedProxies = "127.0.0.1, 10.0.0.0/8".parse()?;
+/// assert_ne!(proxies, TrustedProxies::default());
+/// # Ok::<(), rowmill_ingest::layer::NetworkError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Network>);
 
@@ -23,6 +31,12 @@ struct Network {
 }
 
 /// A text that is neither an address nor a network.
+///
+/// ```
+/// use rowmill_ingest::layer::TrustedProxies;
+///
+/// assert!("10.0.0.0/64".parse::<TrustedProxies>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError(String);
 

@@ -35,6 +35,12 @@ pub enum Rejection {
 
 impl Rejection {
     /// Returns the short name of the first reason, for programs and for counting.
+    ///
+    /// ```
+    /// use rowmill_ingest::route::Rejection;
+    ///
+    /// assert_eq!(Rejection::SpoolFull.code(), "no-room");
+    /// ```
     pub fn code(&self) -> &'static str {
         match self {
             Self::Syntax(_) => "json",
@@ -47,6 +53,12 @@ impl Rejection {
 
     /// Returns all reasons as one text. `json` is the event's JSON, in which a syntax error has its
     /// line and column; empty for a form.
+    ///
+    /// ```
+    /// use rowmill_ingest::{json::Kind, route::Rejection};
+    ///
+    /// println!("{}", Rejection::NotAnObject(Kind::Array).message("[]"));
+    /// ```
     pub fn message(&self, json: &str) -> Cow<'static, str> {
         match self {
             Self::Syntax(error) => {

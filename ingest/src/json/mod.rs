@@ -40,6 +40,12 @@ use crate::arena::Arena;
 pub const MAX_DEPTH: u8 = 128;
 
 /// The kind of a value, as its first byte shows.
+///
+/// ```
+/// use rowmill_ingest::json::{Kind, Reader};
+///
+/// assert_eq!(Reader::new("-1").peek(), Ok(Kind::Number));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -57,6 +63,13 @@ pub enum Kind {
 }
 
 /// A position in a text, for [`Reader::seek`].
+///
+/// ```
+/// use rowmill_ingest::json::Reader;
+///
+/// let json = Reader::new("[1]");
+/// assert_eq!(json.position(), json.clone().position());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     at: usize,
@@ -66,6 +79,15 @@ pub struct Position {
 
 impl Position {
     /// Returns the number of bytes before the position.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("[1, 2]");
+    /// json.begin_array()?;
+    /// assert_eq!(json.position().at(), 1);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub const fn at(self) -> usize {
         self.at
     }
@@ -74,6 +96,15 @@ impl Position {
 /// Reads one text from its start to its end.
 ///
 /// After an error the position is unspecified; [`Reader::seek`] restores an earlier one.
+///
+/// ```
+/// use rowmill_ingest::json::Reader;
+///
+/// let mut json = Reader::new("true");
+/// assert!(json.bool()?);
+/// json.end()?;
+/// # Ok::<(), rowmill_ingest::json::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     text: &'a str,
@@ -90,6 +121,13 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Creates a reader at the start of `text`.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// assert_eq!(Reader::new(r#""open""#).string()?, "open");
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub const fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -111,12 +149,27 @@ impl<'a> Reader<'a> {
 
     /// Returns whether values are read by the lenient rules of
     /// [`value`](crate::value#lenient-rules). A new reader is strict.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// assert!(!Reader::new("1").is_lenient());
+    /// ```
     pub const fn is_lenient(&self) -> bool {
         self.is_lenient
     }
 
     /// Sets whether values are read by the lenient rules of
     /// [`value`](crate::value#lenient-rules). Returns the previous setting.
+    ///
+    /// ```
+    /// use rowmill_ingest::{json::Reader, value::Decode};
+    ///
+    /// let mut json = Reader::new("3.0");
+    /// json.set_lenient(true);
+    /// assert_eq!(i32::from_json(&mut json)?, 3);
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     pub const fn set_lenient(&mut self, is_lenient: bool) -> bool {
         std::mem::replace(&mut self.is_lenient, is_lenient)
     }
@@ -130,6 +183,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the current position.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("[1, 2]");
+    /// let start = json.position();
+    /// json.raw_value()?;
+    /// assert_eq!(json.position().at() - start.at(), 6);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub const fn position(&self) -> Position {
         Position {
             at: self.at,
@@ -139,6 +202,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves to a position that this reader has returned.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new(r#"{"event": "open"}"#);
+    /// let start = json.position();
+    /// assert!(json.begin_array().is_err());
+    /// json.seek(start);
+    /// json.begin_object()?;
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub const fn seek(&mut self, position: Position) {
         self.at = position.at;
         self.depth = position.depth;
@@ -149,6 +223,14 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// No value starts here.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::{Kind, Reader};
+    ///
+    /// assert_eq!(Reader::new(" {}").peek()?, Kind::Object);
+    /// assert!(Reader::new("}").peek().is_err());
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     #[inline]
     pub fn peek(&mut self) -> Result<Kind, Error> {
         match self.next_byte() {
@@ -166,6 +248,14 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The next value is not `null`.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// Reader::new("null").null()?;
+    /// assert!(Reader::new("0").null().is_err());
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub fn null(&mut self) -> Result<(), Error> {
         if self.literal("null") {
             Ok(())
@@ -178,6 +268,13 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The next value is not a boolean.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// assert!(Reader::new("true").bool()?);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub fn bool(&mut self) -> Result<bool, Error> {
         if self.literal("true") {
             Ok(true)
@@ -192,6 +289,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The next value is not an object, or it is nested too deep.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("{}");
+    /// json.begin_object()?;
+    /// assert_eq!(json.next_key()?, None);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     #[inline]
     pub fn begin_object(&mut self) -> Result<(), Error> {
         self.begin(b'{')
@@ -202,6 +308,17 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The object is malformed.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new(r#"{"clicks": 3}"#);
+    /// json.begin_object()?;
+    /// while let Some(key) = json.next_key()? {
+    ///     println!("{key}: {}", json.raw_value()?);
+    /// }
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     #[inline]
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, Error> {
         match self.compact_key() {
@@ -245,6 +362,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The next value is not an array, or it is nested too deep.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("[]");
+    /// json.begin_array()?;
+    /// assert!(!json.next_element()?);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     #[inline]
     pub fn begin_array(&mut self) -> Result<(), Error> {
         self.begin(b'[')
@@ -255,6 +381,19 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The array is malformed.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("[1, 2, 3]");
+    /// let mut sum = 0;
+    /// json.begin_array()?;
+    /// while json.next_element()? {
+    ///     sum += json.small_integer().unwrap_or_default();
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     #[inline]
     pub fn next_element(&mut self) -> Result<bool, Error> {
         self.next_or_close(b']')
@@ -264,6 +403,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// More text follows.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// let mut json = Reader::new("1 2");
+    /// json.raw_value()?;
+    /// assert!(json.end().is_err());
+    /// # Ok::<(), rowmill_ingest::json::Error>(())
+    /// ```
     pub fn end(&mut self) -> Result<(), Error> {
         match self.next_byte() {
             None => Ok(()),

@@ -37,6 +37,13 @@ impl<'a> Reader<'a> {
     ///
     /// Returns `None` and consumes only white space if the next value differs;
     /// [`Reader::number`] reads a longer number then.
+    ///
+    /// ```
+    /// use rowmill_ingest::json::Reader;
+    ///
+    /// assert_eq!(Reader::new("-12").small_integer(), Some(-12));
+    /// assert_eq!(Reader::new("1.5").small_integer(), None);
+    /// ```
     #[inline]
     pub fn small_integer(&mut self) -> Option<i64> {
         self.skip_space();

@@ -41,6 +41,13 @@ use crate::{
 const GENERATIONS: u32 = 2;
 
 /// Which dead letters [`replay`] replays, and how.
+///
+/// ```
+/// use rowmill_ingest::rejected::RejectedReplay;
+///
+/// let options = RejectedReplay { is_dry_run: true, ..RejectedReplay::default() };
+/// # assert!(!options.deletes_dead_letters);
+/// ```
 #[derive(Debug, Clone)]
 pub struct RejectedReplay {
     /// Only rows of this table.

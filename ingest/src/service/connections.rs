@@ -36,6 +36,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const SPARE_ENTRIES: usize = 64;
 
 /// The open connections of a server, and of all servers that share this value.
+///
+/// ```
+/// use rowmill_ingest::server::Connections;
+///
+/// assert_eq!(Connections::default().open(), 0);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Shared>);
 
@@ -85,6 +91,15 @@ pub(crate) struct Slot {
 
 impl Connections {
     /// Returns the number of open connections.
+    ///
+    /// ```
+    /// use rowmill_ingest::server::ServeOptions;
+    ///
+    /// fn log(options: &ServeOptions) {
+    ///     println!("{} open connections", options.connections.open());
+    /// }
+    /// # log(&ServeOptions::default());
+    /// ```
     pub fn open(&self) -> usize {
         self.0.state().open
     }

@@ -73,16 +73,40 @@ pub struct ClickHouseUrl {
 
 impl ClickHouseUrl {
     /// Returns the scheme, host and port, for display.
+    ///
+    /// ```
+    /// use rowmill_ingest::ClickHouseUrl;
+    ///
+    /// let url: ClickHouseUrl = "http://ann:secret@clickhouse:8124/stats".parse()?;
+    /// assert_eq!(url.origin(), "http://clickhouse:8124");
+    /// # Ok::<(), rowmill_ingest::store::ClickHouseUrlError>(())
+    /// ```
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
     /// Returns the name of the database, unquoted.
+    ///
+    /// ```
+    /// use rowmill_ingest::ClickHouseUrl;
+    ///
+    /// let url: ClickHouseUrl = "http://clickhouse/stats".parse()?;
+    /// assert_eq!(url.database(), "stats");
+    /// # Ok::<(), rowmill_ingest::store::ClickHouseUrlError>(())
+    /// ```
     pub fn database(&self) -> &str {
         &self.database
     }
 
     /// Returns the settings of each insert, with their names and values.
+    ///
+    /// ```
+    /// use rowmill_ingest::ClickHouseUrl;
+    ///
+    /// let url: ClickHouseUrl = "http://clickhouse/stats?max_insert_threads=4".parse()?;
+    /// assert_eq!(url.settings(), [("max_insert_threads".to_owned(), "4".to_owned())]);
+    /// # Ok::<(), rowmill_ingest::store::ClickHouseUrlError>(())
+    /// ```
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
     }
@@ -99,6 +123,17 @@ impl ClickHouseUrl {
     }
 
     /// Returns a client whose requests run in the URL's database. Sends nothing yet.
+    ///
+    /// ```no_run
+    /// use rowmill_ingest::ClickHouseUrl;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let url: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+    /// let rows: u64 = url.client().query("SELECT count() FROM orders").fetch_one().await?;
+    /// println!("{rows} rows");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn client(&self) -> Client {
         self.server_client().with_database(&self.database)
     }
@@ -211,6 +246,13 @@ fn credential(text: &str) -> Result<String, ClickHouseUrlError> {
 }
 
 /// The error for an invalid [`ClickHouseUrl`]. It omits the URL, which may contain a password.
+///
+/// ```
+/// use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError};
+///
+/// let error = "http://clickhouse:8123".parse::<ClickHouseUrl>();
+/// assert_eq!(error, Err(ClickHouseUrlError::Database));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClickHouseUrlError {
     /// The URL does not begin with `http://`.

@@ -17,6 +17,14 @@ pub use crate::table::{
 };
 
 /// All tables of one schema folder, in the order of its files.
+///
+/// ```
+/// # use embedder::tables;
+/// use rowmill_ingest::table::Schema;
+///
+/// let schema: &Schema = &tables::SCHEMA;
+/// assert!(schema.tables.iter().any(|table| table.name == "orders"));
+/// ```
 #[derive(Debug)]
 pub struct Schema {
     /// The tables that exist in ClickHouse; abstract ones are excluded.
@@ -36,6 +44,13 @@ pub type InsertSettings = &'static [(&'static str, &'static str)];
 
 impl Schema {
     /// Returns a schema of tables without views.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::Schema;
+    ///
+    /// static SCHEMA: Schema = Schema::new(&[]);
+    /// assert!(SCHEMA.views.is_empty());
+    /// ```
     pub const fn new(tables: &'static [&'static Table]) -> Self {
         Self {
             tables,
@@ -47,6 +62,14 @@ impl Schema {
     }
 
     /// Adds materialized views, and the tables that only views fill.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use rowmill_ingest::table::Schema;
+    ///
+    /// let schema = Schema::new(tables::SCHEMA.tables).with_views(&[], tables::SCHEMA.views);
+    /// assert!(schema.targets.is_empty());
+    /// ```
     pub const fn with_views(mut self, targets: &'static [&'static Table], views: &'static [View]) -> Self {
         self.targets = targets;
         self.views = views;
@@ -54,12 +77,27 @@ impl Schema {
     }
 
     /// Adds the settings that the inserts of tables have.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::Schema;
+    ///
+    /// let schema = Schema::new(&[]).with_insert_settings(&[("orders", &[("max_insert_threads", "4")])]);
+    /// assert_eq!(schema.insert_settings.len(), 1);
+    /// ```
     pub const fn with_insert_settings(mut self, settings: &'static [(&'static str, InsertSettings)]) -> Self {
         self.insert_settings = settings;
         self
     }
 
     /// Adds dictionaries.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use rowmill_ingest::table::Schema;
+    ///
+    /// let schema = Schema::new(tables::SCHEMA.tables).with_dictionaries(&[]);
+    /// assert!(schema.dictionaries.is_empty());
+    /// ```
     pub const fn with_dictionaries(mut self, dictionaries: &'static [Dictionary]) -> Self {
         self.dictionaries = dictionaries;
         self
@@ -77,6 +115,13 @@ impl Schema {
 }
 
 /// One table of ClickHouse.
+///
+/// ```
+/// # use embedder::tables;
+/// for table in tables::SCHEMA.tables {
+///     println!("{}: {} columns", table.name, table.columns.len());
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Table {
     /// The table's name, unquoted.
@@ -98,6 +143,15 @@ pub struct Table {
 
 impl Table {
     /// Returns a table without partitions, whose rows have no id.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind, Format, Table};
+    ///
+    /// const COLUMNS: &[Column] = &[Column::new("n", "UInt8", "`n` UInt8", ColumnKind::Plain)];
+    /// const CREATE: &str = "CREATE TABLE IF NOT EXISTS counts (`n` UInt8) ENGINE = MergeTree ORDER BY n";
+    /// static COUNTS: Table = Table::new("counts", 0, COLUMNS, CREATE, Format::RowBinary);
+    /// assert_eq!(COUNTS.row_id, None);
+    /// ```
     pub const fn new(
         name: &'static str,
         index: usize,
@@ -118,6 +172,13 @@ impl Table {
 }
 
 /// One column of a [`Table`].
+///
+/// ```
+/// # use embedder::tables;
+/// let table = tables::SCHEMA.tables[0];
+/// let inserted = table.columns.iter().filter(|column| column.kind.is_inserted());
+/// println!("{:?}", inserted.map(|column| column.name).collect::<Vec<_>>());
+/// ```
 #[derive(Debug)]
 pub struct Column {
     /// The column's name, unquoted; the name of a Nested's element contains a dot.
@@ -145,6 +206,13 @@ pub struct Column {
 
 impl Column {
     /// Returns a column that is not nullable, accepts no objects and is sent in rows.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("clicks", "UInt32", "`clicks` UInt32", ColumnKind::Plain);
+    /// assert_eq!(column.sent_type, "UInt32");
+    /// ```
     pub const fn new(name: &'static str, data_type: &'static str, declaration: &'static str, kind: ColumnKind) -> Self {
         Self {
             name,
@@ -160,6 +228,13 @@ impl Column {
     }
 
     /// Sets the shape of the values, so that they can be sent as columns.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind, Shape};
+    ///
+    /// let column = Column::new("ok", "Bool", "`ok` Bool", ColumnKind::Plain).shaped(Shape::Fixed(1));
+    /// assert_eq!(column.shape, Some(Shape::Fixed(1)));
+    /// ```
     pub const fn shaped(mut self, shape: Shape) -> Self {
         self.shape = Some(shape);
         self
@@ -168,24 +243,52 @@ impl Column {
     /// Sets another type to send, from which ClickHouse converts: a LowCardinality is sent as its
     /// inner type, and a column with a computed default as a Nullable whose NULLs become the
     /// default.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("tag", "LowCardinality(String)", "`tag` LowCardinality(String)", ColumnKind::Plain);
+    /// assert_eq!(column.sent_as("String").sent_type, "String");
+    /// ```
     pub const fn sent_as(mut self, data_type: &'static str) -> Self {
         self.sent_type = data_type;
         self
     }
 
     /// Sets the column's earlier names: rows that were written for one of them go into this column.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("email", "String", "`email` String", ColumnKind::Plain).was(&["mail"]);
+    /// assert_eq!(column.was, ["mail"]);
+    /// ```
     pub const fn was(mut self, names: &'static [&'static str]) -> Self {
         self.was = names;
         self
     }
 
     /// Makes objects values of the column.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("data", "JSON", "`data` JSON", ColumnKind::Plain).accepting_objects();
+    /// assert!(column.accepts_object);
+    /// ```
     pub const fn accepting_objects(mut self) -> Self {
         self.accepts_object = true;
         self
     }
 
     /// Makes NULL a value of the column.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("n", "Nullable(UInt8)", "`n` Nullable(UInt8)", ColumnKind::Plain).nullable();
+    /// assert!(column.is_nullable);
+    /// ```
     pub const fn nullable(mut self) -> Self {
         self.is_nullable = true;
         self
@@ -194,6 +297,12 @@ impl Column {
 
 /// The source of a column's values ([ClickHouse: default
 /// values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values)).
+///
+/// ```
+/// use rowmill_ingest::table::ColumnKind;
+///
+/// assert!(ColumnKind::Plain.is_inserted() && !ColumnKind::Alias.is_inserted());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
     /// Every row has a value. If the event has none, it is the type's zero or the literal of the
@@ -211,12 +320,26 @@ pub enum ColumnKind {
 
 impl ColumnKind {
     /// Returns whether an INSERT names this column.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::ColumnKind;
+    ///
+    /// // ClickHouse uses the value of an EPHEMERAL column, and does not store it.
+    /// assert!(ColumnKind::Ephemeral.is_inserted());
+    /// assert!(!ColumnKind::Materialized.is_inserted());
+    /// ```
     pub const fn is_inserted(self) -> bool {
         matches!(self, Self::Plain | Self::Default | Self::Ephemeral)
     }
 }
 
 /// The layout of a table's rows in a block.
+///
+/// ```
+/// use rowmill_ingest::table::Format;
+///
+/// assert_ne!(Format::RowBinary, Format::RowBinaryWithDefaults);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Values back to back ([RowBinary](https://clickhouse.com/docs/interfaces/formats/RowBinary)).
@@ -229,6 +352,12 @@ pub enum Format {
 
 impl Format {
     /// Returns ClickHouse's name of the format.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::Format;
+    ///
+    /// assert_eq!(Format::RowBinary.name(), "RowBinary");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::RowBinary => "RowBinary",

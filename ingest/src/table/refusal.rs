@@ -11,6 +11,12 @@ use crate::{json, table::Column};
 const MAX_GOT_BYTES: usize = 200;
 
 /// The reason why a column cannot hold a value.
+///
+/// ```
+/// use rowmill_ingest::{json::Reader, refusal::ValueError, value::Decode};
+///
+/// assert_eq!(u8::from_json(&mut Reader::new("300")), Err(ValueError::OutOfRange));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueError {
     /// The text is not JSON; the event as a whole is rejected.
@@ -48,6 +54,12 @@ pub enum ValueError {
 
 impl ValueError {
     /// Returns the message, which follows the name and the type of the column.
+    ///
+    /// ```
+    /// use rowmill_ingest::refusal::ValueError;
+    ///
+    /// assert_eq!(ValueError::OutOfRange.text(), "the value is outside the type's range");
+    /// ```
     pub const fn text(self) -> &'static str {
         match self {
             Self::Syntax(error) => error.kind.text(),
@@ -71,6 +83,12 @@ impl ValueError {
 
 impl ValueError {
     /// Returns the error's short name, for programs and for counting.
+    ///
+    /// ```
+    /// use rowmill_ingest::refusal::ValueError;
+    ///
+    /// assert_eq!(ValueError::OutOfRange.code(), "out-of-range");
+    /// ```
     pub const fn code(self) -> &'static str {
         match self {
             Self::Syntax(_) => "json",
@@ -115,6 +133,16 @@ impl From<json::Error> for ValueError {
 const MAX_INVALID_COLUMNS: usize = 100;
 
 /// A column with an invalid value.
+///
+/// ```
+/// use rowmill_ingest::{refusal::{InvalidColumns, ValueError}, table::{Column, ColumnKind}};
+///
+/// static CLICKS: Column = Column::new("clicks", "UInt8", "`clicks` UInt8", ColumnKind::Plain);
+/// let mut invalid = InvalidColumns::default();
+/// invalid.push(&CLICKS, ValueError::OutOfRange, "300");
+/// let text = invalid.into_vec()[0].to_string();
+/// assert_eq!(text, "column `clicks` (UInt8): the value is outside the type's range: 300");
+/// ```
 #[derive(Debug, Clone)]
 pub struct InvalidColumn {
     /// The column that the value was for.
@@ -159,11 +187,26 @@ impl Serialize for InvalidColumn {
 }
 
 /// All invalid columns of one event, in the order in which they were found.
+///
+/// ```
+/// use rowmill_ingest::refusal::InvalidColumns;
+///
+/// assert!(InvalidColumns::default().is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct InvalidColumns(Vec<InvalidColumn>);
 
 impl InvalidColumns {
     /// Adds an invalid column, unless the maximum is reached.
+    ///
+    /// ```
+    /// use rowmill_ingest::{refusal::{InvalidColumns, ValueError}, table::{Column, ColumnKind}};
+    ///
+    /// static CLICKS: Column = Column::new("clicks", "UInt8", "`clicks` UInt8", ColumnKind::Plain);
+    /// let mut invalid = InvalidColumns::default();
+    /// invalid.push(&CLICKS, ValueError::OutOfRange, "300");
+    /// assert!(!invalid.is_empty());
+    /// ```
     #[cold]
     pub fn push(&mut self, column: &'static Column, problem: ValueError, got: &str) {
         if self.0.len() == MAX_INVALID_COLUMNS {
@@ -192,11 +235,26 @@ impl InvalidColumns {
     }
 
     /// Returns whether there are no invalid columns.
+    ///
+    /// ```
+    /// use rowmill_ingest::refusal::InvalidColumns;
+    ///
+    /// assert!(InvalidColumns::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns the invalid columns as a list.
+    ///
+    /// ```
+    /// use rowmill_ingest::{refusal::{InvalidColumns, ValueError}, table::{Column, ColumnKind}};
+    ///
+    /// static CLICKS: Column = Column::new("clicks", "UInt8", "`clicks` UInt8", ColumnKind::Plain);
+    /// let mut invalid = InvalidColumns::default();
+    /// invalid.push(&CLICKS, ValueError::OutOfRange, "300");
+    /// assert_eq!(invalid.into_vec()[0].got, "300");
+    /// ```
     pub fn into_vec(self) -> Vec<InvalidColumn> {
         self.0
     }

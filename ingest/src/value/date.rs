@@ -65,10 +65,24 @@ macro_rules! date {
 
 date! {
     /// ClickHouse's `Date`: 2 bytes, 1970-01-01 to 2149-06-06.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{Decode, Date};
+    ///
+    /// assert_eq!(Date::from_text("1970-01-03".into())?, Date(2));
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     Date(u16), 0..=u16::MAX
 }
 date! {
     /// ClickHouse's `Date32`: 4 bytes, 1900-01-01 to 2299-12-31.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{Decode, Date32};
+    ///
+    /// assert_eq!(Date32::from_text("1969-12-31".into())?, Date32(-1));
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     Date32(i32), -25_567..=120_529
 }
 

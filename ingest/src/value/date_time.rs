@@ -28,6 +28,14 @@ pub(super) const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=25
 
 /// ClickHouse's `DateTime`: 4 bytes, 1970-01-01 00:00:00 to 2106-02-07 06:28:15 UTC. A fraction is
 /// truncated.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, DateTime};
+///
+/// let time: DateTime = DateTime::from_text("2026-01-02 03:04:05".into())?;
+/// assert_eq!(time.seconds(), 1_767_323_045);
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime<Z: Zone = Utc> {
@@ -39,6 +47,14 @@ pub struct DateTime<Z: Zone = Utc> {
 /// ClickHouse's `DateTime64(P)`: 8 bytes that count units of 10^-P seconds, the years 1 to 9999 as
 /// far as 64 bits allow (with nine digits from 1677 to 2262). Digits after the last one are
 /// truncated.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, DateTime64};
+///
+/// let time: DateTime64<3> = DateTime64::from_text("1970-01-01 00:00:01.25".into())?;
+/// assert_eq!(time.ticks(), 1_250);
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime64<const P: u8, Z: Zone = Utc> {
@@ -49,6 +65,13 @@ pub struct DateTime64<const P: u8, Z: Zone = Utc> {
 
 impl<Z: Zone> DateTime<Z> {
     /// Creates a value from the seconds since 1970-01-01 00:00:00 UTC.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::DateTime;
+    ///
+    /// let hour: DateTime = DateTime::from_seconds(3_600);
+    /// assert_eq!(hour.to_string(), "1970-01-01 01:00:00");
+    /// ```
     pub const fn from_seconds(seconds: u32) -> Self {
         Self {
             seconds,
@@ -57,6 +80,12 @@ impl<Z: Zone> DateTime<Z> {
     }
 
     /// Returns the seconds since 1970-01-01 00:00:00 UTC.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{DateTime, Utc};
+    ///
+    /// assert_eq!(DateTime::<Utc>::from_seconds(60).seconds(), 60);
+    /// ```
     pub const fn seconds(self) -> u32 {
         self.seconds
     }
@@ -73,6 +102,13 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
     pub(super) const PER_SECOND: i64 = 10_i64.pow(P as u32);
 
     /// Creates a value from the units of 10^-P seconds since 1970-01-01 00:00:00 UTC.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::DateTime64;
+    ///
+    /// let time: DateTime64<3> = DateTime64::from_ticks(1_500);
+    /// assert_eq!(time.to_string(), "1970-01-01 00:00:01.500");
+    /// ```
     pub const fn from_ticks(ticks: i64) -> Self {
         Self {
             ticks,
@@ -81,6 +117,12 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
     }
 
     /// Returns the units of 10^-P seconds since 1970-01-01 00:00:00 UTC.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{DateTime64, Utc};
+    ///
+    /// assert_eq!(DateTime64::<6, Utc>::from_ticks(7).ticks(), 7);
+    /// ```
     pub const fn ticks(self) -> i64 {
         self.ticks
     }

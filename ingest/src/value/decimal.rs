@@ -66,14 +66,35 @@ macro_rules! decimal {
 // `parse` returns at most `P` digits, which fit into the integer of each type.
 decimal! {
     /// ClickHouse's `Decimal(P, S)` with up to 9 digits: 4 bytes.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{Decode, Decimal32};
+    ///
+    /// assert_eq!(Decimal32::<9, 2>::from_text("1.5".into())?, Decimal32(150));
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     Decimal32(i32), digits in u64, |digits| digits as i32
 }
 decimal! {
     /// ClickHouse's `Decimal(P, S)` with up to 18 digits: 8 bytes.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{Decode, Decimal64};
+    ///
+    /// assert_eq!(Decimal64::<18, 4>::from_text("-0.5".into())?, Decimal64(-5_000));
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     Decimal64(i64), digits in u64, |digits| digits as i64
 }
 decimal! {
     /// ClickHouse's `Decimal(P, S)` with up to 38 digits: 16 bytes.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::{Decode, Decimal128};
+    ///
+    /// assert_eq!(Decimal128::<38, 0>::from_text("12".into())?, Decimal128(12));
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     Decimal128(i128), digits in u128, |digits| digits as i128
 }
 decimal! {

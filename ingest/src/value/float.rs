@@ -57,6 +57,13 @@ float!(f32, f64);
 /// ClickHouse's [`BFloat16`](https://clickhouse.com/docs/sql-reference/data-types/float#bfloat16):
 /// the upper two bytes of an `f32`, the low byte first. The lower bytes are truncated, not rounded,
 /// as in ClickHouse.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, BFloat16};
+///
+/// assert_eq!(BFloat16::from_text("1.5".into())?, BFloat16::from(1.5));
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BFloat16(
     /// The bits: 1 for the sign, 8 for the exponent, 7 for the fraction.

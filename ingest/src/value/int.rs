@@ -18,6 +18,13 @@ use crate::{
 };
 
 /// ClickHouse's `UInt256`: 32 bytes, the lowest first.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, UInt256};
+///
+/// assert_eq!(UInt256::from_text("7".into())?, UInt256(7u8.into()));
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UInt256(
     /// The number.
@@ -25,6 +32,13 @@ pub struct UInt256(
 );
 
 /// ClickHouse's `Int256`: 32 bytes, the lowest first, two's complement.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Int256};
+///
+/// assert_eq!(Int256::from_text("-7".into())?, Int256((-7).into()));
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Int256(
     /// The number.

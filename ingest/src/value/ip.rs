@@ -16,6 +16,13 @@ use crate::{
 };
 
 /// ClickHouse's `IPv4`: 4 bytes, the last byte of the address first.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Ipv4};
+///
+/// assert_eq!(Ipv4::from_text("192.0.2.1".into())?.0.octets(), [192, 0, 2, 1]);
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv4(
     /// The address.
@@ -25,6 +32,14 @@ pub struct Ipv4(
 /// ClickHouse's `IPv6`: 16 bytes in network order.
 ///
 /// An IPv4 address becomes its IPv4-mapped IPv6 address: `1.2.3.4` is `::ffff:1.2.3.4`.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Ipv6};
+///
+/// let address = Ipv6::from_text("192.0.2.1".into())?;
+/// assert_eq!(address.0.to_string(), "::ffff:192.0.2.1");
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv6(
     /// The address.

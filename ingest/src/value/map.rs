@@ -20,6 +20,16 @@ use crate::{
 ///
 /// The decoder accepts a JSON object, with its keys as text. It parses text as JSON, and the values
 /// of that JSON as text. By the lenient rules, an empty array is an empty object.
+///
+/// ```
+/// use std::borrow::Cow;
+///
+/// use rowmill_ingest::{json::Reader, value::{Decode, Map}};
+///
+/// let map = Map::<Cow<str>, u8>::from_json(&mut Reader::new(r#"{"a": 1}"#))?;
+/// assert_eq!(map.0, [("a".into(), 1)]);
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Map<K, V>(

@@ -168,12 +168,29 @@ use crate::{json::Reader, table::refusal::ValueError};
 ///
 /// `Default` is ClickHouse's own default for the type when a row has no value. `null` becomes it
 /// too, both as the value of a column and inside an array, a map or a tuple.
+///
+/// ```
+/// use rowmill_ingest::{json::Reader, value::{Decode, Uuid}};
+///
+/// let id = Uuid::from_text("61f0c404-5cb3-11e7-907b-a6006ad3dba0".into())?;
+/// assert_eq!(Uuid::from_json(&mut Reader::new("null"))?, Uuid::default());
+/// # assert_ne!(id, Uuid::default());
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 pub trait Decode<'a>: Sized + Default {
     /// Reads the JSON value at `json`, and leaves `json` after the value.
     ///
     /// # Errors
     /// [`ValueError::Syntax`] if the text is not JSON. Any other error if the value does not fit;
     /// `json` may then be anywhere in the value.
+    ///
+    /// ```
+    /// use rowmill_ingest::{json::Reader, value::Decode};
+    ///
+    /// let mut json = Reader::new("[7, 8]");
+    /// assert_eq!(Vec::<u8>::from_json(&mut json)?, [7, 8]);
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError>;
 
     /// Reads the JSON value as one of a Variant's types. ClickHouse is stricter there with some
@@ -181,6 +198,13 @@ pub trait Decode<'a>: Sized + Default {
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
+    ///
+    /// ```
+    /// use rowmill_ingest::{json::Reader, value::Decode};
+    ///
+    /// assert_eq!(u8::from_json_among(&mut Reader::new("7"))?, 7);
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     fn from_json_among(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         Self::from_json(json)
     }
@@ -189,12 +213,36 @@ pub trait Decode<'a>: Sized + Default {
     ///
     /// # Errors
     /// Any error but [`ValueError::Syntax`].
+    ///
+    /// ```
+    /// use rowmill_ingest::value::Decode;
+    ///
+    /// assert_eq!(u16::from_text("80".into())?, 80);
+    /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+    /// ```
     fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError>;
 }
 
 /// A type that can be written into a block.
+///
+/// ```
+/// use rowmill_ingest::value::Encode;
+///
+/// let mut row = Vec::new();
+/// 7u8.put(&mut row);
+/// "ok".put(&mut row);
+/// assert_eq!(row, [7, 2, b'o', b'k']);
+/// ```
 pub trait Encode {
     /// Appends the value as RowBinary.
+    ///
+    /// ```
+    /// use rowmill_ingest::value::Encode;
+    ///
+    /// let mut row = Vec::new();
+    /// 258u16.put(&mut row);
+    /// assert_eq!(row, [2, 1]);
+    /// ```
     fn put(&self, out: &mut Vec<u8>);
 }
 

@@ -58,6 +58,13 @@ impl Encode for Cow<'_, str> {
 /// ClickHouse's
 /// [`FixedString(N)`](https://clickhouse.com/docs/sql-reference/data-types/fixedstring): exactly
 /// `N` bytes, with shorter text padded with zeros.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, FixedString};
+///
+/// assert_eq!(FixedString::<4>::from_text("de".into())?.0, *b"de\0\0");
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FixedString<const N: usize>(
     /// The bytes, including the padding.

@@ -21,6 +21,13 @@ use crate::{
 const GREATEST: i64 = 3_599_999;
 
 /// ClickHouse's `Time`: 4 bytes.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Time};
+///
+/// assert_eq!(Time::from_text("01:00:00".into())?, Time(3_600));
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(
@@ -30,6 +37,13 @@ pub struct Time(
 
 /// ClickHouse's `Time64(P)`: 8 bytes that count units of 10^-P seconds. Digits after the last one
 /// are truncated.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Time64};
+///
+/// assert_eq!(Time64::<3>::from_text("00:00:01.5".into())?, Time64(1_500));
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time64<const P: u8>(

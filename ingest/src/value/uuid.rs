@@ -13,6 +13,14 @@ use crate::{
 /// ClickHouse's `UUID`: 16 bytes, as two halves, each with its lowest byte first.
 ///
 /// Read from text, 36 characters with hyphens or 32 without.
+///
+/// ```
+/// use rowmill_ingest::value::{Decode, Uuid};
+///
+/// let id = Uuid::from_text("61f0c4045cb311e7907ba6006ad3dba0".into())?;
+/// assert_eq!(id.0.to_string(), "61f0c404-5cb3-11e7-907b-a6006ad3dba0");
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Uuid(
     /// The UUID.

@@ -16,6 +16,14 @@ use crate::{
 /// The decoder accepts a JSON array of `N` numbers; a string or `null` is not a number. It parses
 /// text as JSON. The `clickhouse` crate reads the type back only with
 /// `Client::with_validation(false)`.
+///
+/// ```
+/// use rowmill_ingest::{json::Reader, value::{Decode, QBit}};
+///
+/// let vector = QBit::<f32, 2>::from_json(&mut Reader::new("[0.5, 1]"))?;
+/// assert_eq!(vector.0, [0.5, 1.0]);
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QBit<T, const N: usize>(

@@ -24,17 +24,43 @@ impl DrainReport {
     }
 
     /// Returns whether every accepted row is stored.
+    ///
+    /// ```
+    /// use rowmill_ingest::writer::DrainReport;
+    ///
+    /// fn log(report: &DrainReport) {
+    ///     if !report.is_complete() {
+    ///         println!("rows wait for the next process");
+    ///     }
+    /// }
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.left.is_empty()
     }
 
     /// Returns the number of remaining rows.
+    ///
+    /// ```
+    /// use rowmill_ingest::writer::DrainReport;
+    ///
+    /// fn log(report: &DrainReport) {
+    ///     println!("{} rows wait", report.rows_left());
+    /// }
+    /// ```
     pub fn rows_left(&self) -> u64 {
         self.left.iter().map(|counts| counts.rows_pending).sum()
     }
 
     /// Returns the number of remaining rows that are not on disk: they are lost when the process
     /// ends.
+    ///
+    /// ```
+    /// use rowmill_ingest::writer::DrainReport;
+    ///
+    /// fn log(report: &DrainReport) {
+    ///     println!("{} rows are lost", report.rows_lost());
+    /// }
+    /// ```
     pub fn rows_lost(&self) -> u64 {
         self.left.iter().map(lost).sum()
     }

@@ -119,6 +119,18 @@ impl Writer {
     /// # Panics
     ///
     /// If the table belongs to another schema.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use rowmill_ingest::{Ack, Writer, value::Encode};
+    ///
+    /// /// Writes a row of a table that has one column, a UInt64.
+    /// async fn count(writer: &Writer, n: u64) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let table = writer.schema().tables[0];
+    ///     writer.append(table, Ack::Stored, |row| n.put(row))?.reached().await;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn append(
         &self,
         table: &'static Table,
@@ -172,7 +184,7 @@ impl Writer {
     ///
     /// As [`append`](Self::append); dead letters take at most an eighth of the memory and of the
     /// disk.
-    pub fn reject(&self, dead_letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
+    pub(crate) fn reject(&self, dead_letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
         let max_payload_bytes = self.payload_bytes_to_keep(dead_letter.payload.len());
         self.append(&REJECTED, ack, |out| dead_letter.encode(max_payload_bytes, out))
     }
@@ -266,6 +278,14 @@ impl Writer {
     }
 
     /// Returns the writer's schema.
+    ///
+    /// ```
+    /// use rowmill_ingest::Writer;
+    ///
+    /// fn tables(writer: &Writer) -> Vec<&'static str> {
+    ///     writer.schema().tables.iter().map(|table| table.name).collect()
+    /// }
+    /// ```
     pub fn schema(&self) -> &'static Schema {
         self.shared.schema
     }
@@ -302,6 +322,16 @@ impl Writer {
     }
 
     /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
+    ///
+    /// ```
+    /// use rowmill_ingest::Writer;
+    /// use tokio::signal::ctrl_c;
+    ///
+    /// /// Waits for ClickHouse until someone presses Ctrl-C a second time.
+    /// async fn stop(writer: &Writer) {
+    ///     writer.drain_until(async { _ = ctrl_c().await }).await;
+    /// }
+    /// ```
     pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
         let shared = &self.shared;
         shared.spool.close();

@@ -48,6 +48,14 @@ pub struct WriterStatus {
 
 impl WriterStatus {
     /// Returns the counters of the table `name`; `None` if the writer has no such table.
+    ///
+    /// ```
+    /// use rowmill_ingest::Writer;
+    ///
+    /// fn waiting(writer: &Writer, table: &str) -> u64 {
+    ///     writer.status().table(table).map_or(0, |counts| counts.rows_pending)
+    /// }
+    /// ```
     pub fn table(&self, name: &str) -> Option<&TableCounts> {
         self.tables.iter().find(|counts| *counts.table == *name)
     }

@@ -42,6 +42,14 @@ pub struct ClickHouseError {
 
 impl ClickHouseError {
     /// Returns the class of the error.
+    ///
+    /// ```
+    /// use rowmill_ingest::store::{Class, ClickHouseError};
+    ///
+    /// fn may_retry(error: &ClickHouseError) -> bool {
+    ///     matches!(error.class(), Class::Retry)
+    /// }
+    /// ```
     pub fn class(&self) -> Class {
         self.class
     }
@@ -143,6 +151,15 @@ impl ClickHouseError {
     }
 
     /// Returns ClickHouse's error code, or `None` if the error is not ClickHouse's own.
+    ///
+    /// ```
+    /// use rowmill_ingest::store::ClickHouseError;
+    ///
+    /// /// Returns whether ClickHouse does not know the table.
+    /// fn has_no_table(error: &ClickHouseError) -> bool {
+    ///     error.code() == Some(60)
+    /// }
+    /// ```
     pub fn code(&self) -> Option<u32> {
         self.code
     }
@@ -196,6 +213,14 @@ impl ClickHouseError {
     }
 
     /// Returns the remedy for the operator, as a sentence for the log.
+    ///
+    /// ```
+    /// use rowmill_ingest::store::ClickHouseError;
+    ///
+    /// fn log(error: &ClickHouseError) {
+    ///     eprintln!("{error}: {}", error.hint());
+    /// }
+    /// ```
     pub fn hint(&self) -> &'static str {
         match self.code {
             Some(16 | 60 | 81 | 218) => {

@@ -50,6 +50,12 @@ pub enum Impact {
 
 impl Impact {
     /// Returns the impact in a word.
+    ///
+    /// ```
+    /// use rowmill_ingest::schema::Impact;
+    ///
+    /// assert_eq!(Impact::Safe.name(), "safe");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::Safe => "safe",
