@@ -364,3 +364,28 @@ fn a_mutation_during_the_copy_ends_it_and_opens_the_table() {
         "1000\t0\n"
     );
 }
+
+#[test]
+fn a_copy_that_the_disk_has_no_space_for_does_not_begin() {
+    let database = Database::create("copy_space");
+    with_old_key(&database);
+    fill(&database, 1000);
+    let proxy = Proxy::start(database.engine);
+    let url = database.url_through(proxy.address);
+    // The disk of the engine has 1000 free bytes.
+    proxy.change("unreserved_space", "toUInt64(1)*1000");
+    let planned = collector::run(&["plan", "--clickhouse", &url]);
+    let planned = String::from_utf8(planned.stdout).unwrap();
+    let reason = "its disks have 1000 free bytes, and the copy needs ";
+    assert!(
+        planned.contains("-- `mail_statistics` cannot be copied: ") && planned.contains(reason),
+        "{planned}"
+    );
+    let applied = collector::run(&["apply", "--allow", "copy", "--clickhouse", &url]);
+    let error = String::from_utf8(applied.stderr).unwrap();
+    assert!(!applied.status.success() && error.contains(reason), "{error}");
+    let tables =
+        database.query("SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%copy%'");
+    assert_eq!(tables, "0\n");
+    database.query("INSERT INTO mail_statistics (id) VALUES (5000)");
+}
