@@ -141,7 +141,8 @@ fn a_copy_that_has_not_opened_the_new_table_does_so_when_it_is_repeated() {
     database.query("INSERT INTO mail_statistics (id, name) VALUES (2000000000, 'open')");
     check_views(&database);
     assert!(apply(&database, "drop").0);
-    assert_eq!(plan(&database), "");
+    let text = plan(&database);
+    assert!(text.lines().all(|line| line.starts_with("-- note: view ")), "{text}");
 }
 
 #[test]
