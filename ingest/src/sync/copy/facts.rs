@@ -236,6 +236,20 @@ async fn existing(server: &Client, database: &str, table: &str, copy: &str) -> R
         .map_err(|error| Kind::of("reading the tables of a copy", error))
 }
 
+/// Returns whether a table is open and has the schema's definition: another copy, or the last
+/// statement of one that was killed, has ended meanwhile.
+pub(super) async fn is_done(url: &ClickHouseUrl, table: &'static Table) -> Result<bool, Kind> {
+    let tables = existing(&url.server_client(), url.database(), table.name, &copy_name(table.name)).await?;
+    match tables.iter().find(|found| found.name == table.name) {
+        Some(found) if !is_closed(&found.engine_full) => match is_as_in_schema(url, table, found).await {
+            Ok(is_done) => Ok(is_done),
+            Err(Uncopyable::Kind(kind)) => Err(kind),
+            Err(Uncopyable::Reason(_)) => Ok(false),
+        },
+        _ => Ok(false),
+    }
+}
+
 /// Returns why the old table cannot be copied.
 fn obstacle(table: &Table, old: &Existing) -> Option<String> {
     let (_, engine) = table.create.split_once("\nENGINE = ")?;

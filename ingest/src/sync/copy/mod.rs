@@ -149,6 +149,10 @@ async fn copy_table(
 ) -> Result<(), Kind> {
     // The facts are read under the lock, so that no other copy changes them.
     let _lock = Lock::take(url, table).await?;
+    if facts::is_done(url, table).await? {
+        progress("the table has the schema's definition");
+        return Ok(());
+    }
     let facts = Facts::read(url, schema, table).await?;
     let client = url.client();
     if facts.is_exchanged {
@@ -191,16 +195,17 @@ async fn copy_table(
     if !facts.views.is_empty() {
         settle(&client, reopened).await?;
     }
-    let exchanged = async {
+    let prepared = async {
         run(&client, &closed(table.name)).await?;
         progress("the table is closed to inserts; collectors keep new rows and retry");
         finish(url, schema, &facts, &mut pass, &progress).await
     };
-    if let Err(kind) = exchanged.await {
+    if let Err(kind) = prepared.await {
         // The error of the copy takes precedence.
         let _ = run(&client, &facts.reopen_old()).await;
         return Err(kind);
     }
+    exchange(&client, &facts).await?;
     progress(&format!(
         "the tables are exchanged; the previous table is {}",
         quoted(&facts.copy)
@@ -209,7 +214,7 @@ async fn copy_table(
     pass.check_old(&progress).await
 }
 
-/// Copies the remaining rows of a closed table, and exchanges the tables.
+/// Copies the remaining rows of a closed table, and closes the new one.
 async fn finish(
     url: &ClickHouseUrl,
     schema: &Schema,
@@ -243,18 +248,31 @@ async fn finish(
     }
     run(&client, &closed(&facts.copy)).await?;
     progress("both tables are closed to inserts");
-    exchange(&client, facts).await
+    Ok(())
 }
 
 /// Exchanges the tables, which are both closed. The views over the old table are over the new one
 /// afterwards.
+///
+/// # Errors
+/// ClickHouse refuses the exchange, or has lost a view by it: the tables have their names, and the
+/// old one is open. After any other error, the exchange may still happen, so both remain closed until
+/// the copy is repeated.
 async fn exchange(client: &Client, facts: &Facts) -> Result<(), Kind> {
     let exchange = format!(
         "EXCHANGE TABLES {} AND {}",
         quoted(facts.table.name),
         quoted(&facts.copy)
     );
-    run(client, &exchange).await?;
+    match run(client, &exchange).await {
+        Ok(()) => {}
+        Err(Kind::Server { doing, error }) if !error.is_transient() => {
+            // The error of the exchange takes precedence.
+            let _ = run(client, &facts.reopen_old()).await;
+            return Err(Kind::Server { doing, error });
+        }
+        Err(kind) => return Err(kind),
+    }
     let query = client
         .query(
             "SELECT arrayJoin(arraySort(arrayMap((d, n) -> d || '.' || n, dependencies_database, dependencies_table))) \
@@ -268,6 +286,7 @@ async fn exchange(client: &Client, facts: &Facts) -> Result<(), Kind> {
         return Ok(());
     }
     run(client, &exchange).await?;
+    run(client, &facts.reopen_old()).await?;
     Err(facts.refused(&format!(
         "this version of ClickHouse does not keep views ({}) with the name of their table when tables are exchanged; \
          both tables have their names again",
