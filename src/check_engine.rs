@@ -1,11 +1,12 @@
 //! `rowmill check --engine`: the embedded ClickHouse on an empty folder, which creates the tables
 //! and views of a schema.
 
-use std::{env, error::Error, fs, path::PathBuf, process};
+use std::{env, error::Error};
 
 use rowmill_codegen::{Generated, ServerAnswer, generate_with_server};
 use rowmill_engine::{Engine, Options};
 use rowmill_ingest::ClickHouseUrl;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::cli::CheckOptions;
@@ -41,15 +42,15 @@ struct Scratch {
     engine: Option<Engine>,
     url: ClickHouseUrl,
     runtime: Runtime,
-    folder: PathBuf,
+    /// Dropped last: the engine writes into it.
+    _folder: TempDir,
 }
 
 impl Scratch {
     fn start() -> Result<Self, Box<dyn Error>> {
-        let folder = env::temp_dir().join(format!("rowmill-check-{}", process::id()));
+        let folder = tempfile::Builder::new().prefix("rowmill-check-").tempdir()?;
         let runtime = Runtime::new()?;
-        let engine = Engine::start(&Options::new(env::current_exe()?, &folder));
-        let engine = engine.inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
+        let engine = Engine::start(&Options::new(env::current_exe()?, folder.path()))?;
         let account = engine.owner();
         let (user, password, address) = (account.name(), account.password(), engine.address());
         let url = |database: &str| format!("http://{user}:{password}@{address}/{database}").parse();
@@ -58,7 +59,7 @@ impl Scratch {
             engine: Some(engine),
             url: server,
             runtime,
-            folder,
+            _folder: folder,
         };
         scratch.send(&format!("CREATE DATABASE {DATABASE}"))??;
         scratch.url = url;
@@ -94,6 +95,5 @@ impl Drop for Scratch {
         if let Some(engine) = self.engine.take() {
             let _ = engine.stop();
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

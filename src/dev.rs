@@ -143,8 +143,10 @@ impl Dev<'_> {
         }
         say("starting the collector");
         // On Unix, `cargo run` becomes the program.
-        let mut run = self.cargo(&["run", "--quiet", "--", "serve"]);
-        self.collector = Some(run.args(&self.options.serve).spawn()?);
+        let mut run = self.cargo(&["run", "--quiet", "--", "serve", "--tied"]);
+        // The child has the other end, which closes with this process, however it ends.
+        run.stdin(Stdio::piped()).args(&self.options.serve);
+        self.collector = Some(run.spawn()?);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod rejected;
 mod serve;
 mod spool;
 mod stop;
+mod tie;
 mod workers;
 
 pub use program::run;

@@ -34,6 +34,7 @@ use crate::{
     examples::Examples,
     pages::PagesLayer,
     stop::Stopping,
+    tie,
     workers::Listeners,
 };
 
@@ -128,6 +129,9 @@ async fn collect<R: Routes>(
 ) -> Result<(), Box<dyn Error>> {
     // Install the signal handlers first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
+    if options.tied {
+        tie::stop_at_end_of_input()?;
+    }
 
     let spool = spool_folder(&options.data);
     let bounds = WriterOptions {

@@ -123,12 +123,19 @@ fn options(rest: &str) -> Option<Vec<(&'static str, String)>> {
                 settings => settings,
             },
             "comment" => scalar(&literal(&text)?),
+            "engine" => scalar(&unquoted_engine(&text)),
             "order_by" | "primary_key" => key_list(&text).unwrap_or_else(|| scalar(&text)),
             _ => scalar(&text),
         };
         options.push((key, value));
     }
     Some(options)
+}
+
+/// Returns an engine without the backticks that ClickHouse puts around the name `Null`.
+fn unquoted_engine(text: &str) -> String {
+    let quoted = text.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+    quoted.map_or_else(|| text.to_owned(), |(name, arguments)| format!("{name}{arguments}"))
 }
 
 fn settings(text: &str) -> Option<String> {
@@ -396,6 +403,13 @@ mod tests {
         assert_eq!(generated.problems.errors, []);
         assert_eq!(generated.statements.len(), 1);
         assert!(generated.statements[0].contains("COMMENT 'it\\'s, (when): # so' CODEC(Delta(8), ZSTD(1))"));
+    }
+
+    #[test]
+    fn the_engine_null_is_a_text() {
+        let table = import_table("CREATE TABLE d.t\n(\n    `a` UInt8\n)\nENGINE = `Null`").unwrap();
+        assert!(table.yaml.contains("        engine: \"Null\"\n"), "{}", table.yaml);
+        assert_eq!(generate_texts([("t.yml", table.yaml)]).problems.errors, []);
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub(crate) enum Kind {
     DiskFull { folder: PathBuf },
     /// The package was fetched, but its content is invalid.
     Package { problem: &'static str },
+    /// The package or its library is another file than the expected one.
+    Altered {
+        path: PathBuf,
+        expected: &'static str,
+        found: String,
+    },
     /// No folder is set to keep the engine in.
     NoCache,
     /// A file or folder of the cache cannot be read or written.
@@ -101,6 +107,7 @@ impl Error {
                 | NoBuild { .. }
                 | DiskFull { .. }
                 | Package { .. }
+                | Altered { .. }
                 | NoCache
                 | Cache { .. }
         )
@@ -109,6 +116,11 @@ impl Error {
     /// Returns whether there is no build of the engine for this system.
     pub fn is_no_build(&self) -> bool {
         matches!(*self.0, Kind::NoBuild { .. })
+    }
+
+    /// Returns whether the package or its library is another file than the expected one.
+    pub fn is_altered(&self) -> bool {
+        matches!(*self.0, Kind::Altered { .. })
     }
 
     /// Returns whether the disk was full.
@@ -237,6 +249,12 @@ impl fmt::Display for Error {
             Kind::Package { problem } => write!(
                 f,
                 "the package of the embedded ClickHouse {problem}; try again, or set {ENGINE_VARIABLE}"
+            ),
+            Kind::Altered { path, expected, found } => write!(
+                f,
+                "{} is not the embedded ClickHouse that this program was built for: its SHA-512 is {found} instead of \
+                 {expected}; find out who has changed it, and delete it to fetch it again",
+                path.display()
             ),
             Kind::NoCache => write!(
                 f,

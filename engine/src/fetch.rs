@@ -19,6 +19,7 @@ use std::{
 use crate::{
     cache::{Cache, VERSION},
     error::{Error, Kind},
+    integrity::{self, Sums},
     progress::{self, Progress},
     tail::Tail,
     unpack,
@@ -50,6 +51,8 @@ struct Package {
     name: &'static str,
     /// The size of its tarball, for the progress line; without it, no percentage is shown.
     bytes: Option<u64>,
+    /// The sums of its files; without them, only npm checks the tarball.
+    sums: Option<Sums>,
 }
 
 impl Package {
@@ -66,21 +69,29 @@ impl Package {
     }
 
     fn of(os: &str, arch: &str, libc: &str) -> Result<Package, Error> {
-        let (name, bytes) = match (os, arch, libc) {
-            ("linux", "x86_64", "gnu") => ("@chdb/lib-linux-x64-gnu", Some(177_817_999)),
-            ("linux", "aarch64", "gnu") => ("@chdb/lib-linux-arm64-gnu", None),
-            ("macos", "x86_64", _) => ("@chdb/lib-darwin-x64", None),
-            ("macos", "aarch64", _) => ("@chdb/lib-darwin-arm64", None),
+        let (name, bytes, sums) = match (os, arch, libc) {
+            ("linux", "x86_64", "gnu") => ("@chdb/lib-linux-x64-gnu", Some(177_817_999), Some(integrity::LINUX_X64)),
+            ("linux", "aarch64", "gnu") => ("@chdb/lib-linux-arm64-gnu", None, None),
+            ("macos", "x86_64", _) => ("@chdb/lib-darwin-x64", None, None),
+            ("macos", "aarch64", _) => ("@chdb/lib-darwin-arm64", None, None),
             _ => {
                 let system = format!("{os} {arch} {libc}").trim_end().to_owned();
                 return Err(Kind::NoBuild { system }.into());
             }
         };
-        Ok(Package { name, bytes })
+        Ok(Package { name, bytes, sums })
     }
 
     fn spec(self) -> String {
         format!("{}@{VERSION}", self.name)
+    }
+}
+
+/// Checks that a library in the cache is the one of the package for this system.
+pub(crate) fn check(library: &Path) -> Result<(), Error> {
+    match Package::of_this_system()?.sums {
+        Some(sums) => integrity::check_library(library, sums.library),
+        None => Ok(()),
     }
 }
 
@@ -144,6 +155,9 @@ fn fetch_into(cache: &Cache, package: Package, work: &Path) -> Result<PathBuf, E
     let tarball = tarball_in(work)?;
     // The tarball does not need npm's cache; removing the cache saves space on a small disk.
     clear(&npm_cache)?;
+    if let Some(sums) = package.sums {
+        integrity::check(&tarball, sums.tarball)?;
+    }
     let library = unpack::unpack(&tarball, work)?;
     let version = cache.version();
     fs::create_dir_all(&version).map_err(|cause| Error::cache(&version, cause))?;
@@ -244,6 +258,7 @@ mod tests {
     const PACKAGE: Package = Package {
         name: "@chdb/lib-x",
         bytes: None,
+        sums: None,
     };
 
     #[test]

@@ -62,6 +62,7 @@ mod command;
 mod engine;
 mod error;
 mod fetch;
+mod integrity;
 mod library;
 mod locate;
 mod ping;

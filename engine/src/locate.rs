@@ -51,6 +51,7 @@ impl Program {
 ///
 /// - `ROWMILL_ENGINE` is set, but does not name an engine.
 /// - There is no ClickHouse, and it cannot be fetched.
+/// - The ClickHouse in the cache is another file than the one that was fetched.
 pub fn locate() -> Result<Program, Error> {
     if let Some(path) = env::var_os(ENGINE_VARIABLE).filter(|it| !it.is_empty()) {
         let path = PathBuf::from(path);
@@ -67,10 +68,12 @@ pub fn locate() -> Result<Program, Error> {
         }
     }
     let cache = Cache::of_user()?;
-    match cache.library() {
-        Some(path) => Ok(Program::Library(path)),
-        None => fetch::fetch(&cache).map(Program::Library),
-    }
+    let path = match cache.library() {
+        Some(path) => path,
+        None => fetch::fetch(&cache)?,
+    };
+    fetch::check(&path)?;
+    Ok(Program::Library(path))
 }
 
 /// Returns the program at a path that the user named.

@@ -14,6 +14,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
 
+    /// Stop when standard input closes.
+    #[arg(long, hide = true)]
+    pub(crate) tied: bool,
+
     /// ClickHouse as http://user:password@host:8123/database, or several replicas separated by
     /// commas; rows go to the first replica that answers. Default: the embedded ClickHouse.
     #[arg(

@@ -1,9 +1,14 @@
 //! `rowmill check --engine`: the embedded ClickHouse creates the tables and views of a folder, and
 //! the report has the place of each part that it refuses or changes.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Stdio};
 
-use crate::support::collector;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::support::{collector, wait_for};
 
 /// Writes a schema folder.
 fn folder(name: &str, text: &str) -> PathBuf {
@@ -120,4 +125,40 @@ fn a_schema_with_errors_starts_no_engine() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("unknown-type"), "{text}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Returns a child of a process, if it has one.
+fn child_of(parent: u32) -> Option<i32> {
+    let is_child = |process: &i32| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{parent}"))
+    };
+    let mut processes = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    processes.find(is_child)
+}
+
+#[test]
+fn an_engine_that_dies_leaves_no_folder() {
+    let schemas = folder(
+        "check-engine-killed",
+        "clickhouse: { tables: { t: { a: String, _options: { engine: Memory } } } }\n",
+    );
+    let temporary = tempfile::tempdir().unwrap();
+    let mut check = collector::command()
+        .args(["check", "--engine"])
+        .arg(&schemas)
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let engine = wait_for("the engine", || child_of(check.id()));
+    wait_for("its folder", || {
+        (fs::read_dir(temporary.path()).unwrap().count() > 0).then_some(())
+    });
+    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+    assert!(!check.wait().unwrap().success());
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }

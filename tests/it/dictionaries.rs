@@ -31,6 +31,14 @@ fn post(served: &Served, path: &str, body: &str) {
 fn an_event_reaches_an_aggregate_through_a_dictionary() {
     let database = Database::named("dictionaries").for_owner();
     let planned = block_on(plan(&url(&database), &SCHEMA)).unwrap().statements;
+    let name = format!("dictGet('{}.shop_country_names', 'name', ", database.name);
+    for part in ["`shop_visits`", "CREATE MATERIALIZED VIEW"] {
+        let is_named = |statement: &&String| statement.contains(part) && statement.contains(&name);
+        assert!(
+            planned.iter().any(|statement| is_named(&statement)),
+            "{part}: {planned:?}"
+        );
+    }
     let planned: Vec<_> = planned
         .iter()
         .map(|statement| database.without_name(statement))

@@ -38,3 +38,5 @@ CREATE TABLE small (a UInt8, b Array(Tuple(x Float64, y Float64))) ENGINE = Memo
 CREATE TABLE lines (a UInt8 DEFAULT 5, t Tuple(a String, b Nullable(UInt8))) ENGINE = Log;
 
 CREATE TABLE docs (key UUID DEFAULT generateUUIDv7(), doc JSON(max_dynamic_paths = 8, user.id UInt64), v Variant(String, UInt64), d Dynamic) ENGINE = MergeTree ORDER BY key;
+
+CREATE TABLE forwarded (a UInt8, b String DEFAULT 'x') ENGINE = Null;

@@ -326,30 +326,34 @@ fn dev_reports_a_slip_builds_a_change_and_ends_everything() {
     let data = tempfile::tempdir().unwrap();
     let log = data.path().join("log");
     let spool = data.path().join("data");
-    let mut dev = Command::new(program(&folder));
-    for (name, value) in cargo(&folder).get_envs() {
-        match value {
-            Some(value) => dev.env(name, value),
-            None => dev.env_remove(name),
-        };
-    }
-    let child = dev
-        .env("CARGO", env!("CARGO"))
-        .current_dir(&folder)
-        .args([
-            "dev",
-            "--",
-            "--listen",
-            "127.0.0.1:0",
-            "--clickhouse",
-            &database.url(),
-            "--data",
-        ])
-        .arg(&spool)
-        .stdout(fs::File::create(data.path().join("out")).unwrap())
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn();
-    let mut dev = Running(child.unwrap());
+    let start = || {
+        let mut dev = Command::new(program(&folder));
+        for (name, value) in cargo(&folder).get_envs() {
+            match value {
+                Some(value) => dev.env(name, value),
+                None => dev.env_remove(name),
+            };
+        }
+        let open = |path: &Path| fs::File::options().create(true).append(true).open(path).unwrap();
+        let child = dev
+            .env("CARGO", env!("CARGO"))
+            .current_dir(&folder)
+            .args([
+                "dev",
+                "--",
+                "--listen",
+                "127.0.0.1:0",
+                "--clickhouse",
+                &database.url(),
+                "--data",
+            ])
+            .arg(&spool)
+            .stdout(open(&data.path().join("out")))
+            .stderr(open(&log))
+            .spawn();
+        Running(child.unwrap())
+    };
+    let mut dev = start();
     let log = || fs::read_to_string(&log).unwrap();
     let addresses = || -> Vec<SocketAddr> {
         let out = fs::read_to_string(data.path().join("out")).unwrap();
@@ -378,4 +382,14 @@ fn dev_reports_a_slip_builds_a_change_and_ends_everything() {
     dev.interrupt();
     assert!(dev.0.wait().unwrap().success(), "{}", log());
     assert!(std::net::TcpStream::connect(second).is_err(), "the collector runs on");
+
+    // A SIGKILL, which `dev` cannot pass on, ends the collector as well.
+    let mut killed = start();
+    wait_until("the third collector starts", || addresses().len() == 3);
+    let third = addresses()[2];
+    assert_eq!(http::post_json(third, "/wh/orders", ORDER).status, 200);
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    wait_until("the collector ends", || std::net::TcpStream::connect(third).is_err());
+    database.wait_for_rows("orders", 4);
 }

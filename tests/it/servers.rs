@@ -68,6 +68,54 @@ fn an_old_server_is_recognized_by_its_version() {
     }
 }
 
+/// Lets a server seem to lack a setting: `system.settings` lists another name.
+fn hide(proxy: &Proxy, setting: [&'static str; 2], other: [&'static str; 2]) {
+    for (setting, other) in setting.into_iter().zip(other) {
+        proxy.change(setting, other);
+    }
+}
+
+#[test]
+fn a_server_without_asynchronous_inserts_gets_inserts_without_their_settings() {
+    let database = Database::create("settings_lacking");
+    let proxy = Proxy::start(database.engine);
+    // The names end so in the list of the request, as text or in a URL, with and without `wait_for_`.
+    hide(
+        &proxy,
+        ["async_insert'", "async_insert%27"],
+        ["async_xnsert'", "async_xnsert%27"],
+    );
+    let error = "Code: 115. DB::Exception: Unknown setting 'async_insert'. (UNKNOWN_SETTING)";
+    proxy.refuse("async_insert=", error);
+    let url = database.url_through(proxy.address);
+    let collector = Collector::start_with(&url, &["--ack", "stored"]);
+    assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.count("mail_statistics"), 1);
+    let seen = proxy.seen();
+    assert!(
+        seen.contains("insert_deduplicate=") && !seen.contains("async_insert="),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_server_without_a_setting_that_inserts_need_is_refused_with_its_name() {
+    let database = Database::create("settings_needed");
+    let proxy = Proxy::start(database.engine);
+    hide(
+        &proxy,
+        ["'insert_deduplicate'", "%27insert_deduplicate%27"],
+        ["'insert_deduplicatx'", "%27insert_deduplicatx%27"],
+    );
+    let data = tempfile::tempdir().unwrap();
+    let log = Collector::try_start_in(data.path(), &database.url_through(proxy.address), &[]).unwrap_err();
+    assert!(
+        log.contains("ClickHouse has no setting `insert_deduplicate`, which Rowmill needs"),
+        "{log}"
+    );
+}
+
 #[test]
 fn settings_of_the_url_go_with_each_insert() {
     let database = Database::named("url_settings");

@@ -424,3 +424,31 @@ fn a_killed_embedded_clickhouse_is_restarted() {
     collector.kill();
     wait_for("no process is left", || (!is_alive(engine)).then_some(()));
 }
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn an_altered_engine_is_not_loaded() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache.path().join("engine").join(rowmill_engine::VERSION);
+    fs::create_dir_all(&folder).unwrap();
+    let library = folder.join("libchdb.so");
+    fs::write(&library, b"\x7fELF of somebody else").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let output = collector::command()
+        .args(["engine", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .env("ROWMILL_CACHE", cache.path())
+        .env_remove("ROWMILL_ENGINE")
+        // A `clickhouse` there would come first.
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        error.contains("is not the embedded ClickHouse that this program was built for"),
+        "{error}"
+    );
+    // A sum that is wrong leaves no record, and the file stays for who looks at it.
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}

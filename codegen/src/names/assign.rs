@@ -3,8 +3,9 @@
 //! Each has its first form: the one in which every character but an ASCII letter, digit or `_` is
 //! lost. A name that is not ASCII, and whose first form another name has, gets its second form,
 //! which keeps every character that Rust allows; and if this one is in use as well, its third form,
-//! which spells the lost characters as numbers. So the name of a column changes only where the code
-//! would not compile.
+//! which spells the lost characters as numbers. A keyword that needs a `_`, beside a name that has the
+//! `_` by itself, gets a prefix instead: `column_self`. So the name of a column changes only where the
+//! code would not compile.
 
 use std::collections::HashMap;
 
@@ -63,6 +64,7 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 pub(crate) fn fields(columns: &[Named<'_>]) -> Vec<String> {
     let fields = assign(
         columns,
+        "column",
         [
             |name| vec![speakable(&field(name))],
             |name| vec![speakable(&readable_field(name))],
@@ -76,6 +78,7 @@ pub(crate) fn fields(columns: &[Named<'_>]) -> Vec<String> {
 pub(crate) fn table_names(tables: &[Named<'_>]) -> Vec<TableNames> {
     let names = assign(
         tables,
+        "table",
         [
             |name| names_of(&type_name(name), &module(name)),
             |name| names_of(&readable_type(name), &readable_field(name).to_lowercase()),
@@ -100,6 +103,7 @@ pub(crate) fn route_constants(paths: &[&str]) -> Vec<String> {
     let named: Vec<Named<'_>> = paths.iter().map(|name| Named { name, rust: None }).collect();
     let constants = assign(
         &named,
+        "route",
         [
             |path| vec![constant(path)],
             |path| vec![readable_field(path).to_uppercase()],
@@ -119,28 +123,45 @@ pub(crate) fn route_constants(paths: &[&str]) -> Vec<String> {
 type Form = fn(&str) -> Vec<String>;
 
 /// Returns the Rust names of each item, in the first of the forms in which no other item needs one
-/// of them.
-fn assign(items: &[Named<'_>], [first, readable, escaped]: [Form; 3]) -> Vec<Vec<String>> {
+/// of them. `kind` is the prefix of a keyword.
+fn assign(items: &[Named<'_>], kind: &str, [first, readable, escaped]: [Form; 3]) -> Vec<Vec<String>> {
     let mut names: Vec<Vec<String>> = items
         .iter()
         .map(|item| item.rust.map_or_else(|| first(item.name), readable))
         .collect();
+    let uses = uses_of(&names);
+    for (item, names) in items.iter().zip(&mut names) {
+        if item.rust.is_none() && speakable(item.name) != item.name && are_alike(names, &uses) {
+            *names = first(&format!("{kind}_{}", item.name));
+        }
+    }
     for (form, stays) in [
         (readable, (|_| false) as fn(&str) -> bool),
         (escaped, |name| readable_field(name) == name),
     ] {
-        let mut uses: HashMap<String, usize> = HashMap::new();
-        for name in names.iter().flatten() {
-            *uses.entry(name.clone()).or_default() += 1;
-        }
+        let uses = uses_of(&names);
         for (item, names) in items.iter().zip(&mut names) {
             let is_free = item.rust.is_none() && !item.name.is_ascii() && !stays(item.name);
-            if is_free && names.iter().any(|name| uses.get(name).is_some_and(|uses| *uses > 1)) {
+            if is_free && are_alike(names, &uses) {
                 *names = form(item.name);
             }
         }
     }
     names
+}
+
+/// Returns how many items need each name.
+fn uses_of(names: &[Vec<String>]) -> HashMap<String, usize> {
+    let mut uses = HashMap::new();
+    for name in names.iter().flatten() {
+        *uses.entry(name.clone()).or_default() += 1;
+    }
+    uses
+}
+
+/// Returns whether another item needs one of the names.
+fn are_alike(names: &[String], uses: &HashMap<String, usize>) -> bool {
+    names.iter().any(|name| uses.get(name).is_some_and(|uses| *uses > 1))
 }
 
 /// Returns a name with the characters that Rust allows; the others become `_`.
@@ -217,6 +238,34 @@ mod tests {
         // The same letter, composed and decomposed.
         let letters = ["\u{e9}", "\u{e8}", "e\u{301}", "e\u{300}"];
         assert_eq!(fields(&named(&letters)), ["\u{e9}", "\u{e8}", "e_u301_", "e_u300_"]);
+    }
+
+    #[test]
+    fn a_keyword_beside_its_name_with_an_underscore_gets_a_prefix() {
+        assert_eq!(fields(&named(&["self", "Self"])), ["self_", "Self_"]);
+        assert_eq!(
+            fields(&named(&["self", "self_", "Self"])),
+            ["column_self", "self_", "Self_"]
+        );
+        assert_eq!(fields(&named(&["crate_", "crate"])), ["crate_", "column_crate"]);
+        // A rule refuses these.
+        assert_eq!(
+            fields(&named(&["self", "self_", "column_self"])),
+            ["column_self", "self_", "column_self"]
+        );
+        let names = table_names(&named(&["self_", "self"]));
+        let names: Vec<_> = names.iter().flat_map(TableNames::all).collect();
+        assert_eq!(
+            names,
+            [
+                "Self_",
+                "SelfLayer",
+                "self_",
+                "TableSelf",
+                "TableSelfLayer",
+                "table_self"
+            ]
+        );
     }
 
     #[test]

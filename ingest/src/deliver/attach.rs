@@ -44,6 +44,7 @@ use crate::{
     block::{parts::Part, sealed::SealedBlock},
     spool::Counters,
     store::{Class, ClickHouseError, quoted},
+    sync::is_closed,
 };
 
 /// The maximum number of times that delivery attaches rows that the table does not show afterwards.
@@ -190,6 +191,11 @@ impl<B: Backend> TableDelivery<'_, B> {
         self.send_as(connection, block, part, sending).await?;
         let partitions = format!("SELECT DISTINCT _partition_id FROM {source_name}");
         let partitions = connection.strings(&partitions, self.delivery.timeout).await;
+        // A closed table refuses inserts, but not this statement.
+        let engine = self.engine_of(connection, block).await.map_err(Failure::Server)?;
+        if is_closed(&engine) {
+            return Err(Failure::Running);
+        }
         for chunk in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
             let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", sql_string(id));
             let attach: Vec<_> = chunk.iter().map(attach).collect();

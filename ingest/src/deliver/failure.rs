@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     Server(ClickHouseError),
     /// An error of the spool's disk.
     Disk(io::Error),
-    /// An earlier try is still running on the server.
+    /// An earlier try is still running on the server, or the table is closed to inserts.
     Running,
     /// ClickHouse has confirmed rows that the table does not have.
     Missing,
@@ -32,7 +32,7 @@ impl Failure {
         match self {
             Self::Server(error) => error.without_values(),
             Self::Disk(error) => error.to_string(),
-            Self::Running => "an earlier attempt is still running".to_owned(),
+            Self::Running => "an earlier attempt is still running, or the table is closed to inserts".to_owned(),
             Self::Missing => "rows are not in the table although ClickHouse has confirmed them".to_owned(),
             Self::Misfit(reason) => reason.clone(),
         }

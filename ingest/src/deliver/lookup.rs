@@ -17,7 +17,7 @@ use crate::{
         sealed::SealedBlock,
     },
     store::{ClickHouseError, Connection, quoted, within},
-    sync::{copy_name, views_recognize_blocks},
+    sync::{CLOSED, copy_name, is_closed, views_recognize_blocks},
 };
 
 /// The rows that a table has, of those that may be stored.
@@ -29,7 +29,8 @@ pub(crate) enum Found {
     Some(Vec<RowRange>),
     /// The table has all rows.
     All,
-    /// An earlier try is still running.
+    /// An earlier try is still running, or a copy of the table has closed it: the table with its name
+    /// may be another one in a moment, which does not know the token.
     Running,
     /// A lookup is not possible: the table's rows have no ids, or its engine does not keep every
     /// inserted row.
@@ -59,8 +60,8 @@ struct TableFacts {
     running: u64,
     /// Tables that earlier tries have created to attach rows.
     sources: Vec<String>,
-    /// The number of tables that a copy of the table has left: the rows may come from there, and
-    /// only the other table had their tokens.
+    /// The number of closed tables that a copy of the table has left: the rows may come from there,
+    /// and only the other table had their tokens. While the copy runs, its table is open.
     copies: u64,
 }
 
@@ -127,7 +128,7 @@ impl Lookup {
             has_views: facts.views > 0,
             is_remembered: false,
         };
-        if facts.running > 0 {
+        if facts.running > 0 || (lookup.has_views && is_closed(&facts.engine_full)) {
             return Ok(lookup);
         }
         drop_tables(client, &facts.sources, timeout).await?;
@@ -188,13 +189,14 @@ async fn table_facts(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
              ifNull(toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))), toUInt64(0)) AS running, \
              (SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND startsWith(name, ?)) AS sources, \
-             ifNull(toUInt64((SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = ?)), \
-             toUInt64(0)) AS copies \
+             ifNull(toUInt64((SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = ? \
+             AND position(engine_full, ?) > 0)), toUInt64(0)) AS copies \
              FROM system.tables WHERE database = currentDatabase() AND name = ?",
         )
         .bind(query_prefix(block))
         .bind(attach_prefix(block))
         .bind(copy_name(&block.layout.table))
+        .bind(CLOSED)
         .bind(&*block.layout.table);
     within(timeout, query.fetch_optional::<TableFacts>()).await
 }

@@ -2,7 +2,7 @@
 
 /// The setting that closes a table. ClickHouse refuses each insert into a table with at least as
 /// many parts, before it writes anything, with TOO_MANY_PARTS, which every writer retries.
-pub(super) const CLOSED: &str = "max_parts_in_total = 0";
+pub(crate) const CLOSED: &str = "max_parts_in_total = 0";
 
 /// The name of the setting that closes a table.
 pub(super) const LIMIT: &str = "max_parts_in_total";
@@ -21,7 +21,7 @@ pub(super) fn limit_of(engine_full: &str) -> Option<&str> {
 }
 
 /// Returns whether a table accepts no inserts, from its `engine_full`.
-pub(super) fn is_closed(engine_full: &str) -> bool {
+pub(crate) fn is_closed(engine_full: &str) -> bool {
     limit_of(engine_full) == Some("0")
 }
 

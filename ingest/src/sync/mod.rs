@@ -60,7 +60,7 @@ use clickhouse::Client;
 
 pub(crate) use self::{
     background::start,
-    copy_table::copy_name,
+    copy_table::{CLOSED, copy_name, is_closed},
     view_query::{cut_of, existing_view, query_columns},
     views::{TableName, View, qualified, receivers_of, views_over},
     window::views_recognize_blocks,

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    Kind, STATEMENT_TIMEOUT, run,
+    Kind, STATEMENT_TIMEOUT,
+    dictionary_names::qualify_dictionaries,
+    run,
     view_query::{lost_columns, select_from},
 };
 use crate::{
@@ -128,7 +130,8 @@ pub(super) async fn create(url: &ClickHouseUrl, schema: &Schema, missing: &Missi
 
 fn create_statement(url: &ClickHouseUrl, schema: &Schema, view: &View, cut: Option<u64>) -> String {
     let database = url.database();
-    view.create(database, &select_from(view, schema, database, cut))
+    let select = select_from(view, schema, database, cut);
+    view.create(database, &qualify_dictionaries(&select, database))
 }
 
 /// Checks that the table of a view has all columns of its query. Returns a warning if ClickHouse

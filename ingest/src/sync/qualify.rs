@@ -1,7 +1,7 @@
 //! The database in the statements of a plan, so that they do the same whatever database the client
 //! that runs them has selected.
 
-use super::Kind;
+use super::{Kind, dictionary_names::qualify_dictionaries};
 use crate::store::quoted;
 
 /// The beginnings of the statements that name a table next.
@@ -14,6 +14,9 @@ const BEFORE_TABLE: [&str; 6] = [
     "INSERT INTO ",
 ];
 
+/// The beginnings of the statements whose expressions may read dictionaries.
+const WITH_EXPRESSIONS: [&str; 2] = ["CREATE TABLE IF NOT EXISTS ", "ALTER TABLE "];
+
 /// The clause of a CREATE statement whose functions ClickHouse computes when the statement runs.
 const ENGINE: &str = "\nENGINE = ";
 
@@ -21,7 +24,8 @@ const ENGINE: &str = "\nENGINE = ";
 /// statement stays as it is.
 ///
 /// In the engine of a CREATE statement, `currentDatabase()` becomes the database's name, and so does
-/// the empty database of a Buffer.
+/// the empty database of a Buffer. The name of a dictionary in an expression gets its database, as
+/// ClickHouse stores it.
 pub(super) fn qualified_statement(statement: &str, database: &str) -> String {
     let Some(before) = BEFORE_TABLE.into_iter().find(|before| statement.starts_with(before)) else {
         return statement.to_owned();
@@ -33,7 +37,10 @@ pub(super) fn qualified_statement(statement: &str, database: &str) -> String {
     if rest[name.len()..].starts_with('.') {
         return statement.to_owned();
     }
-    let qualified = format!("{before}{}.{rest}", quoted(database));
+    let mut qualified = format!("{before}{}.{rest}", quoted(database));
+    if WITH_EXPRESSIONS.contains(&before) {
+        qualified = qualify_dictionaries(&qualified, database);
+    }
     match qualified.rfind(ENGINE) {
         Some(at) if before == BEFORE_TABLE[0] => {
             let (columns, engine) = qualified.split_at(at);
@@ -111,6 +118,10 @@ mod tests {
             (
                 "INSERT INTO `c` …, the rows since then",
                 "INSERT INTO `my d`.`c` …, the rows since then",
+            ),
+            (
+                "ALTER TABLE `t` ADD COLUMN `a` String MATERIALIZED dictGet('names', 'name', b)",
+                "ALTER TABLE `my d`.`t` ADD COLUMN `a` String MATERIALIZED dictGet('my d.names', 'name', b)",
             ),
             (
                 "CREATE DATABASE IF NOT EXISTS `my d`",

@@ -19,6 +19,7 @@ pub struct Proxy {
     pub loses_answers: Arc<AtomicBool>,
     cut: Arc<Mutex<Cut>>,
     refusal: Arc<Mutex<Option<Refusal>>>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 /// The next request that the proxy cuts.
@@ -38,6 +39,9 @@ struct Refusal {
     error: &'static str,
 }
 
+/// A text of requests that another one of the same length replaces.
+type Change = (&'static str, &'static str);
+
 impl Proxy {
     pub fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -45,12 +49,14 @@ impl Proxy {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let loses_answers = Arc::new(AtomicBool::new(false));
         let (cut, refusal) = (Arc::new(Mutex::new(Cut::default())), Arc::new(Mutex::new(None)));
+        let changes = Arc::new(Mutex::new(Vec::new()));
         let proxy = Self {
             address,
             seen: Arc::clone(&seen),
             loses_answers: Arc::clone(&loses_answers),
             cut: Arc::clone(&cut),
             refusal: Arc::clone(&refusal),
+            changes: Arc::clone(&changes),
         };
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -62,6 +68,7 @@ impl Proxy {
                 let seen = Arc::clone(&seen);
                 let loses_answers = Arc::clone(&loses_answers);
                 let (cut, refusal) = (Arc::clone(&cut), Arc::clone(&refusal));
+                let changes = Arc::clone(&changes);
                 let is_cut = Arc::new(AtomicBool::new(false));
                 let loses_answer = Arc::clone(&is_cut);
                 let cut_of_answers = Arc::clone(&cut);
@@ -92,6 +99,9 @@ impl Proxy {
                             is_cut.store(true, Ordering::SeqCst);
                         }
                         drop(cut);
+                        for (text, other) in &*changes.lock().unwrap() {
+                            replace(&mut buffer[..n], text, other);
+                        }
                         if server_out.write_all(&buffer[..n]).is_err() {
                             break;
                         }
@@ -139,6 +149,12 @@ impl Proxy {
         *self.refusal.lock().unwrap() = Some(Refusal { text, error });
     }
 
+    /// Passes on requests with `other` in place of each `text`, which is as long.
+    pub fn change(&self, text: &'static str, other: &'static str) {
+        assert_eq!(text.len(), other.len());
+        self.changes.lock().unwrap().push((text, other));
+    }
+
     /// Passes on all requests again.
     pub fn accept(&self) {
         *self.refusal.lock().unwrap() = None;
@@ -164,4 +180,15 @@ impl Proxy {
 
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn replace(bytes: &mut [u8], text: &str, other: &str) {
+    let mut from = 0;
+    while let Some(at) = bytes[from..]
+        .windows(text.len())
+        .position(|window| window == text.as_bytes())
+    {
+        from += at;
+        bytes[from..from + text.len()].copy_from_slice(other.as_bytes());
+    }
 }

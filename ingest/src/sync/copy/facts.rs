@@ -9,7 +9,7 @@ use crate::{
     sync::{
         Kind, STATEMENT_TIMEOUT, altered,
         columns::existing_columns,
-        copy_table::{CLOSED, copy_name, is_closed, limit_of},
+        copy_table::{CLOSED, LIMIT, copy_name, is_closed, limit_of},
         definition::Definition,
         drift::{self, Impact, Uncomparable, definitions},
         qualify::qualified_statement,
@@ -36,10 +36,16 @@ pub(super) struct Facts {
     pub(super) has_ttl: bool,
     /// Whether the new table exists.
     pub(super) has_copy: bool,
+    /// Whether the new table accepts no inserts.
+    pub(super) is_copy_closed: bool,
     /// The moment in which the new table was created, in seconds; `None` if it does not exist.
     pub(super) created: Option<u32>,
     /// Whether the old table accepts no inserts.
     pub(super) is_closed: bool,
+    /// The views over the table, which ClickHouse finds by the table's name.
+    pub(super) views: Vec<String>,
+    /// Whether an earlier copy has exchanged the tables, and has not opened the new one.
+    pub(super) is_exchanged: bool,
     /// The limit of parts that the old table has by itself, if it is not closed.
     pub(super) limit: Option<String>,
     rows: u64,
@@ -85,8 +91,9 @@ impl Facts {
         }
         differences(url, schema, table).await?;
         let new = named(&copy);
+        let mut is_exchanged = false;
         if let Some(new) = new {
-            check_new(url, table, new).await.map_err(|kind| match kind {
+            is_exchanged = check_new(url, table, old, new).await.map_err(|kind| match kind {
                 Uncopyable::Kind(kind) => kind,
                 Uncopyable::Reason(reason) => refuse(reason),
             })?;
@@ -104,8 +111,11 @@ impl Facts {
                 .any(|column| column.kind == ColumnKind::Materialized),
             has_ttl: old.engine_full.contains(" TTL ") || table.create.contains("\nTTL "),
             has_copy: new.is_some(),
+            is_copy_closed: new.is_some_and(|new| is_closed(&new.engine_full)),
             created: new.map(|new| new.created),
             is_closed: is_closed(&old.engine_full),
+            views: old.views.clone(),
+            is_exchanged,
             limit: limit_of(&old.engine_full)
                 .filter(|limit| *limit != "0")
                 .map(str::to_owned),
@@ -121,6 +131,14 @@ impl Facts {
     pub(super) fn steps(&self) -> Vec<String> {
         let in_database = |name: &str| in_database(&self.database, name);
         let (table, copy, id) = (in_database(self.table.name), in_database(&self.copy), &self.id);
+        if self.is_exchanged {
+            return vec![format!("{table} is the new table: the copy opens it")];
+        }
+        let pause = if self.views.is_empty() {
+            "a moment"
+        } else {
+            "some seconds"
+        };
         let create = match self.has_copy {
             true => format!("{copy} exists: the copy continues"),
             false => qualified_statement(&self.create, &self.database),
@@ -132,10 +150,33 @@ impl Facts {
                  {id}, while collectors insert into {table} ({} rows, {} bytes)",
                 self.rows, self.bytes
             ),
-            format!("ALTER TABLE {table} MODIFY SETTING {CLOSED}, so that collectors keep new rows for a moment"),
+            format!("ALTER TABLE {table} MODIFY SETTING {CLOSED}, so that collectors keep new rows for {pause}"),
             format!("INSERT INTO {copy} …, the rows since then"),
-            format!("EXCHANGE TABLES {table} AND {copy}"),
+            format!("EXCHANGE TABLES {table} AND {copy}, while both are closed"),
+            format!(
+                "{}, so that collectors insert into the new table",
+                self.open_new(self.table.name)
+            ),
         ]
+    }
+
+    /// Returns the statement that lets the old table accept inserts again.
+    pub(super) fn reopen_old(&self) -> String {
+        let limit = self.limit.as_deref().or(limit_of(self.table.create));
+        self.open(self.table.name, limit)
+    }
+
+    /// Returns the statement that lets the new table accept inserts, which has the name `name`.
+    pub(super) fn open_new(&self, name: &str) -> String {
+        self.open(name, limit_of(self.table.create))
+    }
+
+    fn open(&self, name: &str, limit: Option<&str>) -> String {
+        let table = in_database(&self.database, name);
+        match limit {
+            Some(limit) => format!("ALTER TABLE {table} MODIFY SETTING {LIMIT} = {limit}"),
+            None => format!("ALTER TABLE {table} RESET SETTING {LIMIT}"),
+        }
     }
 
     /// Returns the error for a table that cannot be copied.
@@ -174,7 +215,7 @@ async fn existing(server: &Client, database: &str, table: &str, copy: &str) -> R
         .query(
             "SELECT name, engine, engine_full, \
              ifNull((SELECT any(engine) FROM system.databases WHERE name = ?), '') AS database_engine, \
-             arrayMap((d, n) -> d || '.' || n, dependencies_database, dependencies_table) AS views, \
+             arraySort(arrayMap((d, n) -> d || '.' || n, dependencies_database, dependencies_table)) AS views, \
              toUnixTimestamp(metadata_modification_time) AS created, \
              ifNull(total_rows, toUInt64(0)) AS total_rows, ifNull(total_bytes, toUInt64(0)) AS total_bytes, \
              ifNull(toUInt64((SELECT count() FROM system.mutations WHERE database = ? AND table = ? AND NOT is_done)), \
@@ -195,6 +236,20 @@ async fn existing(server: &Client, database: &str, table: &str, copy: &str) -> R
         .map_err(|error| Kind::of("reading the tables of a copy", error))
 }
 
+/// Returns whether a table is open and has the schema's definition: another copy, or the last
+/// statement of one that was killed, has ended meanwhile.
+pub(super) async fn is_done(url: &ClickHouseUrl, table: &'static Table) -> Result<bool, Kind> {
+    let tables = existing(&url.server_client(), url.database(), table.name, &copy_name(table.name)).await?;
+    match tables.iter().find(|found| found.name == table.name) {
+        Some(found) if !is_closed(&found.engine_full) => match is_as_in_schema(url, table, found).await {
+            Ok(is_done) => Ok(is_done),
+            Err(Uncopyable::Kind(kind)) => Err(kind),
+            Err(Uncopyable::Reason(_)) => Ok(false),
+        },
+        _ => Ok(false),
+    }
+}
+
 /// Returns why the old table cannot be copied.
 fn obstacle(table: &Table, old: &Existing) -> Option<String> {
     let (_, engine) = table.create.split_once("\nENGINE = ")?;
@@ -212,12 +267,6 @@ fn obstacle(table: &Table, old: &Existing) -> Option<String> {
         return Some(format!(
             "its database is {}, and only in an Atomic database two tables can be exchanged",
             old.database_engine
-        ));
-    }
-    if !old.views.is_empty() {
-        return Some(format!(
-            "materialized views read it ({}): drop them, copy the table, and create them again",
-            old.views.join(", ")
         ));
     }
     if old.unfinished_mutations > 0 {
@@ -254,26 +303,47 @@ enum Uncopyable {
     Reason(String),
 }
 
-/// Checks that the new table has the schema's definition.
-async fn check_new(url: &ClickHouseUrl, table: &Table, new: &Existing) -> Result<(), Uncopyable> {
+/// Checks that the new table has the schema's definition. Returns whether the tables are exchanged
+/// already, so that the old table has the name of the new one.
+async fn check_new(url: &ClickHouseUrl, table: &Table, old: &Existing, new: &Existing) -> Result<bool, Uncopyable> {
     let name = quoted(&new.name);
-    if is_closed(&new.engine_full) {
+    if is_as_in_schema(url, table, new).await? {
+        return Ok(false);
+    }
+    if !is_closed(&new.engine_full) {
         return Err(Uncopyable::Reason(format!(
-            "{name} is the table before an earlier copy: drop it first"
+            "{name} exists with another definition than the schema's: drop it first"
         )));
     }
+    if is_closed(&old.engine_full) && is_as_in_schema(url, table, old).await? {
+        return match &*new.views {
+            [] => Ok(true),
+            views => Err(Uncopyable::Reason(format!(
+                "ClickHouse has moved its views to {name} ({}), the table before the copy: restart ClickHouse, which \
+                 looks for the tables of views by their names",
+                views.join(", ")
+            ))),
+        };
+    }
+    Err(Uncopyable::Reason(format!(
+        "{name} is the table before an earlier copy: drop it first"
+    )))
+}
+
+/// Returns whether an existing table has the schema's definition.
+async fn is_as_in_schema(url: &ClickHouseUrl, table: &Table, existing: &Existing) -> Result<bool, Uncopyable> {
     let session = url
         .server_client()
         .with_setting("session_id", format!("rowmill-{}", Uuid::now_v7()));
-    match definitions(&session, url.database(), &new.name, table).await {
-        Ok((wanted, found)) if is_same(&wanted, &found) => Ok(()),
-        Ok(_) => Err(Uncopyable::Reason(format!(
-            "{name} exists with another definition than the schema's: drop it first"
-        ))),
+    match definitions(&session, url.database(), &existing.name, table).await {
+        Ok((wanted, found)) => Ok(is_same(&wanted, &found)),
         Err(Uncomparable::Server(error)) => {
             Err(Uncopyable::Kind(Kind::of("comparing the definitions of a copy", error)))
         }
-        Err(Uncomparable::Text) => Err(Uncopyable::Reason(format!("{name} is not a table: drop it first"))),
+        Err(Uncomparable::Text) => Err(Uncopyable::Reason(format!(
+            "{} is not a table: drop it first",
+            quoted(&existing.name)
+        ))),
     }
 }
 
@@ -288,8 +358,8 @@ fn is_same(wanted: &Definition, found: &Definition) -> bool {
     wanted.columns == found.columns
         && wanted.elements == found.elements
         && clauses(wanted) == clauses(found)
-        && wanted
-            .settings()
-            .iter()
-            .all(|(name, value)| name.contains("deduplication_window") || settings.get(name) == Some(value))
+        // The setting that closes a table is a state of the copy.
+        && wanted.settings().iter().all(|(name, value)| {
+            name.contains("deduplication_window") || *name == LIMIT || settings.get(name) == Some(value)
+        })
 }

@@ -9,11 +9,21 @@
 //! 3. It closes the old table to inserts: ClickHouse refuses them before it writes anything, and
 //!    collectors retry them. It waits for the inserts that had begun.
 //! 4. It inserts the remaining rows, and compares the numbers of rows.
-//! 5. It exchanges the names of both tables in one step. Collectors insert into the new table.
+//! 5. It closes the new table, too, and exchanges the names of both tables.
+//! 6. It opens the new table. Collectors insert into it.
 //!
 //! The old table stays closed, under the name of the new one. After a kill, the next copy goes
-//! through all steps again; rows that are already copied are skipped by their ids. A part is
-//! immutable, so parts that existed before a complete pass need no other pass.
+//! through all steps again; rows that are already copied are skipped by their ids. If the tables
+//! are exchanged, only the last step is left. A part is immutable, so parts that existed before a
+//! complete pass need no other pass.
+//!
+//! ClickHouse keeps a view with the name of the table that its query reads, so that the rows of the
+//! copy itself reach no view, and those after the exchange reach all of them. For a moment within
+//! the exchange, ClickHouse may find no views for an insert; no insert runs then.
+//!
+//! A fault may leave rows in the old table that its views lack. The collector sends them again, and
+//! only the old table knows their token. So the copy gives the collectors time for it before it
+//! closes the table, and `deliver::lookup` decides nothing about rows in a closed table.
 //!
 //! ```text
 //! disk     whether the disks have the space
@@ -35,7 +45,7 @@ use tokio::time::sleep;
 use self::{facts::Facts, lock::Lock, pass::Pass};
 use super::{
     Kind, STATEMENT_TIMEOUT, SyncError,
-    copy_table::{CLOSED, LIMIT},
+    copy_table::CLOSED,
     drift::{DriftReport, Impact},
     run,
 };
@@ -52,6 +62,13 @@ const SHORT_PASS: Duration = Duration::from_secs(2);
 
 /// The longest time for which the copy waits for the inserts that had begun.
 const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// The time in which a collector sends rows again after a fault: more than the longest wait between
+/// two tries.
+const RETRY_TIME: Duration = Duration::from_secs(15);
+
+/// The longest time from a collector's lookup of rows to the statement that sends them again.
+const LOOKUP_TIME: Duration = Duration::from_secs(5);
 
 /// The way to a table that ClickHouse cannot change in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,14 +149,27 @@ async fn copy_table(
 ) -> Result<(), Kind> {
     // The facts are read under the lock, so that no other copy changes them.
     let _lock = Lock::take(url, table).await?;
+    if facts::is_done(url, table).await? {
+        progress("the table has the schema's definition");
+        return Ok(());
+    }
     let facts = Facts::read(url, schema, table).await?;
     let client = url.client();
+    if facts.is_exchanged {
+        open_new(&client, &facts, &progress).await?;
+        return Pass::new(&client, &facts).check_old(&progress).await;
+    }
     if let Some(note) = disk::check(&client, &facts).await? {
         progress(&note);
     }
+    let mut reopened = None;
     if facts.is_closed {
         // An earlier copy has ended before the exchange.
-        reopen(&client, &facts).await?;
+        run(&client, &facts.reopen_old()).await?;
+        reopened = Some(Instant::now());
+    }
+    if facts.is_copy_closed {
+        run(&client, &facts.open_new(&facts.copy)).await?;
     }
     if !facts.has_copy {
         // ClickHouse notes the times of mutations and tables in seconds: an earlier mutation must
@@ -162,25 +192,29 @@ async fn copy_table(
             break;
         }
     }
-    let close = format!("ALTER TABLE {} MODIFY SETTING {CLOSED}", quoted(table.name));
-    let exchanged = async {
-        run(&client, &close).await?;
+    if !facts.views.is_empty() {
+        settle(&client, reopened).await?;
+    }
+    let prepared = async {
+        run(&client, &closed(table.name)).await?;
         progress("the table is closed to inserts; collectors keep new rows and retry");
         finish(url, schema, &facts, &mut pass, &progress).await
     };
-    if let Err(kind) = exchanged.await {
+    if let Err(kind) = prepared.await {
         // The error of the copy takes precedence.
-        let _ = reopen(&client, &facts).await;
+        let _ = run(&client, &facts.reopen_old()).await;
         return Err(kind);
     }
+    exchange(&client, &facts).await?;
     progress(&format!(
-        "the tables are exchanged, and inserts go to the new one; the previous table is {}",
+        "the tables are exchanged; the previous table is {}",
         quoted(&facts.copy)
     ));
+    open_new(&client, &facts, &progress).await?;
     pass.check_old(&progress).await
 }
 
-/// Copies the remaining rows of a closed table, and exchanges the tables.
+/// Copies the remaining rows of a closed table, and closes the new one.
 async fn finish(
     url: &ClickHouseUrl,
     schema: &Schema,
@@ -189,9 +223,13 @@ async fn finish(
     progress: &impl Fn(&str),
 ) -> Result<(), Kind> {
     let client = url.client();
+    if !facts.views.is_empty() {
+        // A collector that has found its rows in the open table sends them to its views.
+        sleep(LOOKUP_TIME).await;
+    }
     wait_for_inserts(&client, facts).await?;
     let now = Facts::read(url, schema, facts.table).await?;
-    if !now.is_closed || now.columns != facts.columns || now.created != facts.created {
+    if !now.is_closed || now.columns != facts.columns || now.created != facts.created || now.views != facts.views {
         return Err(facts.refused("another statement has changed one of both tables during the copy"));
     }
     now.check_mutations(&client).await?;
@@ -208,18 +246,77 @@ async fn finish(
             quoted(&facts.copy)
         )));
     }
-    let (table, copy) = (quoted(facts.table.name), quoted(&facts.copy));
-    run(&client, &format!("EXCHANGE TABLES {table} AND {copy}")).await
+    run(&client, &closed(&facts.copy)).await?;
+    progress("both tables are closed to inserts");
+    Ok(())
 }
 
-/// Lets the table accept inserts.
-async fn reopen(client: &Client, facts: &Facts) -> Result<(), Kind> {
-    let table = quoted(facts.table.name);
-    let change = match &facts.limit {
-        Some(limit) => format!("MODIFY SETTING {LIMIT} = {limit}"),
-        None => format!("RESET SETTING {LIMIT}"),
-    };
-    run(client, &format!("ALTER TABLE {table} {change}")).await
+/// Exchanges the tables, which are both closed. The views over the old table are over the new one
+/// afterwards.
+///
+/// # Errors
+/// ClickHouse refuses the exchange, or has lost a view by it: the tables have their names, and the
+/// old one is open. After any other error, the exchange may still happen, so both remain closed until
+/// the copy is repeated.
+async fn exchange(client: &Client, facts: &Facts) -> Result<(), Kind> {
+    let exchange = format!(
+        "EXCHANGE TABLES {} AND {}",
+        quoted(facts.table.name),
+        quoted(&facts.copy)
+    );
+    match run(client, &exchange).await {
+        Ok(()) => {}
+        Err(Kind::Server { doing, error }) if !error.is_transient() => {
+            // The error of the exchange takes precedence.
+            let _ = run(client, &facts.reopen_old()).await;
+            return Err(Kind::Server { doing, error });
+        }
+        Err(kind) => return Err(kind),
+    }
+    let query = client
+        .query(
+            "SELECT arrayJoin(arraySort(arrayMap((d, n) -> d || '.' || n, dependencies_database, dependencies_table))) \
+             FROM system.tables WHERE database = currentDatabase() AND name = ?",
+        )
+        .bind(facts.table.name);
+    let views: Vec<String> = within(STATEMENT_TIMEOUT, query.fetch_all())
+        .await
+        .map_err(|error| Kind::of("reading the views over the new table", error))?;
+    if views == facts.views {
+        return Ok(());
+    }
+    run(client, &exchange).await?;
+    run(client, &facts.reopen_old()).await?;
+    Err(facts.refused(&format!(
+        "this version of ClickHouse does not keep views ({}) with the name of their table when tables are exchanged; \
+         both tables have their names again",
+        facts.views.join(", ")
+    )))
+}
+
+/// Lets collectors insert into the new table, which has the old table's name.
+async fn open_new(client: &Client, facts: &Facts, progress: &impl Fn(&str)) -> Result<(), Kind> {
+    run(client, &facts.open_new(facts.table.name)).await?;
+    progress("the new table is open: collectors insert into it");
+    Ok(())
+}
+
+/// Returns the statement that closes a table.
+fn closed(table: &str) -> String {
+    format!("ALTER TABLE {} MODIFY SETTING {CLOSED}", quoted(table))
+}
+
+/// Waits until collectors have sent rows again whose outcome a fault has left unknown: until some
+/// time after the start of ClickHouse, and after the table was opened again.
+async fn settle(client: &Client, reopened: Option<Instant>) -> Result<(), Kind> {
+    let select = "SELECT toUInt64(uptime())";
+    let uptime: u64 = within(STATEMENT_TIMEOUT, client.query_raw(select).fetch_one())
+        .await
+        .map_err(|error| Kind::of(select, error))?;
+    let up = Duration::from_secs(uptime);
+    let open = reopened.map_or(up, |at| up.min(at.elapsed()));
+    sleep(RETRY_TIME.saturating_sub(open)).await;
+    Ok(())
 }
 
 /// Waits until no insert runs that may have begun before the table was closed.

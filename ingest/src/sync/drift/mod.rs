@@ -263,7 +263,11 @@ pub(super) async fn compare_tables(
             ..drift
         };
         let kept = named(&copy_name(table.name)).filter(|copy| is_closed(&copy.engine_full));
-        let kept = kept.and_then(|kept| {
+        if kept.is_some() && is_closed(&found.engine_full) {
+            let clause = "a copy of it has not ended, and it accepts no inserts".to_owned();
+            drifts.push(Impact::Impossible, clause, []);
+        }
+        let kept = kept.filter(|_| !is_closed(&found.engine_full)).and_then(|kept| {
             let name = quoted(&kept.name);
             let clause = format!("{name}, the table before its copy, is in the database and not in the schema");
             drifts.push(Impact::Drop, clause, [format!("DROP TABLE {name} SYNC")]);
