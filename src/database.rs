@@ -24,7 +24,7 @@ impl Database {
     /// The URL is invalid, or the embedded ClickHouse does not start.
     pub(crate) fn open(options: &DatabaseOptions, data: &Path, schema: &Schema) -> Result<Self, Box<dyn Error>> {
         if let Some(url) = &options.clickhouse {
-            let url = url.parse()?;
+            let url = options.connection.url(url)?;
             return Ok(Self { url, _engine: None });
         }
         let data = data.join("engine");

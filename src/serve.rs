@@ -28,7 +28,7 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{Compat, LogFormat, ServeOptions},
+    cli::{Compat, LogFormat, ServeOptions, is_password_in},
     descriptors,
     engine::EmbeddedClickHouse,
     examples::Examples,
@@ -108,7 +108,13 @@ fn stores(
     schema: &Schema,
 ) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
-        let urls = options.clickhouse.iter().map(|url| url.trim().parse());
+        if is_password_in(env::args()) {
+            tracing::warn!(
+                "the password of ClickHouse stands in the arguments of this process, which every user of the machine \
+                 can read: use --clickhouse-password-file or the variable ROWMILL_CLICKHOUSE"
+            );
+        }
+        let urls = options.clickhouse.iter().map(|url| options.connection.url(url));
         return Ok((urls.collect::<Result<_, _>>()?, None));
     }
     let program = env::current_exe()?;

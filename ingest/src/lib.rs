@@ -105,6 +105,7 @@
 //! scan       sixteen bytes of a text at a time
 //! budget     bytes in use, and their limit
 //! leb128     lengths in ClickHouse's formats
+//! tls        the cryptography and the certificate files of TLS
 //! ```
 //!
 //! # Acknowledgements
@@ -142,6 +143,7 @@ pub mod store;
 mod sync;
 pub mod table;
 pub mod test;
+mod tls;
 pub mod value;
 pub mod writer;
 

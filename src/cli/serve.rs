@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
 
-use super::value::{address, bytes, seconds};
+use super::{
+    clickhouse::ConnectionOptions,
+    value::{address, bytes, seconds},
+};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {
@@ -14,8 +17,9 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
 
-    /// ClickHouse as http://user:password@host:8123/database, or several replicas separated by
-    /// commas; rows go to the first replica that answers. Default: the embedded ClickHouse.
+    /// ClickHouse as http://user:password@host:8123/database, or the same with https:// and 8443, or
+    /// several replicas separated by commas; rows go to the first replica that answers. Default: the
+    /// embedded ClickHouse.
     #[arg(
         long,
         env = "ROWMILL_CLICKHOUSE",
@@ -24,6 +28,9 @@ pub(crate) struct ServeOptions {
         value_delimiter = ','
     )]
     pub(crate) clickhouse: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
 
     /// Address of the embedded ClickHouse's HTTP interface; port 0 selects a free port.
     #[arg(

@@ -20,6 +20,7 @@ mod bulk;
 mod check;
 mod check_engine;
 mod checker;
+mod clickhouse_tls;
 mod collector_values;
 mod crash;
 mod delivery;

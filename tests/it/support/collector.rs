@@ -143,6 +143,14 @@ impl Collector {
     }
 
     fn try_start(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        // The URL has a password, which arguments should not have.
+        let arguments = match arguments {
+            ["--clickhouse", url, rest @ ..] => {
+                command.env("ROWMILL_CLICKHOUSE", url);
+                rest
+            }
+            all => all,
+        };
         let mut child = command
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
@@ -156,7 +164,11 @@ impl Collector {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+        let address = line
+            .trim()
+            .strip_prefix("listening on http")
+            .map(|rest| rest.trim_start_matches('s'));
+        let Some(address) = address.and_then(|rest| rest.strip_prefix("://")) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(format!("{line:?} {}", log.whole()));
