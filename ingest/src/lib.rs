@@ -105,6 +105,7 @@
 //! scan       sixteen bytes of a text at a time
 //! budget     bytes in use, and their limit
 //! leb128     lengths in ClickHouse's formats
+//! private    files and folders that only the collector's user may read
 //! tls        the cryptography and the certificate files of TLS
 //! ```
 //!
@@ -134,6 +135,7 @@ pub mod json;
 mod lease;
 mod leb128;
 mod native;
+mod private;
 pub mod rejected;
 mod request;
 mod scan;
