@@ -3,6 +3,7 @@
 mod clickhouse;
 mod dev;
 mod init;
+mod network;
 mod serve;
 mod value;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     clickhouse::{ConnectionOptions, is_password_in},
     dev::DevOptions,
     init::{Embed, InitOptions},
+    network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
 };
 

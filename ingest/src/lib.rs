@@ -217,7 +217,9 @@ pub mod server {
         connections::Connections,
         not_found::not_found,
         serve::{ServeOptions, serve},
+        tls::Tls,
     };
+    pub use crate::tls::TlsError;
 }
 
 /// Includes the tables that `rowmill_codegen::build` generated for this crate.

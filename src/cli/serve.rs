@@ -7,6 +7,7 @@ use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
 
 use super::{
     clickhouse::ConnectionOptions,
+    network::NetworkOptions,
     value::{address, bytes, seconds},
 };
 
@@ -16,6 +17,9 @@ pub(crate) struct ServeOptions {
     /// addresses of this machine; port 0 selects a free port.
     #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
 
     /// ClickHouse as http://user:password@host:8123/database, or the same with https:// and 8443, or
     /// several replicas separated by commas; rows go to the first replica that answers. Default: the
@@ -116,8 +120,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,
 
-    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated
-    /// by commas.
+    /// Proxies that are trusted to name the client and the host: addresses and networks, separated by
+    /// commas.
     #[arg(
         long,
         env = "ROWMILL_TRUSTED_PROXIES",

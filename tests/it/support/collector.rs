@@ -103,6 +103,12 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
+    /// Starts the collector with these arguments and no others.
+    pub fn start_without_clickhouse_option(data: &Path, arguments: &[&str]) -> Self {
+        Self::try_start(command(), ANY_PORT, data, arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
+    }
+
     /// Starts the collector while no ClickHouse runs.
     pub fn start_without_clickhouse(data: &Path) -> Self {
         // Port 1 belongs to tcpmux, and no server listens there.

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod http;
 pub mod proxy;
 pub mod service;
+pub mod tls_client;
 pub mod tls_proxy;
 
 use std::{
