@@ -157,6 +157,11 @@ fn each_bad_certificate_ends_the_start_with_one_clear_sentence() {
         log.contains("self-signed and a CA's (CA:TRUE), not a server's"),
         "{log}"
     );
+    // One that has signed itself as a server's is trusted if the option names it.
+    let own = Pair::self_signed(&["localhost"], false);
+    server.proxy.set(own.server());
+    let file = write(server.folder.path(), "own.pem", &own.certificate);
+    drop(Collector::start_with(&url, &["--clickhouse-ca", &file]));
     // Without the option, the system's CAs count.
     server.proxy.set(ca.issue(&["localhost"], Validity::Now).server());
     let log = server.refused(&url, &[]);
