@@ -1,7 +1,9 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod clickhouse;
 mod dev;
 mod init;
+mod network;
 mod serve;
 mod value;
 
@@ -16,8 +18,10 @@ use rowmill_ingest::writer::ColumnChanges;
 
 use self::value::{address, renamed, seconds, since};
 pub(crate) use self::{
+    clickhouse::{ConnectionOptions, is_password_in},
     dev::DevOptions,
     init::{Embed, InitOptions},
+    network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
 };
 
@@ -334,10 +338,13 @@ pub(crate) enum Allowed {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseOptions {
-    /// ClickHouse as http://user:password@host:8123/database. Default: the embedded ClickHouse in
-    /// the data directory.
+    /// ClickHouse as http://user:password@host:8123/database, or the same with https:// and 8443.
+    /// Default: the embedded ClickHouse in the data directory.
     #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
     pub(crate) clickhouse: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
 }
 
 /// Where the embedded ClickHouse is.

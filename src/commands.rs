@@ -18,11 +18,13 @@ use tokio::runtime::Runtime;
 
 use crate::{
     cli::{Allowed, ApplyOptions, EngineOptions, PlanOptions},
+    data_folder,
     database::Database,
 };
 
 /// Runs the embedded ClickHouse in this process.
 pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
+    data_folder::create(&options.data)?;
     rowmill_engine::run(RunOptions {
         listen: options.listen,
         data: options.data.clone(),

@@ -6,7 +6,7 @@ use std::{env, error::Error, path::Path};
 use rowmill_engine::{Account, Engine, Options, running};
 use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError, table::Schema};
 
-use crate::{cli::DatabaseOptions, serve::ENGINE_DATABASE};
+use crate::{cli::DatabaseOptions, data_folder, serve::ENGINE_DATABASE};
 
 /// A database, and the embedded ClickHouse that the command has started for it.
 #[derive(Debug)]
@@ -24,9 +24,10 @@ impl Database {
     /// The URL is invalid, or the embedded ClickHouse does not start.
     pub(crate) fn open(options: &DatabaseOptions, data: &Path, schema: &Schema) -> Result<Self, Box<dyn Error>> {
         if let Some(url) = &options.clickhouse {
-            let url = url.parse()?;
+            let url = options.connection.url(url)?;
             return Ok(Self { url, _engine: None });
         }
+        data_folder::prepare(data)?;
         let data = data.join("engine");
         tracing::info!(data = %data.display(), "no ClickHouse is named with --clickhouse: using the embedded one");
         // Only the owner may create dictionaries.

@@ -32,7 +32,7 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), Box<dyn Error>> {
         (None, Some(table)) => {
             let clickhouse = options.clickhouse.as_deref();
             let clickhouse = clickhouse.ok_or("`--from-table` needs `--clickhouse`")?;
-            from_table(table, clickhouse, &options.schemas)
+            from_table(table, &options.connection.url(clickhouse)?, &options.schemas)
         }
         (None, None) => {
             print_examples(&mut io::stdout().lock())?;
@@ -101,8 +101,7 @@ fn print_examples(out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes the schema of a table that ClickHouse has already.
-fn from_table(table: &str, clickhouse: &str, schemas: &Path) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = clickhouse.parse()?;
+fn from_table(table: &str, store: &ClickHouseUrl, schemas: &Path) -> Result<(), Box<dyn Error>> {
     let (database, name) = table.split_once('.').unwrap_or((store.database(), table));
     let quoted = |name: &str| format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"));
     let show = format!("SHOW CREATE TABLE {}.{}", quoted(database), quoted(name));

@@ -11,6 +11,7 @@ mod check_engine;
 mod cli;
 mod commands;
 mod conditions;
+mod data_folder;
 mod database;
 mod descriptors;
 mod dev;

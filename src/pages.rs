@@ -1,11 +1,14 @@
 //! The collector's own pages, for people, load balancers and Prometheus. All other requests go to
 //! the inner service, which handles events.
 
+pub(crate) mod access;
+pub(crate) mod listener;
 mod metrics;
 
 use std::{
     convert::Infallible,
     fmt::Write,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,7 +29,10 @@ use rowmill_ingest::{
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
-use self::metrics::metrics;
+use self::{
+    access::{Access, Others},
+    metrics::metrics,
+};
 use crate::{conditions::conditions, stop::Stopping};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -38,6 +44,9 @@ const MISMATCH: &str = "the database does not match the schema; the log names th
 
 /// The time limit for an answer of ClickHouse, after which it counts as unavailable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest time between two pings, whoever asks.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The question that a request to `/ready` asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +70,15 @@ impl Scope {
 /// Adds the pages to an inner service.
 #[derive(Debug, Clone)]
 pub(crate) struct PagesLayer {
+    listener: Arc<Listener>,
+    peer: IpAddr,
+}
+
+/// The pages of one listener.
+#[derive(Debug)]
+struct Listener {
     shared: Arc<Shared>,
+    access: Access,
 }
 
 #[derive(Debug)]
@@ -90,15 +107,33 @@ impl PagesLayer {
         });
         let stores = stores.collect();
         Self {
-            shared: Arc::new(Shared {
-                writer,
-                stores,
-                stopping,
-                connections,
-                destinations,
-                last_ping: Mutex::default(),
+            listener: Arc::new(Listener {
+                shared: Arc::new(Shared {
+                    writer,
+                    stores,
+                    stopping,
+                    connections,
+                    destinations,
+                    last_ping: Mutex::default(),
+                }),
+                access: Access::open(),
             }),
+            peer: Ipv4Addr::UNSPECIFIED.into(),
         }
+    }
+
+    /// Returns the layer for a listener on which `access` decides who sees the operator's pages.
+    pub(crate) fn with_access(&self, access: Access) -> Self {
+        let shared = Arc::clone(&self.listener.shared);
+        Self {
+            listener: Arc::new(Listener { shared, access }),
+            peer: self.peer,
+        }
+    }
+
+    /// Returns the layer for the requests of one client.
+    pub(crate) fn with_peer(&self, peer: IpAddr) -> Self {
+        Self { peer, ..self.clone() }
     }
 }
 
@@ -107,7 +142,7 @@ impl<S> Layer<S> for PagesLayer {
 
     fn layer(&self, inner: S) -> Pages<S> {
         Pages {
-            shared: Arc::clone(&self.shared),
+            layer: self.clone(),
             inner,
         }
     }
@@ -116,7 +151,7 @@ impl<S> Layer<S> for PagesLayer {
 /// Answers requests for pages and passes every other request to `S`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages<S> {
-    shared: Arc<Shared>,
+    layer: PagesLayer,
     inner: S,
 }
 
@@ -135,13 +170,12 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match PAGES.iter().find(|page| is_read && **page == request.uri().path()) {
-            Some(page) => {
-                let shared = Arc::clone(&self.shared);
-                let scope = Scope::of(request.uri().query().unwrap_or_default());
-                PageOr::Page {
-                    future: Box::pin(async move { shared.answer(page, scope).await }),
-                }
-            }
+            Some(page) => match self.layer.page(page, &request) {
+                Some(future) => PageOr::Page { future },
+                None => PageOr::Inner {
+                    future: self.inner.call(request),
+                },
+            },
             None => PageOr::Inner {
                 future: self.inner.call(request),
             },
@@ -171,6 +205,25 @@ where
             PageOrProjection::Page { future } => Ok(ready!(future.as_mut().poll(cx)).map(Either::Left)),
             PageOrProjection::Inner { future } => ready!(future.poll(cx)).map(|response| response.map(Either::Right)),
         })
+    }
+}
+
+impl PagesLayer {
+    /// Returns the response to a request for a page; `None` if it is no page for this client.
+    #[cold]
+    fn page<A>(&self, page: &'static str, request: &Request<A>) -> Option<PageFuture> {
+        let Listener { shared, access } = &*self.listener;
+        let shared = Arc::clone(shared);
+        let is_public = matches!(page, "/health" | "/favicon.ico");
+        if is_public || access.allows(self.peer, request.headers()) {
+            let scope = Scope::of(request.uri().query().unwrap_or_default());
+            return Some(Box::pin(async move { shared.answer(page, scope).await }));
+        }
+        match access.others {
+            Others::Status if page == "/ready" => Some(Box::pin(async move { shared.ready_without_reasons().await })),
+            Others::Status | Others::NotFound => None,
+            Others::Unauthorized => Some(Box::pin(async { unauthorized() })),
+        }
     }
 }
 
@@ -206,6 +259,15 @@ impl Shared {
         response(status, "text/plain", text)
     }
 
+    /// Answers whether a balancer should send events here, and says nothing else.
+    async fn ready_without_reasons(&self) -> Response<Full<Bytes>> {
+        let (status, text) = match self.readiness(Scope::Events).await {
+            Ok(()) => (StatusCode::OK, "ready\n"),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        };
+        response(status, "text/plain", text.to_owned())
+    }
+
     /// Returns `Ok` if a balancer should send events here and, with [`Scope::Store`], if rows reach
     /// ClickHouse; otherwise the reason why not.
     async fn readiness(&self, scope: Scope) -> Result<(), &'static str> {
@@ -229,12 +291,13 @@ impl Shared {
     }
 
     /// Pings the servers, for one request at a time: each ping uses a descriptor, and the spool
-    /// needs some. Requests that arrived before a ping started share its outcome.
+    /// needs some. The requests of the next second, and those that arrived before the ping, share its
+    /// outcome.
     async fn ping(&self) -> Result<(), &'static str> {
         let arrived = Instant::now();
         let mut last = self.last_ping.lock().await;
         if let Some((started, outcome)) = *last
-            && started >= arrived
+            && (started >= arrived || started.elapsed() < PING_INTERVAL)
         {
             return outcome;
         }
@@ -267,6 +330,16 @@ fn response(status: StatusCode, media_type: &'static str, body: String) -> Respo
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Asks for the token.
+fn unauthorized() -> Response<Full<Bytes>> {
+    let text = "the token of --admin-token-file is missing or wrong\n".to_owned();
+    let mut response = response(StatusCode::UNAUTHORIZED, "text/plain", text);
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
@@ -375,12 +448,13 @@ mod tests {
         for answer in requests.join_all().await {
             assert_eq!(answer.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         }
-        // One ping for the first request, and one for all requests that arrived after its start.
-        let pings = connections.load(Ordering::SeqCst);
-        assert!((1..=2).contains(&pings), "{pings} connections");
-        // A later request starts another ping.
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+        // Nor does a later request start another ping, before a second is over.
         assert!(request().await.is_ok());
-        assert_eq!(connections.load(Ordering::SeqCst), pings + 1);
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+        sleep(PING_INTERVAL).await;
+        assert!(request().await.is_ok());
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use rowmill_ingest::{
     layer::{EventLayer, HeaderSet},
     route::Routes,
     schema::SchemaState,
-    server::{ServeOptions as Bounds, not_found, serve as serve_http},
+    server::{ServeOptions as Bounds, Tls, not_found, serve as serve_http},
     store::Servers,
     table::Schema,
 };
@@ -28,11 +28,14 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{Compat, LogFormat, ServeOptions},
-    descriptors,
+    cli::{AdminListen, Compat, LogFormat, NetworkOptions, ServeOptions, is_password_in},
+    data_folder, descriptors,
     engine::EmbeddedClickHouse,
     examples::Examples,
-    pages::PagesLayer,
+    pages::{
+        PagesLayer,
+        listener::{AdminListener, public_access, token},
+    },
     stop::Stopping,
     tie,
     workers::Listeners,
@@ -52,6 +55,8 @@ const NICENESS: i32 = 10;
 
 /// Collects events until a stop is requested, then delivers the remaining rows to ClickHouse.
 pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
+    data_folder::prepare(&options.data)
+        .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
@@ -62,6 +67,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         },
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
+        client_address_header: options.network.client_address_header.clone(),
         ack: options.ack,
         ack_by_header: options.ack_header,
         rate_limit_per_ip: options.rate_limit_per_ip,
@@ -73,6 +79,9 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
     let connections = Bounds {
         max_connections,
         max_connections_per_ip: options.max_connections_per_ip,
+        idle_timeout: options.network.idle_timeout,
+        tls: tls(&options.network)?,
+        proxy_protocol: options.network.proxy_protocol.then(|| events.trusted_proxies.clone()),
         ..Bounds::default()
     };
     let (stores, engine) = stores(&options, R::schema())?;
@@ -109,7 +118,13 @@ fn stores(
     schema: &Schema,
 ) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
-        let urls = options.clickhouse.iter().map(|url| url.trim().parse());
+        if is_password_in(env::args()) {
+            tracing::warn!(
+                "the password of ClickHouse stands in the arguments of this process, which every user of the machine \
+                 can read: use --clickhouse-password-file or the variable ROWMILL_CLICKHOUSE"
+            );
+        }
+        let urls = options.clickhouse.iter().map(|url| options.connection.url(url));
         return Ok((urls.collect::<Result<_, _>>()?, None));
     }
     let program = env::current_exe()?;
@@ -169,21 +184,30 @@ async fn collect<R: Routes>(
         connections.connections.clone(),
         R::DESTINATIONS,
     );
+    let token = token(&options.network)?;
+    let _admin = AdminListener::start(&options.network, token.clone(), &pages).await?;
+    let pages = pages.with_access(public_access(&options.network, token.clone()));
 
     let listeners = Listeners::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listeners.address();
     // A closed standard output or standard error must not end the collector.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    let scheme = if connections.tls.is_some() { "https" } else { "http" };
+    let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
+    if options.network.admin_listen == AdminListen::Local && token.is_none() && !address.ip().is_loopback() {
+        tracing::info!(
+            "/metrics and / answer requests of this machine only; --admin-listen or --admin-token-file opens them to others"
+        );
+    }
     if let (Some(store), Some((examples, reader))) = (stores.first(), examples) {
-        print_examples(&examples, address, store, reader);
+        print_examples(&examples, scheme, address, store, reader);
     }
 
     let connections = connections.clone();
     let serve = move |listener: TcpListener, stopping: Stopping| {
         let (pages, events, connections) = (pages.clone(), events.clone(), connections.clone());
-        let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
+        let service_for = move |peer: SocketAddr| pages.with_peer(peer.ip()).layer(events.clone().with_peer(peer.ip()));
         async move {
             tokio::select! {
                 () = serve_http(listener, service_for, connections, stopping.clone().requested()) => {}
@@ -217,20 +241,34 @@ async fn collect<R: Routes>(
     }
 }
 
+/// Returns the TLS of senders, if the options name a certificate.
+fn tls(options: &NetworkOptions) -> Result<Option<Tls>, Box<dyn Error>> {
+    match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(Tls::load(certificate, key)?)),
+        _ => Ok(None),
+    }
+}
+
 /// Returns the folder of the spool in the data folder.
 pub(crate) fn spool_folder(data: &Path) -> PathBuf {
     data.join("spool")
 }
 
 /// Prints example requests on standard error.
-fn print_examples(examples: &Examples, address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
+fn print_examples(
+    examples: &Examples,
+    scheme: &str,
+    address: SocketAddr,
+    store: &ClickHouseUrl,
+    reader: Option<&Account>,
+) {
     // The address of all interfaces is not one to send to.
     let address = match address.ip().is_unspecified() {
         true => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
         false => address,
     };
     let options = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
-    let collector = format!("http://{address}");
+    let collector = format!("{scheme}://{address}");
     let _ = writeln!(
         io::stderr(),
         "{}",

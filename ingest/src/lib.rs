@@ -105,6 +105,8 @@
 //! scan       sixteen bytes of a text at a time
 //! budget     bytes in use, and their limit
 //! leb128     lengths in ClickHouse's formats
+//! private    files and folders that only the collector's user may read
+//! tls        the cryptography and the certificate files of TLS
 //! ```
 //!
 //! # Acknowledgements
@@ -133,6 +135,7 @@ pub mod json;
 mod lease;
 mod leb128;
 mod native;
+mod private;
 pub mod rejected;
 mod request;
 mod scan;
@@ -142,6 +145,7 @@ pub mod store;
 mod sync;
 pub mod table;
 pub mod test;
+mod tls;
 pub mod value;
 pub mod writer;
 
@@ -213,7 +217,9 @@ pub mod server {
         connections::Connections,
         not_found::not_found,
         serve::{ServeOptions, serve},
+        tls::Tls,
     };
+    pub use crate::tls::TlsError;
 }
 
 /// Includes the tables that `rowmill_codegen::build` generated for this crate.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::clickhouse::ConnectionOptions;
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InitOptions {
     /// Folder for a new crate with a collector of its own tables; its last part is the name of the
@@ -31,6 +33,9 @@ pub(crate) struct InitOptions {
     /// ClickHouse that has the table, as http://user:password@host:8123/database.
     #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
     pub(crate) clickhouse: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
 
     /// Schema folder for the new file, whose name is that of the example or of the table.
     #[arg(long, default_value = "schemas", value_name = "DIR")]

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
 
-use super::value::{address, bytes, seconds};
+use super::{
+    clickhouse::ConnectionOptions,
+    network::NetworkOptions,
+    value::{address, bytes, seconds},
+};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {
@@ -18,8 +22,12 @@ pub(crate) struct ServeOptions {
     #[arg(long, hide = true)]
     pub(crate) tied: bool,
 
-    /// ClickHouse as http://user:password@host:8123/database, or several replicas separated by
-    /// commas; rows go to the first replica that answers. Default: the embedded ClickHouse.
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
+
+    /// ClickHouse as http://user:password@host:8123/database, or the same with https:// and 8443, or
+    /// several replicas separated by commas; rows go to the first replica that answers. Default: the
+    /// embedded ClickHouse.
     #[arg(
         long,
         env = "ROWMILL_CLICKHOUSE",
@@ -28,6 +36,9 @@ pub(crate) struct ServeOptions {
         value_delimiter = ','
     )]
     pub(crate) clickhouse: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
 
     /// Address of the embedded ClickHouse's HTTP interface; port 0 selects a free port.
     #[arg(
@@ -113,8 +124,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,
 
-    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated
-    /// by commas.
+    /// Proxies that are trusted to name the client and the host: addresses and networks, separated by
+    /// commas.
     #[arg(
         long,
         env = "ROWMILL_TRUSTED_PROXIES",

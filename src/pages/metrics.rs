@@ -197,6 +197,16 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "Idle connections closed for new ones.",
         connections.closed_idle(),
     );
+    text.counter(
+        "rowmill_handshakes_failed_total",
+        "Connections closed because their TLS handshake failed or took too long.",
+        connections.failed_handshakes(),
+    );
+    text.counter(
+        "rowmill_proxy_headers_failed_total",
+        "Connections of trusted proxies closed because they did not begin with a valid PROXY header.",
+        connections.failed_proxy_headers(),
+    );
     text.gauge(
         "rowmill_connections_open",
         "Open connections.",

@@ -112,10 +112,13 @@ fn stops_at_columns_of_another_type_and_changes_nothing() {
 #[test]
 fn reports_invalid_urls() {
     for (url, word) in [
-        ("https://127.0.0.1:8123/stats", "https"),
+        ("ftp://127.0.0.1:8123/stats", "https://"),
         ("http://127.0.0.1:8123", "database"),
         ("127.0.0.1/stats", "http://"),
-        ("https://user:secret-word@127.0.0.1:1/stats", "https"),
+        (
+            "https://user:secret-word@127.0.0.1:1/stats?async_insert=1",
+            "async_insert",
+        ),
     ] {
         let output = collector::run(&["serve", "--listen", "127.0.0.1:0", "--clickhouse", url]);
         let text = String::from_utf8(output.stderr).unwrap();

@@ -13,7 +13,7 @@ use crate::{
     arena::Arena,
     collect::route::Route,
     fields::Fields,
-    identify::{Client, IpText, TrustedProxies},
+    identify::{Client, IpText, Proxies},
     request::{
         body::{BodyError, Payload},
         claims::Claims,
@@ -92,9 +92,9 @@ pub(crate) struct RequestHead<'r> {
 }
 
 impl<'r> RequestHead<'r> {
-    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
+    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, proxies: &Proxies, arena: &'r Arena) -> Self {
         let headers = RequestHeaders::from_map(&parts.headers);
-        let client = Client::identify(&headers, arrival.peer, trusted_proxies);
+        let client = Client::identify(&headers, &parts.headers, arrival.peer, proxies);
         Self {
             parts,
             headers,

@@ -45,7 +45,7 @@ use crate::{
         route::{Destination, Route, Routes},
         throttle::too_many_requests,
     },
-    identify::{TrustedProxies, auto_domain},
+    identify::{Proxies, auto_domain},
     intake::{
         event::{Event, Sink},
         rejection::Rejection,
@@ -67,7 +67,7 @@ pub(crate) struct Collector {
     writer: Writer,
     cookie: Cookie,
     headers: HeaderSet,
-    trusted_proxies: TrustedProxies,
+    proxies: Proxies,
     body_limits: BodyLimits,
     bulk_limits: BodyLimits,
     catch_all: bool,
@@ -134,7 +134,10 @@ impl Collector {
             writer,
             cookie: Cookie::new(domain.as_deref(), SystemTime::now()),
             headers: options.headers,
-            trusted_proxies: options.trusted_proxies.clone(),
+            proxies: Proxies {
+                trusted: options.trusted_proxies.clone(),
+                address_header: options.client_address_header.clone(),
+            },
             body_limits,
             bulk_limits: BodyLimits {
                 max_bytes: options.max_bulk_bytes,
@@ -220,7 +223,7 @@ impl Collector {
         arrival: Arrival,
         arena: &Arena,
     ) -> Processed {
-        let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
+        let head = RequestHead::read(parts, arrival, &self.proxies, arena);
         if let Some(answer) = self.answer_without_event(&head) {
             return self.draft(answer, &head, None).into();
         }

@@ -191,7 +191,7 @@ impl Collector {
         arrival: Arrival,
     ) -> Option<Decoded> {
         let decoded = arena::with(|arena| {
-            let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
+            let head = RequestHead::read(parts, arrival, &self.proxies, arena);
             self.decode_slice(&head, lines, arena)
         });
         if let Some(Err(_)) = &decoded {
@@ -282,7 +282,7 @@ impl Collector {
     /// Appends all rows to their block, and answers.
     fn record_ndjson(&self, parts: &Parts, lines: NdjsonRequest, decoded: Decoded, arrival: Arrival) -> ResponseDraft {
         arena::with(|arena| {
-            let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
+            let head = RequestHead::read(parts, arrival, &self.proxies, arena);
             let address = lines.address(&head).ok_or(Answer::NOT_FOUND);
             match decoded.and(address) {
                 Ok(address) => self.record_rows(&head, &address, lines),

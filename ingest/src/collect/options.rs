@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
@@ -41,6 +43,10 @@ pub struct EventOptions {
     pub domain: Option<String>,
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
+    /// The only header in which the trusted proxies name the client. `None` means `X-Real-IP`; in a
+    /// request without it, `X-Forwarded-For`; in a request without both, `Forwarded`. A header that
+    /// the proxies do not replace or extend must not be among them: any client can send it.
+    pub client_address_header: Option<HeaderName>,
     /// The acknowledgement level for routes that do not set one: the row is in memory, on disk, or
     /// in its table. The level does not apply to images and redirects, which the layer sends at
     /// once. A writer without a folder stores nothing on disk, and the response reports the level
@@ -74,6 +80,7 @@ impl Default for EventOptions {
             headers: HeaderSet::Modern,
             domain: None,
             trusted_proxies: TrustedProxies::default(),
+            client_address_header: None,
             ack: Ack::Spooled,
             ack_by_header: false,
             ack_timeout: Duration::from_secs(10),

@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use twox_hash::XxHash64;
 
-use super::{host::host_of, ip_text::IpText, proxies::TrustedProxies};
+use super::{forwarded::Proxies, host::host_of, ip_text::IpText};
 use crate::request::headers::RequestHeaders;
 
 const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
@@ -26,8 +26,8 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Returns the client of a request that came from `peer`.
-    pub(crate) fn identify(headers: &RequestHeaders<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
+    /// Returns the client of a request that came from `peer`; `all` are all headers.
+    pub(crate) fn identify(headers: &RequestHeaders<'a>, all: &HeaderMap, peer: IpAddr, proxies: &Proxies) -> Self {
         let peer = peer.to_canonical();
         let text = |value: Option<&'a HeaderValue>| value.map(header_text).filter(|text| !text.is_empty());
         let mut client = Self {
@@ -36,11 +36,8 @@ impl<'a> Client<'a> {
             referer: text(headers.referer),
             host: None,
         };
-        if trusted.contains(peer) {
-            let real_ip = headers
-                .real_ip
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            client.ip = real_ip.map_or(peer, |ip: IpAddr| ip.to_canonical());
+        if proxies.trusted.contains(peer) {
+            client.ip = proxies.client_behind(peer, headers, all);
             client.host = headers.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
         }
         client
@@ -81,6 +78,10 @@ mod tests {
     use super::*;
     use crate::identify::testing::{PEER, PROXY, headers};
 
+    fn client<'a>(headers: &'a HeaderMap, peer: IpAddr, trusted: &Proxies) -> Client<'a> {
+        Client::identify(&RequestHeaders::from_map(headers), headers, peer, trusted)
+    }
+
     #[test]
     fn uses_the_headers_of_trusted_proxies_only() {
         let headers = headers(&[
@@ -89,23 +90,21 @@ mod tests {
             (header::USER_AGENT, "ua"),
             (header::REFERER, ""),
         ]);
-        let trusted = TrustedProxies::default();
-        let direct = Client::identify(&RequestHeaders::from_map(&headers), PEER, &trusted);
+        let trusted = Proxies::default();
+        let nobody = Proxies {
+            trusted: "".parse().unwrap(),
+            ..Proxies::default()
+        };
+        let direct = client(&headers, PEER, &trusted);
         assert_eq!((direct.ip, direct.host, direct.referer), (PEER, None, None));
-        let proxied = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &trusted);
+        let proxied = client(&headers, PROXY, &trusted);
         assert_eq!(
             (proxied.ip.to_string().as_str(), proxied.host),
             ("198.51.100.1", Some("stat.example.com"))
         );
         let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
-        assert_eq!(
-            Client::identify(&RequestHeaders::from_map(&headers), mapped, &trusted),
-            proxied
-        );
-        assert_eq!(
-            Client::identify(&RequestHeaders::from_map(&headers), PROXY, &"".parse().unwrap()).ip,
-            PROXY
-        );
+        assert_eq!(client(&headers, mapped, &trusted), proxied);
+        assert_eq!(client(&headers, PROXY, &nobody).ip, PROXY);
     }
 
     #[test]
@@ -120,22 +119,21 @@ mod tests {
                 (HeaderName::from_static("x-real-ip"), ip),
                 (HeaderName::from_static("x-forwarded-host"), host),
             ]);
-            let client = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &TrustedProxies::default());
-            assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
+            let found = client(&headers, PROXY, &Proxies::default());
+            assert_eq!((found.ip, found.host), (PROXY, None), "{ip} {host}");
         }
     }
 
     #[test]
     fn makes_the_recorded_fingerprint() {
         let headers = headers(&[(header::USER_AGENT, "ua")]);
-        let client = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &TrustedProxies::default());
+        let found = client(&headers, PROXY, &Proxies::default());
         assert_eq!(
-            client.fingerprint(&IpText::new(client.ip)),
+            found.fingerprint(&IpText::new(found.ip)),
             Some(14_676_452_135_893_381_398)
         );
         assert_eq!(
-            Client::identify(&RequestHeaders::default(), PROXY, &TrustedProxies::default())
-                .fingerprint(&IpText::new(PROXY)),
+            client(&HeaderMap::new(), PROXY, &Proxies::default()).fingerprint(&IpText::new(PROXY)),
             None
         );
     }

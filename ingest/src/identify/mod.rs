@@ -7,6 +7,7 @@
 
 mod address;
 mod client;
+mod forwarded;
 mod host;
 mod ip_text;
 mod origin;
@@ -18,6 +19,7 @@ pub use self::proxies::{NetworkError, TrustedProxies};
 pub(crate) use self::{
     address::Address,
     client::{Client, header_text},
+    forwarded::Proxies,
     host::auto_domain,
     ip_text::IpText,
     origin::CorsOrigin,

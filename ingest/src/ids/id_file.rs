@@ -14,14 +14,14 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use uuid::Uuid;
 
-use crate::ids::base::Base;
+use crate::{ids::base::Base, private};
 
 /// The file's name in the folder of the spool.
 pub(crate) const NAME: &str = "ids";
@@ -77,7 +77,7 @@ impl IdFile {
     /// Replaces the record; it survives a power failure once this method returns.
     pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
         let new = self.folder.join(NEW_NAME);
-        let mut file = File::create(&new)?;
+        let mut file = private::open(OpenOptions::new().write(true).create(true).truncate(true), &new)?;
         file.write_all(text_of(record).as_bytes())?;
         file.sync_data()?;
         fs::rename(&new, self.folder.join(NAME))?;

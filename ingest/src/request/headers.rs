@@ -5,6 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The headers that the collector reads; the first value of a duplicate counts.
@@ -21,6 +22,8 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) forwarded_host: Option<&'r HeaderValue>,
     /// Whether there are cookies.
     pub(crate) has_cookie: bool,
+    /// Whether there is `X-Forwarded-For` or `Forwarded`, even from an untrusted peer.
+    pub(crate) is_forwarded: bool,
 }
 
 impl<'r> RequestHeaders<'r> {
@@ -37,8 +40,16 @@ impl<'r> RequestHeaders<'r> {
                     found.has_cookie = true;
                     continue;
                 }
+                header::FORWARDED => {
+                    found.is_forwarded = true;
+                    continue;
+                }
                 _ if *name == X_REAL_IP => &mut found.real_ip,
                 _ if *name == X_FORWARDED_HOST => &mut found.forwarded_host,
+                _ if *name == X_FORWARDED_FOR => {
+                    found.is_forwarded = true;
+                    continue;
+                }
                 _ => continue,
             };
             slot.get_or_insert(value);
@@ -86,5 +97,10 @@ mod tests {
         headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
         assert!(RequestHeaders::from_map(&headers).has_cookie);
         assert_eq!(found(&HeaderMap::new()), [None; 7]);
+        assert!(!RequestHeaders::from_map(&headers).is_forwarded);
+        for name in [header::FORWARDED, X_FORWARDED_FOR] {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(""))]);
+            assert!(RequestHeaders::from_map(&headers).is_forwarded);
+        }
     }
 }

@@ -50,6 +50,8 @@ struct Shared {
     state: Mutex<State>,
     refused: AtomicU64,
     closed: AtomicU64,
+    failed_handshakes: AtomicU64,
+    failed_proxy_headers: AtomicU64,
     /// Notified when a connection ends.
     ended: Notify,
 }
@@ -115,6 +117,58 @@ impl Connections {
         self.0.closed.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of connections that were closed because their TLS handshake failed or took
+    /// too long.
+    pub fn failed_handshakes(&self) -> u64 {
+        self.0.failed_handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection whose handshake failed.
+    pub(crate) fn count_failed_handshake(&self) {
+        self.0.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of connections of trusted proxies that were closed because they did not
+    /// begin with a valid header of the PROXY protocol.
+    pub fn failed_proxy_headers(&self) -> u64 {
+        self.0.failed_proxy_headers.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection whose PROXY header is missing or invalid.
+    pub(crate) fn count_failed_proxy_header(&self) {
+        self.0.failed_proxy_headers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an admitted connection under another address. Returns whether that address may have
+    /// one more.
+    pub(crate) fn readdress(&self, slot: &mut Slot, address: IpAddr, limits: Limits) -> bool {
+        if limits.per_ip == 0 {
+            return true;
+        }
+        let address = counted(address);
+        let mut state = self.0.state();
+        if state
+            .by_address
+            .get(&address)
+            .is_some_and(|open| *open >= limits.per_ip)
+        {
+            drop(state);
+            self.count_refused();
+            return false;
+        }
+        if let Some(former) = slot.address.replace(address) {
+            state.end_of(former);
+        }
+        *state.by_address.entry(address).or_default() += 1;
+        true
+    }
+
+    /// Counts a connection that is closed because its address has too many.
+    fn count_refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        self.log(|refused, _| tracing::warn!(refused, "an address has too many connections: further ones are closed"));
+    }
+
     /// Waits for a free slot and asks idle connections to close while there is none. Returns `None`
     /// if the address has too many connections.
     pub(crate) async fn admit(&self, activity: &Arc<Activity>, address: IpAddr, limits: Limits) -> Option<Slot> {
@@ -126,10 +180,7 @@ impl Connections {
                     return Some(Slot { shared, address });
                 }
                 Err(NotAdmitted::TooManyOfAddress) => {
-                    self.0.refused.fetch_add(1, Ordering::Relaxed);
-                    self.log(|refused, _| {
-                        tracing::warn!(refused, "an address has too many connections: further ones are closed")
-                    });
+                    self.count_refused();
                     return None;
                 }
                 Err(NotAdmitted::Full) => {
@@ -211,6 +262,16 @@ impl State {
         Ok(address)
     }
 
+    /// Removes a connection from the count of its address.
+    fn end_of(&mut self, address: IpAddr) {
+        if let Some(open) = self.by_address.get_mut(&address) {
+            *open -= 1;
+            if *open == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
     /// Asks one idle connection to close and returns whether there is one. Silent connections close
     /// first if there are at least `many` of them or the oldest has exceeded
     /// [`FIRST_REQUEST_WITHIN`].
@@ -260,13 +321,8 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.open -= 1;
-        if let Some(address) = self.address
-            && let Some(open) = state.by_address.get_mut(&address)
-        {
-            *open -= 1;
-            if *open == 0 {
-                state.by_address.remove(&address);
-            }
+        if let Some(address) = self.address {
+            state.end_of(address);
         }
         drop(state);
         self.shared.ended.notify_one();
@@ -317,6 +373,27 @@ mod tests {
         assert!(admit("2001:db8::3").await.is_none());
         assert!(admit("2001:db8:0:1::3").await.is_some());
         drop(network);
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_a_proxy_counts_under_the_address_of_its_client() {
+        let connections = Connections::default();
+        let (activity, of_proxy) = (Arc::default(), Limits { per_ip: 0, ..LIMITS });
+        let mut slots = Vec::new();
+        for expected in [true, true, false] {
+            let mut slot = connections
+                .admit(&activity, address("10.0.0.1"), of_proxy)
+                .await
+                .unwrap();
+            assert_eq!(connections.readdress(&mut slot, address("192.0.2.1"), LIMITS), expected);
+            slots.push(slot);
+        }
+        assert_eq!((connections.open(), connections.refused()), (3, 1));
+        assert!(connections.readdress(&mut slots[0], address("192.0.2.2"), LIMITS));
+        assert!(connections.readdress(&mut slots[2], address("192.0.2.1"), LIMITS));
+        slots.clear();
+        assert_eq!(connections.open(), 0);
+        assert!(connections.0.state().by_address.is_empty());
     }
 
     #[test]

@@ -20,11 +20,20 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 /// The number of checks of a connection within its maximum idle time. An idle connection is closed
 /// at most a quarter of this time late.
 const CHECKS: u32 = 4;
+
+/// The times after which a connection without an open request is closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaxIdle {
+    /// The time until the first request.
+    pub(crate) before_first: Duration,
+    /// The time from a response to the next request.
+    pub(crate) after_response: Duration,
+}
 
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
@@ -38,6 +47,8 @@ pub(crate) struct Activity {
     is_close_requested: AtomicBool,
     /// The connection's task, once it runs.
     task: OnceLock<Waker>,
+    /// Ends the handshake of a connection that is asked to close.
+    handshake: Notify,
 }
 
 impl Activity {
@@ -57,6 +68,12 @@ impl Activity {
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
+        self.handshake.notify_one();
+    }
+
+    /// Waits until a connection that has no task yet is asked to close.
+    pub(crate) async fn handshake_ended(&self) {
+        self.handshake.notified().await;
     }
 
     /// Takes a request to close, and returns whether the connection is idle and closes now.
@@ -86,7 +103,7 @@ pub(crate) enum End<T> {
 pub(crate) async fn run_until_idle<C: Future>(
     connection: C,
     activity: Arc<Activity>,
-    max_idle: Duration,
+    max_idle: MaxIdle,
 ) -> End<C::Output> {
     let mut connection = pin!(connection);
     let (mut requests, mut idle_checks) = (0, 0);
@@ -97,7 +114,11 @@ pub(crate) async fn run_until_idle<C: Future>(
             Poll::Pending if activity.takes_close_request(cx) => Poll::Ready(End::Closed),
             Poll::Pending => Poll::Pending,
         });
-        if let Ok(end) = timeout(max_idle / CHECKS, end).await {
+        let limit = match requests {
+            0 => max_idle.before_first,
+            _ => max_idle.after_response,
+        };
+        if let Ok(end) = timeout(limit / CHECKS, end).await {
             return end;
         }
         let now = activity.requests.load(Ordering::Relaxed);
@@ -220,6 +241,11 @@ mod tests {
 
     const MAX_IDLE: Duration = Duration::from_secs(8);
 
+    const SAME: MaxIdle = MaxIdle {
+        before_first: MAX_IDLE,
+        after_response: MAX_IDLE,
+    };
+
     impl Activity {
         pub(crate) fn is_close_requested(&self) -> bool {
             self.is_close_requested.load(Ordering::SeqCst)
@@ -234,10 +260,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_stopped_after_the_maximum_idle_time() {
         let started = Instant::now();
-        assert_eq!(
-            run_until_idle(pending::<()>(), Arc::default(), MAX_IDLE).await,
-            End::Idle
-        );
+        assert_eq!(run_until_idle(pending::<()>(), Arc::default(), SAME).await, End::Idle);
         assert_eq!(started.elapsed().as_secs(), MAX_IDLE.as_secs());
     }
 
@@ -252,12 +275,30 @@ mod tests {
             }
             pending::<()>().await;
         };
-        assert_eq!(
-            run_until_idle(requests, Arc::clone(&activity), MAX_IDLE).await,
-            End::Idle
-        );
+        assert_eq!(run_until_idle(requests, Arc::clone(&activity), SAME).await, End::Idle);
         let idle = started.elapsed() - MAX_IDLE * 30 / 4;
         assert!(idle >= MAX_IDLE && idle <= MAX_IDLE * 5 / 4, "{idle:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_another_time_after_its_first_request() {
+        let max_idle = MaxIdle {
+            before_first: MAX_IDLE,
+            after_response: MAX_IDLE * 3,
+        };
+        let silent = Instant::now();
+        let end = run_until_idle(pending::<()>(), Arc::default(), max_idle).await;
+        assert_eq!((end, silent.elapsed()), (End::Idle, MAX_IDLE));
+        let activity = Arc::default();
+        let started = Instant::now();
+        let one_request = async {
+            drop(OpenRequest::new(&activity));
+            pending::<()>().await;
+        };
+        let end = run_until_idle(one_request, Arc::clone(&activity), max_idle).await;
+        let elapsed = started.elapsed();
+        assert_eq!(end, End::Idle);
+        assert!(elapsed >= MAX_IDLE * 3 && elapsed <= MAX_IDLE * 15 / 4, "{elapsed:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,7 +310,7 @@ mod tests {
             drop(request);
         };
         assert_eq!(
-            run_until_idle(slow, Arc::clone(&activity), MAX_IDLE).await,
+            run_until_idle(slow, Arc::clone(&activity), SAME).await,
             End::Finished(())
         );
     }
@@ -279,7 +320,7 @@ mod tests {
         let started = Instant::now();
         let activity: Arc<Activity> = Arc::default();
         let request = OpenRequest::new(&activity);
-        let connection = tokio::spawn(run_until_idle(pending::<()>(), Arc::clone(&activity), MAX_IDLE));
+        let connection = tokio::spawn(run_until_idle(pending::<()>(), Arc::clone(&activity), SAME));
         activity.request_close();
         sleep(MAX_IDLE * 10).await;
         assert!(!connection.is_finished());

@@ -7,6 +7,10 @@
 //! peer           the address that a request came from
 //! make_service   gives `axum::serve` a service for each connection
 //! serve          a hyper server that shuts its connections down gracefully
+//! opening        what a connection does before its first request
+//! proxy_protocol the header in which a proxy names its client
+//! tls            the certificate of senders' TLS
+//! http2          the limits of HTTP/2
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
 //! not_found      the innermost service of a program that only serves events
@@ -14,13 +18,17 @@
 
 pub(crate) mod connections;
 pub(crate) mod future;
+mod http2;
 pub(crate) mod idle;
 pub(crate) mod layer;
 #[cfg(feature = "axum")]
 mod make_service;
 pub(crate) mod not_found;
+mod opening;
 pub(crate) mod peer;
+mod proxy_protocol;
 pub(crate) mod response_body;
 pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;

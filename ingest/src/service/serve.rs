@@ -1,8 +1,8 @@
 //! Serve: accepts connections, passes their requests to a service, and shuts down gracefully.
 //!
-//! Each connection is one task and speaks HTTP/1. The server closes a connection that does not
-//! finish its request head in time or sends too large a head. [`EventLayer`](crate::EventLayer)
-//! limits request bodies.
+//! Each connection is one task and speaks HTTP/1, or HTTP/2 if a sender chooses it in a TLS
+//! handshake. The server closes a connection that does not finish its request head in time or sends
+//! too large a head. [`EventLayer`](crate::EventLayer) limits request bodies.
 
 use std::{
     convert::Infallible, error::Error, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
@@ -16,24 +16,41 @@ use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::Tower
 use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
 
+use crate::identify::TrustedProxies;
 use crate::service::{
-    connections::{self, Connections},
-    idle::{End, Watched, run_until_idle},
+    connections::{self, Connections, Slot},
+    http2::{self, WithHost},
+    idle::{Activity, End, MaxIdle, Watched, run_until_idle},
+    opening::{Opened, Opening, Stream},
+    tls::{HTTP_2, Tls},
 };
 
 /// The limits of a connection.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The time for a request head, counted from the start of the connection or from the response
-    /// before it. The server may grant up to a quarter more.
+    /// The time for the first request head, counted from the start of the connection. The server may
+    /// grant up to a quarter more.
     pub head_timeout: Duration,
+    /// The time that the server keeps a connection open after a response, until the next request
+    /// head is complete. The server may grant up to a quarter more. It has to be longer than a
+    /// balancer before the server keeps its connections: 60 seconds are common.
+    pub idle_timeout: Duration,
+    /// The TLS of all connections; `None` for connections without TLS. A connection speaks HTTP/2 if
+    /// its sender chooses that.
+    pub tls: Option<Tls>,
+    /// The time for a TLS handshake, and for the header of the PROXY protocol before it.
+    pub handshake_timeout: Duration,
+    /// The proxies whose connections begin with a header of the PROXY protocol, version 1 or 2,
+    /// which names the client. A connection of theirs without a valid header is closed; connections
+    /// of others begin without one. `None` for no proxy.
+    pub proxy_protocol: Option<TrustedProxies>,
     /// The longest request head in bytes. The server answers a longer one with 431, at the latest
     /// at twice this length, because it reads in pieces. The limit allows for a redirect target
     /// of eight kilobytes, a long cookie and a proxy's headers.
     pub max_head_bytes: usize,
     /// The maximum number of open connections. The server closes an idle one for a new one; while
-    /// all are busy, the new one waits. Each connection has at most one request in progress, so
-    /// this limits requests, too.
+    /// all are busy, the new one waits. A connection of HTTP/1 has at most one request in
+    /// progress, so this limits requests, too; one of HTTP/2 has at most 64.
     pub max_connections: usize,
     /// The maximum number of open connections per address, or per IPv6 network (`/64`); the server
     /// closes further ones at once. 0 means no limit, because all connections of a proxy come from
@@ -50,6 +67,10 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            proxy_protocol: None,
             max_head_bytes: 64 << 10,
             max_connections: 20_000,
             max_connections_per_ip: 0,
@@ -110,47 +131,103 @@ pub async fn serve<M, S, B>(
         per_ip: options.max_connections_per_ip,
     };
 
-    let mut connections = JoinSet::new();
+    let http2 = http2::builder(options.max_head_bytes);
+    let counts = &options.connections;
+    let opening = Opening::new(
+        options.proxy_protocol.as_ref(),
+        options.tls.as_ref(),
+        options.handshake_timeout,
+        limits,
+        counts,
+    );
+    let max_idle = MaxIdle {
+        before_first: options.head_timeout,
+        after_response: options.idle_timeout,
+    };
 
-    loop {
+    let mut connections = JoinSet::new();
+    let mut handshakes = JoinSet::new();
+    let start = |connections: &mut JoinSet<()>, opened: Opened| {
+        let Opened {
+            stream,
+            peer,
+            activity,
+            slot,
+        } = opened;
+        let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
+        let counts = counts.clone();
+        match stream {
+            Stream::Plain(stream) => {
+                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+                connections.spawn(run(connection, activity, slot, counts, max_idle));
+            }
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                let connection = http2.serve_connection(TokioIo::new(stream), WithHost(service));
+                connections.spawn(run(graceful.watch(connection), activity, slot, counts, max_idle));
+            }
+            Stream::Tls(stream) => {
+                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+                connections.spawn(run(connection, activity, slot, counts, max_idle));
+            }
+        }
+    };
+
+    'accept: loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // Remove ended connections from the set.
             Some(_) = connections.join_next() => continue,
+            Some(opened) = handshakes.join_next() => {
+                if let Ok(Some(opened)) = opened {
+                    start(&mut connections, opened);
+                }
+                continue;
+            }
             () = &mut shutdown => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                pause_after(&error, &options.connections).await;
+                pause_after(&error, counts).await;
                 continue;
             }
         };
         let activity = Arc::default();
-        let slot = tokio::select! {
-            slot = options.connections.admit(&activity, peer.ip(), limits) => slot,
-            () = &mut shutdown => break,
+        let limits = opening.as_ref().map_or(limits, |opening| opening.limits_of(peer));
+        let mut admission = pin!(counts.admit(&activity, peer.ip(), limits));
+        let slot = loop {
+            tokio::select! {
+                slot = &mut admission => break slot,
+                // A connection that has finished its handshake must be able to become idle, and to
+                // close.
+                Some(opened) = handshakes.join_next() => {
+                    if let Ok(Some(opened)) = opened {
+                        start(&mut connections, opened);
+                    }
+                }
+                () = &mut shutdown => break 'accept,
+            }
         };
         let Some(slot) = slot else { continue };
         // Responses are small and complete; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        let counts = options.connections.clone();
-        connections.spawn(async move {
-            match run_until_idle(connection, activity, options.head_timeout).await {
-                End::Finished(Ok(())) => {}
-                End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
-                End::Idle => tracing::debug!("no request arrived before the idle timeout"),
-                End::Closed => counts.count_closed(),
+        let accepted = Opened {
+            stream: Stream::Plain(stream),
+            peer,
+            activity: Arc::clone(&activity),
+            slot,
+        };
+        match &opening {
+            None => start(&mut connections, accepted),
+            Some(opening) => {
+                handshakes.spawn(opening.clone().run(accepted));
             }
-            drop(slot);
-        });
+        }
     }
 
-    drop(listener);
+    drop((listener, handshakes));
     if tokio::time::timeout(options.drain_timeout, graceful.shutdown())
         .await
         .is_err()
@@ -158,6 +235,21 @@ pub async fn serve<M, S, B>(
         connections.shutdown().await;
         tracing::warn!("requests were still open after the drain timeout and were cut off");
     }
+}
+
+/// Runs a connection until it ends, or is idle for too long.
+async fn run<C, E>(connection: C, activity: Arc<Activity>, slot: Slot, counts: Connections, max_idle: MaxIdle)
+where
+    C: Future<Output = Result<(), E>>,
+    E: Error,
+{
+    match run_until_idle(connection, activity, max_idle).await {
+        End::Finished(Ok(())) => {}
+        End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
+        End::Idle => tracing::debug!("no request arrived before the idle timeout"),
+        End::Closed => counts.count_closed(),
+    }
+    drop(slot);
 }
 
 /// Pauses after an error of `accept`, because an immediate retry would fail, too. Does nothing if

@@ -11,6 +11,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::private;
+
 /// The file system operations of the spool.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Returns the numbers of the existing segments, in ascending order.
@@ -112,12 +114,11 @@ impl Folder {
 
 /// Creates a folder and locks it; returns `None` if another process has locked it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    fs::create_dir_all(path)?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join(LOCK))?;
+    private::folder(path)?;
+    let lock = private::open(
+        OpenOptions::new().create(true).truncate(false).write(true),
+        &path.join(LOCK),
+    )?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -132,16 +133,16 @@ impl Disk for Folder {
 
     fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
         self.lock_again()?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(self.name(segment))?;
+        let file = private::open(OpenOptions::new().append(true).create_new(true), &self.name(segment))?;
         File::open(&self.path)?.sync_all()?;
         Ok(Box::new(file))
     }
 
     fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.name(segment))?))
+        Ok(Box::new(private::open(
+            OpenOptions::new().append(true),
+            &self.name(segment),
+        )?))
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
@@ -173,6 +174,8 @@ impl Disk for Folder {
         if kept.exists() {
             return Ok(());
         }
+        // A copy would follow a link.
+        _ = fs::remove_file(&unfinished);
         if fs::copy(&name, &unfinished).is_ok() {
             return fs::rename(&unfinished, &kept);
         }

@@ -15,15 +15,15 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
 use serde::Deserialize;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
+use super::{
+    ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT,
+    tls::{Connector, connector},
+};
 
 /// The maximum number of bytes to read of a response. Every exception is shorter.
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
@@ -35,7 +35,7 @@ const SUMMARY: &str = "X-ClickHouse-Summary";
 /// Sends inserts to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct InsertClient {
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    http: HttpClient<Connector, Full<Bytes>>,
     url: ClickHouseUrl,
     settings: Vec<(&'static str, String)>,
 }
@@ -70,7 +70,7 @@ impl InsertClient {
     pub(crate) fn new(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>) -> Self {
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector());
+            .build(connector(url.tls.as_ref()));
         Self {
             http,
             url: url.clone(),

@@ -11,16 +11,14 @@ pub(crate) mod failure_log;
 mod insert;
 mod quorum;
 pub(crate) mod servers;
+mod tls;
 mod url_settings;
 mod version;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
 use clickhouse::Compression;
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -37,10 +35,14 @@ pub use self::{
     error::{Class, ClickHouseError},
     quorum::{InsertQuorum, InvalidInsertQuorum},
     servers::Servers,
+    tls::ClickHouseTls,
 };
+pub use crate::tls::TlsError;
 
-/// ClickHouse's own default for HTTP.
-const DEFAULT_PORT: u16 = 8123;
+use self::tls::{ClientTls, connector};
+
+/// ClickHouse's own defaults for HTTP and HTTPS.
+const DEFAULT_PORTS: [u16; 2] = [8123, 8443];
 
 /// A reachable server answers a SYN within milliseconds; an unreachable one must not block a
 /// delivery's permit for minutes.
@@ -62,13 +64,15 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseUrl {
-    /// `http://host:port` only.
+    /// `http://host:port` or `https://host:port` only.
     origin: String,
     user: Option<String>,
     password: Option<String>,
     database: String,
     /// Settings of each insert.
     settings: Vec<(String, String)>,
+    /// The TLS of `https`.
+    tls: Option<ClientTls>,
 }
 
 impl ClickHouseUrl {
@@ -111,6 +115,35 @@ impl ClickHouseUrl {
         &self.settings
     }
 
+    /// Returns whether the URL has a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// Returns the URL with this password, which is not percent-encoded, in place of its own.
+    ///
+    /// # Errors
+    /// The password contains characters that a header cannot carry.
+    pub fn with_password(self, password: &str) -> Result<Self, ClickHouseUrlError> {
+        let password = Some(printable(password.to_owned())?);
+        Ok(Self { password, ..self })
+    }
+
+    /// Returns the URL with these certificates for its connections.
+    ///
+    /// # Errors
+    /// A file is unreadable or not as TLS needs it, or the URL does not begin with `https://`.
+    pub fn with_tls(mut self, certificates: &ClickHouseTls) -> Result<Self, TlsError> {
+        if certificates.is_empty() {
+            return Ok(self);
+        }
+        if self.tls.is_none() {
+            return Err(TlsError::not_https());
+        }
+        self.tls = Some(certificates.load()?);
+        Ok(self)
+    }
+
     /// Adds the user and the password to a request.
     fn authenticated(&self, mut request: http::request::Builder) -> http::request::Builder {
         if let Some(user) = &self.user {
@@ -142,7 +175,7 @@ impl ClickHouseUrl {
     pub(crate) fn server_client(&self) -> Client {
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector());
+            .build(connector(self.tls.as_ref()));
         let mut client = Client::with_http_client(http)
             .with_url(&self.origin)
             .with_compression(Compression::Lz4)
@@ -157,27 +190,18 @@ impl ClickHouseUrl {
     }
 }
 
-/// Returns a connector for connections to ClickHouse.
-fn connector() -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector.set_nodelay(true);
-    connector
-}
-
 impl FromStr for ClickHouseUrl {
     type Err = ClickHouseUrlError;
 
-    /// Reads `http://[user[:password]@]host[:8123]/database[?setting=value&…]`. The user, password,
-    /// database and values may be percent-encoded.
+    /// Reads `http://[user[:password]@]host[:8123]/database[?setting=value&…]`, or the same with
+    /// `https://` and 8443. The user, password, database and values may be percent-encoded.
     fn from_str(text: &str) -> Result<Self, ClickHouseUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(ClickHouseUrlError::Scheme)?;
-        if scheme.eq_ignore_ascii_case("https") {
-            return Err(ClickHouseUrlError::Tls);
-        }
-        if !scheme.eq_ignore_ascii_case("http") {
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
             return Err(ClickHouseUrlError::Scheme);
         }
+        let scheme = if is_https { "https" } else { "http" };
         // With an `http` scheme, `Url` would drop the default port: `:80` would look like no port
         // at all.
         let url = Url::parse(&format!("clickhouse://{rest}")).map_err(|_| ClickHouseUrlError::Host)?;
@@ -192,7 +216,8 @@ impl FromStr for ClickHouseUrl {
         if path.is_empty() || path.contains('/') {
             return Err(ClickHouseUrlError::Database);
         }
-        let origin = format!("http://{host}:{}", url.port().unwrap_or(DEFAULT_PORT));
+        let port = url.port().unwrap_or(DEFAULT_PORTS[usize::from(is_https)]);
+        let origin = format!("{scheme}://{host}:{port}");
         Url::parse(&origin).map_err(|_| ClickHouseUrlError::Host)?;
         Ok(Self {
             origin,
@@ -203,6 +228,7 @@ impl FromStr for ClickHouseUrl {
             password: url.password().map(credential).transpose()?,
             database: decoded(path).ok_or(ClickHouseUrlError::Database)?,
             settings: settings(&url)?,
+            tls: is_https.then(ClientTls::of_system),
         })
     }
 }
@@ -238,11 +264,17 @@ fn decoded(text: &str) -> Option<String> {
     Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
-/// Decodes a user or password. HTTP headers carry both, so only printable ASCII is valid.
+/// Decodes a user or password.
 fn credential(text: &str) -> Result<String, ClickHouseUrlError> {
-    decoded(text)
-        .filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~')))
-        .ok_or(ClickHouseUrlError::Credentials)
+    printable(decoded(text).ok_or(ClickHouseUrlError::Credentials)?)
+}
+
+/// Checks a user or password. HTTP headers carry both, so only printable ASCII is valid.
+fn printable(text: String) -> Result<String, ClickHouseUrlError> {
+    match text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        true => Ok(text),
+        false => Err(ClickHouseUrlError::Credentials),
+    }
 }
 
 /// The error for an invalid [`ClickHouseUrl`]. It omits the URL, which may contain a password.
@@ -255,10 +287,8 @@ fn credential(text: &str) -> Result<String, ClickHouseUrlError> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClickHouseUrlError {
-    /// The URL does not begin with `http://`.
+    /// The URL begins with neither `http://` nor `https://`.
     Scheme,
-    /// The URL begins with `https://`, which this build does not support.
-    Tls,
     /// The host or the port is missing or malformed.
     Host,
     /// The path is not exactly one name.
@@ -281,12 +311,11 @@ pub enum ClickHouseUrlError {
 impl fmt::Display for ClickHouseUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "the URL of ClickHouse must begin with `http://`",
-            Self::Tls => "`https` is not supported: use `http` inside a private network, or a local TLS proxy",
+            Self::Scheme => "the URL of ClickHouse must begin with `http://` or `https://`",
             Self::Host => "the URL of ClickHouse needs a host and may have a port: `http://host:8123/database`",
             Self::Database => "the URL of ClickHouse must end with one database's name: `http://host:8123/database`",
             Self::Credentials => {
-                "user and password in the URL of ClickHouse must be printable ASCII, percent-encoded where needed"
+                "user and password of ClickHouse must be printable ASCII, percent-encoded in the URL where needed"
             }
             Self::Extra => "the URL of ClickHouse must end after the database's name and the settings: no `#…`",
             Self::SettingName => {
@@ -362,6 +391,14 @@ mod tests {
             (url.origin.as_str(), url.user, url.password),
             ("http://[::1]:8123", None, None)
         );
+        for (text, origin) in [
+            ("https://db.local/stats", "https://db.local:8443"),
+            ("HTTPS://[::1]:443/stats", "https://[::1]:443"),
+            ("https://db.local:9443/stats", "https://db.local:9443"),
+        ] {
+            let url: ClickHouseUrl = text.parse().unwrap();
+            assert_eq!((url.origin(), url.tls.is_some()), (origin, true));
+        }
     }
 
     #[test]
@@ -370,7 +407,6 @@ mod tests {
             ("", ClickHouseUrlError::Scheme),
             ("localhost:8123/stats", ClickHouseUrlError::Scheme),
             ("tcp://localhost:9000/stats", ClickHouseUrlError::Scheme),
-            ("https://localhost/stats", ClickHouseUrlError::Tls),
             ("http:///stats", ClickHouseUrlError::Host),
             ("http://host:port/stats", ClickHouseUrlError::Host),
             ("http://a b/stats", ClickHouseUrlError::Host),

@@ -48,7 +48,7 @@ impl fmt::Display for ServerVersion {
 /// # Errors
 /// ClickHouse is unreachable, or does not accept this user.
 pub(crate) async fn version(url: &ClickHouseUrl, within: Duration) -> Result<Option<ServerVersion>, ClickHouseError> {
-    let http = HttpClient::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector());
+    let http = HttpClient::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector(url.tls.as_ref()));
     let request = Request::get(format!("{}/?query=SELECT%20version()", url.origin()));
     let request = url
         .authenticated(request)

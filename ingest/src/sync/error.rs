@@ -76,11 +76,12 @@ impl SyncError {
         }
     }
 
-    /// Returns whether the error is transient: ClickHouse is unreachable, starting or overloaded.
+    /// Returns whether the error is transient: ClickHouse is unreachable, starting or overloaded. A
+    /// certificate that TLS refuses is not transient.
     /// Any other error lasts until the operator acts.
     pub fn is_transient(&self) -> bool {
         match &self.0.kind {
-            Kind::Server { error, .. } => error.is_transient(),
+            Kind::Server { error, .. } => error.is_transient() && !error.is_of_tls(),
             _ => false,
         }
     }

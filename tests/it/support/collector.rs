@@ -103,6 +103,12 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
+    /// Starts the collector with these arguments and no others.
+    pub fn start_without_clickhouse_option(data: &Path, arguments: &[&str]) -> Self {
+        Self::try_start(command(), ANY_PORT, data, arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
+    }
+
     /// Starts the collector while no ClickHouse runs.
     pub fn start_without_clickhouse(data: &Path) -> Self {
         // Port 1 belongs to tcpmux, and no server listens there.
@@ -143,6 +149,14 @@ impl Collector {
     }
 
     fn try_start(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        // The URL has a password, which arguments should not have.
+        let arguments = match arguments {
+            ["--clickhouse", url, rest @ ..] => {
+                command.env("ROWMILL_CLICKHOUSE", url);
+                rest
+            }
+            all => all,
+        };
         let mut child = command
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
@@ -156,7 +170,11 @@ impl Collector {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+        let address = line
+            .trim()
+            .strip_prefix("listening on http")
+            .map(|rest| rest.trim_start_matches('s'));
+        let Some(address) = address.and_then(|rest| rest.strip_prefix("://")) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(format!("{line:?} {}", log.whole()));

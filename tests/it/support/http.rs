@@ -79,7 +79,8 @@ pub fn send_bytes(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
-fn parse(answer: &[u8]) -> Answer {
+/// Parses a response.
+pub fn parse(answer: &[u8]) -> Answer {
     let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let head_end = head_end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(answer)));
     let head = std::str::from_utf8(&answer[..head_end]).unwrap();

@@ -1,11 +1,14 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
 //! client.
 
+pub mod certificates;
 pub mod collector;
 pub mod engine;
 pub mod http;
 pub mod proxy;
 pub mod service;
+pub mod tls_client;
+pub mod tls_proxy;
 
 use std::{
     thread::sleep,

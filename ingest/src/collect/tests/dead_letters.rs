@@ -7,7 +7,7 @@ use http::Request;
 use crate::{
     arena,
     collect::head::{Arrival, RequestHead},
-    identify::TrustedProxies,
+    identify::Proxies,
     intake::{event_meta::EventMeta, rejection::Rejection, testing::TABLE},
     json::{self, ErrorKind},
     table::refusal::{InvalidColumn, ValueError},
@@ -37,7 +37,7 @@ fn a_dead_letter_names_the_event_and_its_first_reason() {
         kind: ErrorKind::ExpectedKey,
     };
     arena::with(|arena| {
-        let head = RequestHead::read(&parts, arrival, &TrustedProxies::default(), arena);
+        let head = RequestHead::read(&parts, arrival, &Proxies::default(), arena);
         for (rejection, expected) in [
             (
                 Rejection::Syntax(syntax),

@@ -7,6 +7,7 @@ mod class;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls;
 
 use std::{error::Error, fmt};
 
@@ -37,6 +38,8 @@ pub struct ClickHouseError {
     class: Class,
     code: Option<u32>,
     may_be_stored: bool,
+    /// The sentence about certificates, if they are the cause.
+    tls: Option<String>,
     source: clickhouse::error::Error,
 }
 
@@ -63,6 +66,12 @@ impl ClickHouseError {
     /// Returns whether a materialized view refuses rows that its table may have stored.
     pub(crate) fn is_view_error(&self) -> bool {
         self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
+    }
+
+    /// Returns whether TLS failed for a reason that lasts until the operator acts, such as an expired
+    /// certificate. Deliveries try another server, and then this one again.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Returns whether the request timed out.
@@ -197,6 +206,9 @@ impl ClickHouseError {
     /// Returns ClickHouse's message, including values of rows, for the dead letter of a row. The
     /// text is cut after [`MAX_ERROR_CHARS`].
     pub(crate) fn with_values(&self) -> String {
+        if let Some(sentence) = &self.tls {
+            return sentence.clone();
+        }
         // The client's text contains its first cause; the deeper causes contain, for example, that
         // the connection was refused.
         let mut text = self.source.to_string();
@@ -265,6 +277,10 @@ impl From<clickhouse::error::Error> for ClickHouseError {
             class,
             code,
             may_be_stored,
+            tls: match &source {
+                E::Network(error) => tls::sentence(error.as_ref()),
+                _ => None,
+            },
             source,
         }
     }

@@ -1,0 +1,93 @@
+//! The operator's listener: the pages on an address of their own, which no flood of events reaches.
+
+use std::{error::Error, future::pending, net::SocketAddr};
+
+use http::HeaderName;
+use rowmill_ingest::server::{ServeOptions as Bounds, not_found, serve};
+use tokio::{net::TcpListener, task::AbortHandle};
+use tower::{Layer, service_fn};
+
+use super::{
+    PagesLayer,
+    access::{Access, Audience, Others, Token},
+};
+use crate::cli::{AdminListen, NetworkOptions};
+
+/// More connections than an operator's tools open. They do not count among those of senders.
+const MAX_CONNECTIONS: usize = 64;
+
+/// The operator's listener, which ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct AdminListener(AbortHandle);
+
+/// Returns who sees the operator's pages on the listener of the events.
+pub(crate) fn public_access(options: &NetworkOptions, token: Option<Token>) -> Access {
+    let (audience, others) = match options.admin_listen {
+        AdminListen::Local => (Audience::ThisMachine, Others::Status),
+        AdminListen::Public if token.is_some() => (Audience::Nobody, Others::Status),
+        AdminListen::Public => (Audience::Everyone, Others::Status),
+        AdminListen::Off => (Audience::Nobody, Others::Status),
+        AdminListen::At(_) => (Audience::Nobody, Others::NotFound),
+    };
+    Access {
+        audience,
+        token,
+        others,
+        client_header: options.client_address_header.clone(),
+    }
+}
+
+/// Reads the token of the operator, if the options name one.
+pub(crate) fn token(options: &NetworkOptions) -> Result<Option<Token>, String> {
+    options.admin_token_file.as_deref().map(Token::read).transpose()
+}
+
+impl AdminListener {
+    /// Starts the operator's listener, if the options name its address. Whoever has the token sees
+    /// its pages; without a token, every client.
+    ///
+    /// # Errors
+    /// The address is in use, or does not belong to this machine.
+    pub(crate) async fn start(
+        options: &NetworkOptions,
+        token: Option<Token>,
+        pages: &PagesLayer,
+    ) -> Result<Option<Self>, Box<dyn Error>> {
+        let AdminListen::At(address) = options.admin_listen else {
+            return Ok(None);
+        };
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address} for --admin-listen: {error}"))?;
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() && token.is_none() {
+            tracing::warn!(
+                "the operator's pages are open to everyone who reaches {address}: name a token with \
+                 --admin-token-file, or listen on 127.0.0.1"
+            );
+        }
+        let pages = pages.with_access(match token {
+            Some(_) => Access {
+                audience: Audience::Nobody,
+                token,
+                others: Others::Unauthorized,
+                client_header: None::<HeaderName>,
+            },
+            None => Access::open(),
+        });
+        let bounds = Bounds {
+            max_connections: MAX_CONNECTIONS,
+            ..Bounds::default()
+        };
+        let service_for = move |_: SocketAddr| pages.layer(service_fn(not_found));
+        let serving = tokio::spawn(serve(listener, service_for, bounds, pending()));
+        tracing::info!("the operator's pages are on http://{address}");
+        Ok(Some(Self(serving.abort_handle())))
+    }
+}
+
+impl Drop for AdminListener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
