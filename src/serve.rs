@@ -74,6 +74,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         max_connections_per_ip: options.max_connections_per_ip,
         ..Bounds::default()
     };
+    EventLayer::<R>::check_secrets(&events)?;
     let (stores, engine) = stores(&options, R::schema())?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.

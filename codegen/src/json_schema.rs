@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    declare::{ACKS, FOREIGN_KEYS, Source, UNITS, UNKNOWN_KEYS},
+    declare::{ACKS, ALGORITHMS, ENCODINGS, FOREIGN_KEYS, SCHEMES, Source, UNITS, UNKNOWN_KEYS},
     diagnostic::{ALLOWED_ERRORS, WARNINGS},
 };
 
@@ -109,10 +109,44 @@ fn destination() -> Value {
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
+                    "verify": verify(),
                 },
                 "additionalProperties": false,
             },
         ],
+    })
+}
+
+fn verify() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
+    let names = |what: &str| {
+        json!({
+            "description": what,
+            "anyOf": [
+                { "$ref": "#/$defs/text" },
+                { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
+            ],
+        })
+    };
+    json!({
+        "description": "How the collector recognizes the sender of a request; any other request gets 401 and is not stored.",
+        "type": "object",
+        "properties": {
+            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac`; \
+                sha256 by default." },
+            "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
+                hex by default." },
+            "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
+            "prefix": text("The text before an HMAC of the scheme `hmac`, for example `sha256=`."),
+            "scheme": { "enum": SCHEMES.map(|(name, _)| name), "description": "The sender's way to sign its requests." },
+            "secret_env": names("The environment variable with the secret, or a list of variables, of which each secret is \
+                valid. A variable has one secret on each line."),
+            "secret_file": names("The file with the secret, or a list of files, of which each secret is valid. A file has \
+                one secret on each line, and the collector reads it again when it changes."),
+            "tolerance": text("The largest difference between the time in a signature and the collector's, for example 5m."),
+            "url": text("The URL to which Twilio sends, up to the path, for example https://stat.example.com."),
+        },
+        "additionalProperties": false,
     })
 }
 
@@ -350,7 +384,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, VIEW_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, VERIFY_KEYS, VIEW_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -366,6 +400,7 @@ mod tests {
     fn the_keys_match_the_checker() {
         assert_eq!(keys(&view()), VIEW_KEYS);
         assert_eq!(keys(&dictionary()), DICTIONARY_KEYS);
+        assert_eq!(keys(&verify()), VERIFY_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

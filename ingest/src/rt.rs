@@ -33,5 +33,10 @@ pub use crate::{
         shape::Shape,
     },
     value::{IntoOwned, Unit},
+    verify::{
+        Verification,
+        scheme::{Algorithm, BodyHmac, Encoding, Scheme},
+        secret::SecretSource,
+    },
     writer::Writer,
 };

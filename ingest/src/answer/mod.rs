@@ -77,6 +77,8 @@ pub(crate) enum Answer<'a> {
         /// The advice to the client.
         reason: Option<&'a str>,
     },
+    /// The request is not from the sender of its route.
+    Unauthorized(Option<Challenge>),
     /// The event does not fit the table.
     InvalidColumns(&'a [InvalidColumn]),
     /// The address or the route has exceeded its rate limit.
@@ -89,6 +91,15 @@ pub(crate) enum Answer<'a> {
         /// The time until a retry, in seconds.
         retry_after_s: u32,
     },
+}
+
+/// The scheme that a 401 names in `WWW-Authenticate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// A name and a password.
+    Basic,
+    /// A token.
+    Bearer,
 }
 
 impl Answer<'_> {
@@ -141,6 +152,7 @@ impl Answer<'_> {
             Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
