@@ -3,6 +3,7 @@
 mod dev;
 mod init;
 mod serve;
+mod sign;
 mod value;
 
 use std::{
@@ -19,6 +20,7 @@ pub(crate) use self::{
     dev::DevOptions,
     init::{Embed, InitOptions},
     serve::{Compat, ServeOptions},
+    sign::SignOptions,
 };
 
 /// The environment variables that belong to no option.
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Backfill(BackfillOptions),
     /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
+    /// Print a link of a redirect that is signed for its target.
+    Sign(SignOptions),
     /// List, verify, replay or export the rows that wait on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),

@@ -24,6 +24,7 @@ mod pages;
 mod program;
 mod rejected;
 mod serve;
+mod sign;
 mod spool;
 mod stop;
 mod workers;

@@ -180,13 +180,17 @@ pub mod layer {
 pub mod route {
     pub use crate::{
         block::rows::RowBatch,
-        collect::route::{Destination, Route, RouteOptions, Routes},
+        collect::{
+            redirect_policy::RedirectPolicy,
+            route::{Destination, Route, RouteOptions, Routes},
+        },
         intake::{
             event::{Event, Sink, TableHandler},
             rejection::Rejection,
         },
         verify::{
             Verification,
+            link::{InvalidLink, LinkKey},
             scheme::{Algorithm, BodyHmac, Encoding, Scheme},
             secret::SecretSource,
         },

@@ -9,6 +9,7 @@ pub use crate::{
     block::layout::columns_of,
     collect::{
         rate_limit::RateLimit,
+        redirect_policy::RedirectPolicy,
         route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{

@@ -34,6 +34,7 @@ impl Collector {
             .with("signed/bearer", ["new", "old"])
             .with("pixel/signed", ["user:password"])
             .with("redir/signed", [GITHUB])
+            .with("redir/link", ["a key of sixteen bytes"])
             .with("sealed/default", ["seal"]);
         Self {
             writer: test::writer(&tables::SCHEMA),
@@ -274,6 +275,13 @@ async fn a_route_without_its_secret_accepts_nothing() {
     collector.options.secrets = secrets
         .with("signed/standard", ["whsec_c2VjcmV0"])
         .with("signed/stripe", ["secret"])
-        .with("signed/twilio", ["secret"]);
+        .with("signed/twilio", ["secret"])
+        .with("signed/shopify", ["secret"])
+        .with("signed/slack", ["secret"])
+        .with("signed/mailgun", ["secret"]);
+    assert_eq!(check(&collector.options).unwrap_err().route(), "signed/sendgrid");
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eN\
+               Ec6wEA3F+g==";
+    collector.options.secrets = collector.options.secrets.clone().with("signed/sendgrid", [key]);
     assert_eq!(check(&collector.options), Ok(()));
 }

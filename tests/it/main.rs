@@ -57,6 +57,7 @@ mod renamed;
 mod rolling;
 mod schema_sync;
 mod seed;
+mod senders;
 mod server_names;
 mod servers;
 mod spool_command;

@@ -9,6 +9,7 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_redirect;
 mod route_verify;
 mod rust_name;
 mod secret;
@@ -30,7 +31,7 @@ use crate::{
 #[cfg(test)]
 pub(crate) use self::{
     destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS,
-    route_verify::VERIFY_KEYS, view::VIEW_KEYS,
+    route_redirect::REDIRECT_KEYS, route_verify::VERIFY_KEYS, view::VIEW_KEYS,
 };
 pub(crate) use {
     self::{
@@ -40,6 +41,7 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_redirect::{REDIRECTS, Redirect},
         route_verify::{ALGORITHMS, Algorithm, ENCODINGS, Encoding, SCHEMES, Scheme, Verify},
         secret::SecretSource,
         source::Source,

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{
-    route_verify,
+    route_redirect, route_verify,
     text_match::{MIN_NESTED_ARMS, text_match},
 };
 use crate::{
@@ -211,6 +211,10 @@ fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
     if let Some(verify) = &options.verify {
         let verification = route_verify::verification(path, verify);
         fields.push(quote!(verify: Some(#verification)));
+    }
+    if let Some(redirect) = &options.redirect {
+        let policy = route_redirect::policy(path, redirect);
+        fields.push(quote!(redirect: Some(#policy)));
     }
     if fields.is_empty() {
         return quote!(None);

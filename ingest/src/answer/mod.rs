@@ -15,6 +15,7 @@ pub(crate) mod cookie;
 mod draft;
 pub(crate) mod header_set;
 mod headers;
+mod private_host;
 pub(crate) mod redirect;
 mod text;
 
@@ -148,7 +149,8 @@ impl Answer<'_> {
     fn status(&self) -> StatusCode {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
-            Self::InvalidRedirect(_) | Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidRedirect(error) => error.status(),
+            Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
             Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,

@@ -9,6 +9,8 @@ mod offload;
 pub(crate) mod options;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
+pub(crate) mod redirect_policy;
+mod redirects;
 mod reject;
 mod rejected_lines;
 mod resolve;
@@ -41,6 +43,7 @@ use crate::{
         ndjson::NdjsonRequest,
         options::EventOptions,
         rate::Rates,
+        redirects::Redirects,
         resolve::{declared, declares_ndjson},
         response::{accepted, answer_of},
         route::{Destination, Route, Routes, verifications},
@@ -84,6 +87,8 @@ pub(crate) struct Collector {
     rates: Option<Rates>,
     /// The verified routes; `None` if there are none.
     guard: Option<Arc<Guard>>,
+    /// The policies of redirects; `None` if all of them are open.
+    redirects: Option<Redirects>,
     /// Limits the number of NDJSON requests that are decoded at a time.
     ndjson_permits: Arc<Semaphore>,
     body_turns: Turns,
@@ -160,6 +165,7 @@ impl Collector {
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
             rates: Rates::new(options, destinations),
             guard,
+            redirects: Redirects::new(destinations),
             ndjson_permits: Arc::new(Semaphore::new(max_ndjson_decodings())),
             body_turns: Turns::new(),
         }

@@ -1,7 +1,11 @@
 //! Routes: the handler for the events of a service and a name.
 
 use crate::{
-    ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema, verify::Verification,
+    ack::AckPolicy,
+    collect::{rate_limit::RateLimit, redirect_policy::RedirectPolicy},
+    intake::event::TableHandler,
+    table::Schema,
+    verify::Verification,
 };
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
@@ -42,11 +46,16 @@ pub struct Route {
 pub struct RouteOptions {
     /// The verification of requests; `None` accepts all of them.
     pub verify: Option<Verification>,
+    /// The hosts that links lead to; `None` is any host, except private ones.
+    pub redirect: Option<RedirectPolicy>,
 }
 
 impl RouteOptions {
     /// No options; generated code sets some of them.
-    pub const NONE: Self = Self { verify: None };
+    pub const NONE: Self = Self {
+        verify: None,
+        redirect: None,
+    };
 }
 
 /// An entry of a schema's `destinations`.
@@ -64,7 +73,16 @@ pub struct Destination {
     pub options: Option<&'static RouteOptions>,
 }
 
-/// Returns the verifications of all verified routes.
+/// Returns the verifications of all verified routes, and of all signed links.
 pub(crate) fn verifications(destinations: &'static [Destination]) -> impl Iterator<Item = &'static Verification> {
-    destinations.iter().filter_map(|route| route.options?.verify.as_ref())
+    destinations
+        .iter()
+        .filter_map(|route| route.options)
+        .flat_map(|options| {
+            let of_links = match &options.redirect {
+                Some(RedirectPolicy::Signed(verification)) => Some(verification),
+                _ => None,
+            };
+            options.verify.iter().chain(of_links)
+        })
 }

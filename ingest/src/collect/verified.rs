@@ -50,7 +50,7 @@ impl Collector {
             headers: &head.parts.headers,
             uri: &head.parts.uri,
             body,
-            has_body: head.parts.method == Method::POST,
+            has_body: head.parts.method == Method::POST || !body.is_empty(),
             unix_s: head.unix_ms / 1_000,
         };
         let reason = guard.verify(verification, &request).err()?;

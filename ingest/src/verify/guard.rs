@@ -13,6 +13,7 @@ use tokio::{runtime::Handle, time::sleep};
 use super::{
     Unverified, Verification,
     key::Key,
+    link::Link,
     request::SignedRequest,
     secret::{RouteSecrets, SecretError},
 };
@@ -80,6 +81,16 @@ impl Guard {
         verification.verify(request, &keys.ok_or(Unverified::NoSecret)?)
     }
 
+    /// Verifies a link.
+    ///
+    /// # Errors
+    ///
+    /// The link is not verified.
+    pub(crate) fn verify_link(&self, verification: &Verification, link: &Link<'_>) -> Result<(), Unverified> {
+        let keys = self.route(verification).and_then(GuardedRoute::keys);
+        link.verify(verification.route, &keys.ok_or(Unverified::NoSecret)?)
+    }
+
     /// Logs that a request of a route is not verified, at most once in [`LOG_INTERVAL`].
     #[cold]
     pub(crate) fn log(&self, verification: &Verification, reason: Unverified) {
@@ -137,7 +148,11 @@ impl Guard {
     }
 
     fn route(&self, verification: &Verification) -> Option<&GuardedRoute> {
-        let is_it = |route: &&GuardedRoute| route.verification.route == verification.route;
+        // A route may have a verification of requests and one of links.
+        let is_it = |route: &&GuardedRoute| {
+            let own = route.verification;
+            own.route == verification.route && own.is_of_links() == verification.is_of_links()
+        };
         self.routes.iter().find(is_it)
     }
 }

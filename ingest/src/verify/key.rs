@@ -43,6 +43,9 @@ const P256_PREFIX: [u8; 26] = [
 /// The length of an uncompressed point on P-256, in bytes.
 const P256_POINT_BYTES: usize = 65;
 
+/// The shortest key of links, in bytes. The program's own users choose it, not a sender.
+const MIN_LINK_KEY_BYTES: usize = 16;
+
 impl Key {
     /// Returns the key of a secret.
     ///
@@ -55,11 +58,18 @@ impl Key {
             Scheme::Basic if secret.contains(':') => Ok(Self::token(secret)),
             Scheme::Basic => Err(InvalidKey("expected `user:password`")),
             Scheme::BodyHmac(place) => Ok(Self::hmac(place.algorithm, secret.as_bytes())),
+            Scheme::Link if secret.len() < MIN_LINK_KEY_BYTES => Err(InvalidKey("expected at least 16 characters")),
+            Scheme::Link => Ok(Self::of_link(secret)),
             Scheme::Stripe | Scheme::Slack | Scheme::Mailgun => Ok(Self::hmac(Algorithm::Sha256, secret.as_bytes())),
             Scheme::Twilio { .. } => Ok(Self::hmac(Algorithm::Sha1, secret.as_bytes())),
             Scheme::StandardWebhooks => Self::of_standard_webhooks(secret),
             Scheme::SendGrid => Self::ecdsa_p256(secret),
         }
+    }
+
+    /// Returns the key of signed links.
+    pub(super) fn of_link(secret: &str) -> Self {
+        Self::hmac(Algorithm::Sha256, secret.as_bytes())
     }
 
     fn token(secret: &str) -> Self {
@@ -97,14 +107,19 @@ impl Key {
         Ok(Self::EcdsaP256(UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)))
     }
 
-    /// Returns whether `tag` is the HMAC of the parts, one after the other.
-    pub(super) fn is_hmac_of(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
-        let Self::Hmac(key) = self else { return false };
+    /// Returns the HMAC of the parts, one after the other; `None` for a key of another kind.
+    pub(super) fn hmac_of(&self, parts: &[&[u8]]) -> Option<hmac::Tag> {
+        let Self::Hmac(key) = self else { return None };
         let mut context = hmac::Context::with_key(key);
         for part in parts {
             context.update(part);
         }
-        context.sign().as_ref().ct_eq(tag).into()
+        Some(context.sign())
+    }
+
+    /// Returns whether `tag` is the HMAC of the parts, one after the other.
+    pub(super) fn is_hmac_of(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+        self.hmac_of(parts).is_some_and(|own| own.as_ref().ct_eq(tag).into())
     }
 
     /// Returns whether a text is the token. Hashes have one length, so the time does not depend on

@@ -18,6 +18,7 @@
 //! sendgrid           ECDSA of a time and the body
 //! mailgun            an HMAC of a time and a token, all of them in the JSON body
 //! twilio             an HMAC of the URL and the fields of a form
+//! link               links that redirects lead on from only if they are signed
 //! encoding           hexadecimal and Base64
 //! ```
 
@@ -26,6 +27,7 @@ mod body_hmac;
 mod encoding;
 pub(crate) mod guard;
 pub(crate) mod key;
+pub(crate) mod link;
 mod mailgun;
 pub(crate) mod request;
 pub(crate) mod scheme;
@@ -94,6 +96,11 @@ impl Unverified {
 }
 
 impl Verification {
+    /// Returns whether the verification is one of links.
+    const fn is_of_links(&self) -> bool {
+        matches!(self.scheme, Scheme::Link)
+    }
+
     /// Verifies a request.
     ///
     /// # Errors
@@ -116,6 +123,8 @@ impl Verification {
             Scheme::Slack => timestamped::slack(request, clock, keys),
             Scheme::StandardWebhooks => standard_webhooks::verify(request, clock, keys),
             Scheme::SendGrid => sendgrid::verify(request, clock, keys),
+            // A link is verified when the request is answered.
+            Scheme::Link => Err(Unverified::Signature),
             Scheme::Mailgun => mailgun::verify(request, clock, keys),
             Scheme::Twilio { url } => twilio::verify(request, url, keys),
         }

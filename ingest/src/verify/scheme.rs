@@ -25,6 +25,8 @@ pub enum Scheme {
     SendGrid,
     /// The object `signature` in the JSON of Mailgun.
     Mailgun,
+    /// Links that are signed for a route; not a scheme of requests.
+    Link,
     /// The header `X-Twilio-Signature`.
     Twilio {
         /// The URL to which Twilio sends, up to the path: scheme, host and port, and a prefix that
@@ -86,6 +88,7 @@ impl Scheme {
             Self::StandardWebhooks => "standard-webhooks",
             Self::SendGrid => "sendgrid",
             Self::Mailgun => "mailgun",
+            Self::Link => "link",
             Self::Twilio { .. } => "twilio",
         }
     }

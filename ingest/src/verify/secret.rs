@@ -111,6 +111,16 @@ impl RouteSecrets {
         Ok(keys)
     }
 
+    /// Returns the first key of a route.
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](Self::keys).
+    pub(super) fn first_key(&self, verification: &Verification) -> Result<Key, SecretError> {
+        let mut keys = self.keys(verification)?;
+        Ok(keys.swap_remove(0))
+    }
+
     /// Returns whether the secrets of a route may change while the process runs.
     pub(super) fn may_change(&self, verification: &Verification) -> bool {
         let is_file = |source: &SecretSource| matches!(source, SecretSource::File(_));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::StatusCode;
 
 /// The response statuses that are counted as rejections.
-const STATUSES: [u16; 8] = [400, 401, 404, 408, 413, 415, 429, 503];
+const STATUSES: [u16; 9] = [400, 401, 403, 404, 408, 413, 415, 429, 503];
 
 /// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
 /// `other` for unlisted ones.
@@ -141,6 +141,7 @@ mod tests {
             [
                 (400, 0),
                 (401, 0),
+                (403, 0),
                 (404, 2),
                 (408, 0),
                 (413, 0),
