@@ -2,7 +2,7 @@
 
 use super::Schema;
 use crate::{
-    declare::Destination,
+    declare::{Destination, Redirect},
     diagnostic::{Diagnostic, Report},
 };
 
@@ -25,6 +25,12 @@ pub(super) fn redirect_elsewhere(destination: &Destination, _: &Schema<'_>, repo
             .help(format!(
                 "only paths `{SERVICE}/…` redirect, and `{OTHER}` for those without a destination"
             ));
+        report.push(diagnostic);
+    }
+    if path == OTHER && matches!(destination.options.redirect, Some(Redirect::Signed(_))) {
+        let diagnostic = Diagnostic::error("redirect-elsewhere", format!("links of `{OTHER}` have no path to sign"))
+            .label(destination.path.span.clone(), "")
+            .help(format!("add `{SERVICE}/default` with `redirect: {{ signed: … }}`"));
         report.push(diagnostic);
     }
 }
