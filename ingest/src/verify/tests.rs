@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -493,7 +493,7 @@ fn credentials_must_be_whole() {
 }
 
 /// Returns the verification of a route with a scheme and the secrets of a file.
-fn of_file(scheme: Scheme, path: &PathBuf) -> &'static Verification {
+fn of_file(scheme: Scheme, path: &Path) -> &'static Verification {
     let path: &'static str = path.to_str().unwrap().to_owned().leak();
     Box::leak(Box::new(Verification {
         route: ROUTE,
