@@ -5,6 +5,7 @@ mod dev;
 mod init;
 mod network;
 mod serve;
+mod sign;
 mod value;
 
 use std::{
@@ -23,6 +24,7 @@ pub(crate) use self::{
     init::{Embed, InitOptions},
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
+    sign::SignOptions,
 };
 
 /// The environment variables that belong to no option.
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Backfill(BackfillOptions),
     /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
+    /// Print a link of a redirect that is signed for its target.
+    Sign(SignOptions),
     /// List, verify, replay or export the rows that wait on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),

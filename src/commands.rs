@@ -7,7 +7,7 @@ use std::{
 
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
-    route::Destination,
+    route::{Destination, RedirectPolicy, RouteOptions},
     schema::{
         CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
         plan_copies, sync, view_drift, without_passwords,
@@ -150,18 +150,36 @@ pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>>
         table,
         acks,
         rate_limit,
+        options,
     } in destinations
     {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header { " or by X-Rowmill-Ack" } else { "" };
+        let options = options.map_or_else(String::new, options_text);
         let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
         writeln!(
             out,
             "{}",
-            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}").trim_end()
+            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}{options}").trim_end()
         )?;
     }
     Ok(())
+}
+
+/// Returns the options of a route that most routes do not have.
+fn options_text(options: &RouteOptions) -> String {
+    let mut text = String::new();
+    if let Some(verify) = &options.verify {
+        text += &format!("  from {}", verify.scheme.name());
+    }
+    text + &match options.redirect {
+        None => String::new(),
+        Some(RedirectPolicy::Open) => "  to any host".to_owned(),
+        Some(RedirectPolicy::SameSite) => "  to its own site".to_owned(),
+        Some(RedirectPolicy::Hosts([])) => "  to no host".to_owned(),
+        Some(RedirectPolicy::Hosts(hosts)) => format!("  to {}", hosts.join(", ")),
+        Some(RedirectPolicy::Signed(_)) => "  to signed links".to_owned(),
+    }
 }
 
 fn print(

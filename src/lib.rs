@@ -25,6 +25,7 @@ mod pages;
 mod program;
 mod rejected;
 mod serve;
+mod sign;
 mod spool;
 mod stop;
 mod tie;

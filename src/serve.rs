@@ -84,6 +84,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         proxy_protocol: options.network.proxy_protocol.then(|| events.trusted_proxies.clone()),
         ..Bounds::default()
     };
+    EventLayer::<R>::check_secrets(&events)?;
     let (stores, engine) = stores(&options, R::schema())?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
@@ -274,4 +275,34 @@ fn print_examples(
         "{}",
         examples.text(&collector, store.origin(), &options, store.database())
     );
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::ffi::OsStr;
+
+    use clap::Parser;
+    use embedder::tables;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_start_without_a_secret_fails_before_anything_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let arguments = ["rowmill", "--clickhouse", "http://127.0.0.1:1/stats", "--data"];
+        let options = Cli::parse_from(arguments.map(OsStr::new).into_iter().chain([data.as_os_str()])).serve;
+        let error = serve::<tables::Routes>(options, LogFormat::Text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("no secret for the route `"), "{error}");
+        assert!(
+            error.contains("the environment variable EMBEDDER_") && error.ends_with(" is not set"),
+            "{error}"
+        );
+        assert!(!data.exists());
+    }
 }

@@ -81,6 +81,7 @@
 //! test       a collector for the requests of a test
 //! service    the Tower layer, and a hyper server for it
 //! collect    one request from its route to its response
+//! verify     whether a request comes from the sender of its route
 //! intake     turns an event into an encoded row: decode, add metadata, check, encode
 //! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
@@ -147,6 +148,7 @@ pub mod table;
 pub mod test;
 mod tls;
 pub mod value;
+mod verify;
 pub mod writer;
 
 pub use crate::table::refusal;
@@ -173,6 +175,7 @@ pub mod layer {
             peer::Peer,
             response_body::ResponseBody,
         },
+        verify::secret::{RouteSecrets, SecretError},
     };
 }
 
@@ -181,10 +184,19 @@ pub mod layer {
 pub mod route {
     pub use crate::{
         block::rows::RowBatch,
-        collect::route::{Destination, Route, Routes},
+        collect::{
+            redirect_policy::RedirectPolicy,
+            route::{Destination, Route, RouteOptions, Routes},
+        },
         intake::{
             event::{Event, Sink, TableHandler},
             rejection::Rejection,
+        },
+        verify::{
+            Verification,
+            link::{InvalidLink, LinkKey},
+            scheme::{Algorithm, BodyHmac, Encoding, Scheme},
+            secret::SecretSource,
         },
     };
 }

@@ -9,6 +9,7 @@ pub use crate::{
     block::layout::columns_of,
     collect::{
         rate_limit::RateLimit,
+        redirect_policy::RedirectPolicy,
         route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{
@@ -33,5 +34,10 @@ pub use crate::{
         shape::Shape,
     },
     value::{IntoOwned, Unit},
+    verify::{
+        Verification,
+        scheme::{Algorithm, BodyHmac, Encoding, Scheme},
+        secret::SecretSource,
+    },
     writer::Writer,
 };

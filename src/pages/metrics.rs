@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rowmill_ingest::{
     Writer,
     server::Connections,
-    writer::{NodeStatus, RejectionCounts, TableCounts},
+    writer::{NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
 };
 
 /// One family of counters or gauges with the source of its values.
@@ -169,6 +169,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     for (table, count) in status.unknown_keys {
         text.sample(name, Some(("table", table)), count);
     }
+    let name = "rowmill_unverified_total";
+    text.family(name, "counter", "Requests that are not from the sender of their route.");
+    for UnverifiedCount { route, reason, count } in status.unverified {
+        text.samples(name, &[("route", route), ("reason", reason)], count);
+    }
     let NodeStatus { node, clashes } = status.node;
     if let Some(node) = node {
         text.gauge(
@@ -250,6 +255,12 @@ impl Exposition {
             Some((label, text)) => writeln!(self.0, "{name}{{{label}=\"{}\"}} {value}", escaped(text)),
             None => writeln!(self.0, "{name} {value}"),
         };
+    }
+
+    fn samples(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let label = |(label, text): &(&str, &str)| format!("{label}=\"{}\"", escaped(text));
+        let labels: Vec<String> = labels.iter().map(label).collect();
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {

@@ -62,6 +62,7 @@ mod rolling;
 mod schema_sync;
 mod seed;
 mod sender_tls;
+mod senders;
 mod server_names;
 mod servers;
 mod spool_command;

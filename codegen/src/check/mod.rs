@@ -14,6 +14,7 @@ mod insert_settings;
 mod keys;
 mod names;
 mod partition;
+mod redirects;
 mod renamed;
 mod server_names;
 mod table;
@@ -133,6 +134,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::unknown_table),
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
+    Destination(redirects::redirect_elsewhere),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),
@@ -143,6 +145,7 @@ const RULES: &[Rule] = rules![
     Schema(views::view_cycle),
     Schema(server_names::unknown_view_function),
     Schema(destinations::unreached_table),
+    Schema(redirects::open_redirect),
     Schema(value_rules::ambiguous_unit),
 ];
 

@@ -1,6 +1,6 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
-use super::DeclarationReader;
+use super::{DeclarationReader, Redirect, Verify};
 use crate::{
     diagnostic::Diagnostic,
     types,
@@ -20,6 +20,8 @@ pub(crate) struct Destination {
 pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) redirect: Option<Redirect>,
+    pub(crate) verify: Option<Verify>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -60,7 +62,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 4] = ["ack", "ack_header", "rate_limit", "table"];
+pub(crate) const KEYS: [&str; 6] = ["ack", "ack_header", "rate_limit", "redirect", "table", "verify"];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -122,6 +124,8 @@ impl DeclarationReader<'_> {
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
+                "redirect" => options.redirect = self.redirect(node, &key),
+                "verify" => options.verify = self.verify(node, &key),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }
         }

@@ -9,7 +9,10 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_redirect;
+mod route_verify;
 mod rust_name;
+mod secret;
 mod source;
 mod table_element;
 mod value;
@@ -27,7 +30,8 @@ use crate::{
 
 #[cfg(test)]
 pub(crate) use self::{
-    destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS, view::VIEW_KEYS,
+    destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS,
+    route_redirect::REDIRECT_KEYS, route_verify::VERIFY_KEYS, view::VIEW_KEYS,
 };
 pub(crate) use {
     self::{
@@ -37,6 +41,9 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_redirect::{REDIRECTS, Redirect},
+        route_verify::{ALGORITHMS, Algorithm, ENCODINGS, Encoding, SCHEMES, Scheme, Verify},
+        secret::SecretSource,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},

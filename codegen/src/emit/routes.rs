@@ -3,26 +3,32 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::{MIN_NESTED_ARMS, text_match};
+use super::{
+    route_redirect, route_verify,
+    text_match::{MIN_NESTED_ARMS, text_match},
+};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
     names,
 };
 
+/// The path of the destination for all other events.
+const OTHER: &str = "other";
+
 /// Returns the routes of all tables, and the layer over them.
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
-    let route_of = |table: usize, options: &RouteOptions| {
+    let route_of = |path: &str, table: usize, options: &RouteOptions| {
         let module = names::ident(&model.tables[table].rust.module);
         let row = row_type(&model.tables[table]);
-        some_route(&quote!(#module::#row), options)
+        some_route(&quote!(#module::#row), path, options)
     };
-    let declared = declared(&routes, |route| route_of(route.table, &route.options));
+    let declared = declared(&routes, |route| route_of(&route.path(), route.table, &route.options));
     let other = model
         .other
         .as_ref()
-        .map_or_else(|| quote!(None), |(table, options)| route_of(*table, options));
+        .map_or_else(|| quote!(None), |(table, options)| route_of(OTHER, *table, options));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
         .map(|route| destination(&route.path(), route.table, &route.options, model))
@@ -31,7 +37,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         model
             .other
             .as_ref()
-            .map(|(table, options)| destination("other", *table, options, model)),
+            .map(|(table, options)| destination(OTHER, *table, options, model)),
     );
     quote! {
         /// The routes of all tables.
@@ -81,7 +87,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     let row = row_type(table);
     let declared = declared(&known, |route| {
         if route.table == index {
-            some_route(&row, &route.options)
+            some_route(&row, &route.path(), &route.options)
         } else {
             quote!(None)
         }
@@ -185,18 +191,31 @@ fn destination(path: &str, table: usize, options: &RouteOptions, model: &Model) 
             quote!(Some(__rt::RateLimit::new(#requests, #seconds)))
         }
     };
-    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
+    let options = route_options(path, options);
+    quote! {
+        __rt::Destination {
+            path: #path, table: #table, acks: #acks, rate_limit: #rate_limit, options: #options
+        }
+    }
 }
 
-fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
+fn some_route(row: &TokenStream, path: &str, options: &RouteOptions) -> TokenStream {
     let acks = ack_policy(options.acks);
-    let options = route_options(options);
+    let options = route_options(path, options);
     quote!(Some(__rt::Route { handler: __rt::intake::<#row>, acks: #acks, options: #options }))
 }
 
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
-fn route_options(_options: &RouteOptions) -> TokenStream {
-    let fields: Vec<TokenStream> = Vec::new();
+fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
+    let mut fields: Vec<TokenStream> = Vec::new();
+    if let Some(verify) = &options.verify {
+        let verification = route_verify::verification(path, verify);
+        fields.push(quote!(verify: Some(#verification)));
+    }
+    if let Some(redirect) = &options.redirect {
+        let policy = route_redirect::policy(path, redirect);
+        fields.push(quote!(redirect: Some(#policy)));
+    }
     if fields.is_empty() {
         return quote!(None);
     }

@@ -86,7 +86,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
-        Answer::TooManyRequests { .. } | Answer::Unavailable { .. } => {
+        Answer::Unauthorized(_) | Answer::TooManyRequests { .. } | Answer::Unavailable { .. } => {
             failure(status, native, Message::of_status(status))
         }
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),

@@ -78,6 +78,7 @@ impl ResponseDraft {
             Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }
+            Answer::Unauthorized(Some(challenge)) => Some((header::WWW_AUTHENTICATE, challenge.to_value())),
             // The remaining body may still arrive and must not be parsed as the next request.
             Answer::Failed {
                 status: StatusCode::REQUEST_TIMEOUT,

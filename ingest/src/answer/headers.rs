@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::answer::header_set::HeaderSet;
+use crate::answer::{Challenge, header_set::HeaderSet};
 
 pub(super) const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const X_MY_NAME: HeaderName = HeaderName::from_static("x-my-name");
@@ -152,6 +152,15 @@ fn put_rockstat(kind: Kind, headers: &mut HeaderMap, mut origin: Option<HeaderVa
             None => value.clone(),
         };
         headers.insert(name.clone(), value);
+    }
+}
+
+impl Challenge {
+    pub(super) const fn to_value(self) -> HeaderValue {
+        match self {
+            Self::Basic => HeaderValue::from_static("Basic realm=\"events\""),
+            Self::Bearer => HeaderValue::from_static("Bearer"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod cookie;
 mod draft;
 pub(crate) mod header_set;
 mod headers;
+mod private_host;
 pub(crate) mod redirect;
 mod text;
 
@@ -77,6 +78,8 @@ pub(crate) enum Answer<'a> {
         /// The advice to the client.
         reason: Option<&'a str>,
     },
+    /// The request is not from the sender of its route.
+    Unauthorized(Option<Challenge>),
     /// The event does not fit the table.
     InvalidColumns(&'a [InvalidColumn]),
     /// The address or the route has exceeded its rate limit.
@@ -89,6 +92,15 @@ pub(crate) enum Answer<'a> {
         /// The time until a retry, in seconds.
         retry_after_s: u32,
     },
+}
+
+/// The scheme that a 401 names in `WWW-Authenticate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// A name and a password.
+    Basic,
+    /// A token.
+    Bearer,
 }
 
 impl Answer<'_> {
@@ -137,10 +149,12 @@ impl Answer<'_> {
     fn status(&self) -> StatusCode {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
-            Self::InvalidRedirect(_) | Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidRedirect(error) => error.status(),
+            Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
             Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,

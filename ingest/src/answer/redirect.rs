@@ -3,10 +3,13 @@
 //!
 //! Only an absolute `http` or `https` URL with a host and without user information is accepted. The
 //! `url` crate parses it as browsers do. A redirect therefore leads to a web page only, and the
-//! host that a visitor sees is the host that the browser opens.
+//! host that a visitor sees is the host that the browser opens. A host of the visitor's own
+//! computer or network is refused, since a link from outside has no business there.
 
-use http::HeaderValue;
-use url::Url;
+use http::{HeaderValue, StatusCode};
+use url::{Host, Url};
+
+use crate::answer::private_host::{LOCAL_DOMAINS, is_private};
 
 /// The longest target, in bytes, as given and as sent; browsers and proxies accept no more in one
 /// header line.
@@ -28,6 +31,14 @@ pub(crate) enum RedirectError {
     UserInfo,
     /// The host or the port is invalid.
     Malformed,
+    /// The host is the visitor's computer, or is in a private network.
+    Private,
+    /// The route does not lead to this host.
+    Host,
+    /// The link is not signed for this route and target.
+    Signature,
+    /// The time of the link is over.
+    Expired,
 }
 
 impl RedirectError {
@@ -40,6 +51,18 @@ impl RedirectError {
             Self::NotWeb => "parameter \"to\" must begin with http:// or https://",
             Self::UserInfo => "parameter \"to\" must not have a user name before its host",
             Self::Malformed => "parameter \"to\" is not a valid URL",
+            Self::Private => "parameter \"to\" leads to a private host",
+            Self::Host => "parameter \"to\" leads to a host that this link may not lead to",
+            Self::Signature => "the link is not signed for this \"to\"",
+            Self::Expired => "the link has expired",
+        }
+    }
+
+    /// Returns the status of the response.
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::Private | Self::Host | Self::Signature | Self::Expired => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -59,13 +82,31 @@ pub(crate) struct Location(HeaderValue);
 impl Location {
     /// Checks the decoded text of `to`.
     ///
-    /// A text that consists of URL characters only is sent unchanged. Any other text is sent as the
-    /// parser writes it: an international host in Punycode, the rest percent-encoded.
+    /// The host is sent as the parser writes it: decoded, in lower case, an international one in
+    /// Punycode, an address in its usual form. If the text consists of URL characters only, path,
+    /// query and fragment are sent unchanged. Otherwise they are percent-encoded.
     ///
     /// # Errors
     ///
-    /// Any [`RedirectError`]; absent and empty parameters are both [`RedirectError::Missing`].
+    /// Any [`RedirectError`] about the text; absent and empty parameters are both
+    /// [`RedirectError::Missing`].
+    #[inline]
     pub(crate) fn parse(to: &str) -> Result<Self, RedirectError> {
+        Self::parse_any(to, false)
+    }
+
+    /// As [`parse`](Self::parse), but accepts private hosts, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    #[cold]
+    pub(crate) fn parse_private(to: &str) -> Result<Self, RedirectError> {
+        Self::parse_any(to, true)
+    }
+
+    #[inline(always)]
+    fn parse_any(to: &str, accepts_private: bool) -> Result<Self, RedirectError> {
         if to.is_empty() {
             return Err(RedirectError::Missing);
         }
@@ -88,11 +129,14 @@ impl Location {
                 .map_err(|_| RedirectError::Malformed);
         }
         let url = Url::parse(to).map_err(|_| RedirectError::Malformed)?;
-        if !url.has_host() {
-            return Err(RedirectError::Malformed);
+        let host = url.host().ok_or(RedirectError::Malformed)?;
+        if !accepts_private && is_private(&host) {
+            return Err(RedirectError::Private);
         }
         let value = if is_plain && !rest.starts_with('/') {
-            HeaderValue::try_from(to)
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let after_authority = &rest[authority(rest).len()..];
+            HeaderValue::try_from(format!("{}://{host}{port}{after_authority}", url.scheme()))
         } else {
             HeaderValue::try_from(String::from(url))
         }
@@ -106,6 +150,11 @@ impl Location {
     /// Returns the text that is sent; always ASCII.
     pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
+    }
+
+    /// Returns the host; a name in lower case.
+    pub(crate) fn host(&self) -> Option<Host> {
+        Url::parse(self.as_str()).ok()?.host().map(|host| host.to_owned())
     }
 
     /// Returns the value of the header.
@@ -134,8 +183,8 @@ fn authority(rest: &str) -> &str {
     rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
 }
 
-/// Returns whether the host is a lower-case name whose last label has letters only, without a port.
-/// The parser always accepts such a host unchanged. Most redirects therefore need no parser,
+/// Returns whether the host is a lower-case name whose last label has letters only, without a port,
+/// and is no private one. The parser always accepts such a host unchanged. Most redirects therefore need no parser,
 /// which takes more instructions than all other work on the event.
 fn has_plain_host(rest: &str) -> bool {
     /// The longest name that the parser checks as a whole.
@@ -151,7 +200,7 @@ fn has_plain_host(rest: &str) -> bool {
             && !label.as_bytes().windows(2).any(|pair| pair == b"--")
             && label.bytes().all(|byte| is_inner(byte) || byte == b'-')
     };
-    let is_name = |label: &str| label.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_name = |label: &str| label.bytes().all(|byte| byte.is_ascii_lowercase()) && !LOCAL_DOMAINS.contains(&label);
     host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label) && host.rsplit('.').next().is_some_and(is_name)
 }
 
@@ -183,13 +232,94 @@ mod tests {
         for to in [
             "https://ya.ru",
             "http://ya.ru/",
-            "https://Ya.Ru:8443/a/../b?x=1&y=a+b%20c#part",
+            "https://ya.ru:8443/a/../b?x=1&y=a+b%20c#part",
+            "https://example.org/a%20b?q=100%25#part",
+            "https://example.org?a=/../b",
             "HTTPS://ya.ru/it's(fine)",
-            "http://[::1]:80/x",
+            "http://[2001:db8::1]:8080/x",
+            "http://93.184.216.34/x",
             "https://ya.ru/mail@example.com?to=a@b",
             "https://xn--80a.xn--p1ai/%D0%BF",
         ] {
             assert_eq!(sent(to).as_deref(), Ok(to));
+        }
+    }
+
+    #[test]
+    fn writes_the_host_as_browsers_read_it() {
+        for (to, expected) in [
+            (
+                "https://%65%76%69%6c.com/a%20b?q=%31#%32",
+                "https://evil.com/a%20b?q=%31#%32",
+            ),
+            (
+                "https://Ya.Ru:8443/a/../b?x=1#part",
+                "https://ya.ru:8443/a/../b?x=1#part",
+            ),
+            ("https://YA.RU:443?x", "https://ya.ru?x"),
+            ("http://0x5d.0xb8.0xd8.0x22/", "http://93.184.216.34/"),
+            ("http://1572395042", "http://93.184.216.34"),
+            ("http://[2001:DB8:0::1]/", "http://[2001:db8::1]/"),
+            ("https://%D0%BF.%D1%80%D1%84/", "https://xn--o1a.xn--p1ai/"),
+        ] {
+            assert_eq!(sent(to).as_deref(), Ok(expected), "{to}");
+        }
+    }
+
+    #[test]
+    fn refuses_private_hosts_in_each_spelling() {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "%6cocalhost",
+            "printer.local",
+            "db.internal",
+            "db.internal.",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "0.0.0.0",
+            "0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "255.255.255.255",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::10.0.0.1]",
+            "[fe80::1]",
+            "[fd00::1]",
+        ] {
+            for to in [
+                format!("http://{host}"),
+                format!("http://{host}:8123/?a=b"),
+                format!("http:///{host}"),
+            ] {
+                assert_eq!(sent(&to), Err(RedirectError::Private), "{to}");
+                assert!(Location::parse_private(&to).is_ok(), "{to}");
+            }
+        }
+        for host in [
+            "localhost.com",
+            "notlocalhost",
+            "locale",
+            "11.0.0.1",
+            "172.32.0.1",
+            "[2606:4700::1]",
+        ] {
+            assert!(sent(&format!("http://{host}/")).is_ok(), "{host}");
         }
     }
 
@@ -298,7 +428,7 @@ mod tests {
     fn the_parser_leaves_each_plain_host_unchanged() {
         let plain = [
             "ya.ru",
-            "localhost",
+            "localhost.com",
             "a",
             "a-b.c1.xyz",
             "1.2.3.com",
@@ -321,8 +451,29 @@ mod tests {
         }
         let long = format!("{}.a", "a".repeat(64));
         let others = [
-            "", ".", "a.", ".a", "a..b", "1.2.3.4", "127.1", "a.0x7f", "xn--a.b", "a--b.c", "-a.b", "a-.b", "A.b",
-            "a_b.c", "a:80", "a@b", "[::1]", "%61.b", "п.рф", "a\\b", &long,
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "1.2.3.4",
+            "127.1",
+            "a.0x7f",
+            "xn--a.b",
+            "a--b.c",
+            "-a.b",
+            "a-.b",
+            "A.b",
+            "a_b.c",
+            "localhost",
+            "a.internal",
+            "a:80",
+            "a@b",
+            "[::1]",
+            "%61.b",
+            "п.рф",
+            "a\\b",
+            &long,
         ];
         for host in others {
             assert!(!has_plain_host(host), "{host}");

@@ -9,12 +9,15 @@ mod offload;
 pub(crate) mod options;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
+pub(crate) mod redirect_policy;
+mod redirects;
 mod reject;
 mod rejected_lines;
 mod resolve;
 mod response;
 pub(crate) mod route;
 mod throttle;
+mod verified;
 
 #[cfg(test)]
 mod tests;
@@ -40,9 +43,10 @@ use crate::{
         ndjson::NdjsonRequest,
         options::EventOptions,
         rate::Rates,
+        redirects::Redirects,
         resolve::{declared, declares_ndjson},
         response::{accepted, answer_of},
-        route::{Destination, Route, Routes},
+        route::{Destination, Route, Routes, verifications},
         throttle::too_many_requests,
     },
     identify::{Proxies, auto_domain},
@@ -58,6 +62,7 @@ use crate::{
         target::Target,
         turns::Turns,
     },
+    verify::{Unverified, guard::Guard},
     writer::Writer,
 };
 
@@ -80,6 +85,10 @@ pub(crate) struct Collector {
     max_rows_bytes: usize,
     /// The rate limits; `None` if there are none.
     rates: Option<Rates>,
+    /// The verified routes; `None` if there are none.
+    guard: Option<Arc<Guard>>,
+    /// The policies of redirects; `None` if all of them are open.
+    redirects: Option<Redirects>,
     /// Limits the number of NDJSON requests that are decoded at a time.
     ndjson_permits: Arc<Semaphore>,
     body_turns: Turns,
@@ -130,6 +139,15 @@ impl Collector {
             max_bytes: options.max_body_bytes,
             timeout: options.body_timeout,
         };
+        let guard = Guard::new(verifications(destinations), &options.secrets);
+        if let Some(guard) = &guard {
+            guard.reload_on(writer.runtime());
+            for verification in guard.verifications() {
+                for reason in Unverified::ALL {
+                    writer.unverified().add(verification.route, reason.name(), 0);
+                }
+            }
+        }
         Self {
             writer,
             cookie: Cookie::new(domain.as_deref(), SystemTime::now()),
@@ -149,6 +167,8 @@ impl Collector {
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
             rates: Rates::new(options, destinations),
+            guard,
+            redirects: Redirects::new(destinations),
             ndjson_permits: Arc::new(Semaphore::new(max_ndjson_decodings())),
             body_turns: Turns::new(),
         }
@@ -225,7 +245,11 @@ impl Collector {
     ) -> Processed {
         let head = RequestHead::read(parts, arrival, &self.proxies, arena);
         if let Some(answer) = self.answer_without_event(&head) {
-            return self.draft(answer, &head, None).into();
+            let refusal = match &self.guard {
+                Some(guard) if parts.method == Method::HEAD => self.refusal::<R>(guard, &head, &[]),
+                _ => None,
+            };
+            return self.draft(refusal.unwrap_or(answer), &head, None).into();
         }
         if let Err(answer) = self.check_rate_of_address(&head) {
             return self.draft(answer, &head, None).into();
@@ -239,6 +263,11 @@ impl Collector {
             Ok(body) => body,
             Err(error) => return self.draft(error.into(), &head, None).into(),
         };
+        if let Some(guard) = &self.guard
+            && let Some(answer) = self.refusal::<R>(guard, &head, &body)
+        {
+            return self.draft(answer, &head, None).into();
+        }
         let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
@@ -281,6 +310,13 @@ impl Collector {
                 Err(error) => self.reject_malformed::<R>(&Rejection::Syntax(error), head, body, payload, Some(uid)),
             };
         };
+        // A field of the body has led to the route, which may be a verified one.
+        if let Some(guard) = &self.guard
+            && head.route.is_none()
+            && let Some(answer) = self.refusal_of_route(guard, &route, head, body)
+        {
+            return self.draft(answer, head, Some(uid));
+        }
         let meta = self.event_meta(head, &address, uid);
         let answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
         if let Err(retry_after) = self.check_rate_of_route(&address) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit};
+use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit, verify::secret::RouteSecrets};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
@@ -68,6 +68,9 @@ pub struct EventOptions {
     /// The rate limit of each route without a `rate_limit` in the schema, except images and
     /// redirects.
     pub rate_limit_per_route: Option<RateLimit>,
+    /// The secrets of verified routes that the schema's environment variables and files do not
+    /// have.
+    pub secrets: RouteSecrets,
 }
 
 impl Default for EventOptions {
@@ -86,6 +89,7 @@ impl Default for EventOptions {
             ack_timeout: Duration::from_secs(10),
             rate_limit_per_ip: None,
             rate_limit_per_route: None,
+            secrets: RouteSecrets::default(),
         }
     }
 }

@@ -64,6 +64,10 @@ impl Collector {
 
     /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.
     pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> ResponseDraft {
+        let answer = match &self.redirects {
+            Some(redirects) => self.restricted(redirects, answer, head),
+            None => answer,
+        };
         let context = Context {
             cookie: &self.cookie,
             headers: self.headers,

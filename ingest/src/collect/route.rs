@@ -1,6 +1,12 @@
 //! Routes: the handler for the events of a service and a name.
 
-use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
+use crate::{
+    ack::AckPolicy,
+    collect::{rate_limit::RateLimit, redirect_policy::RedirectPolicy},
+    intake::event::TableHandler,
+    table::Schema,
+    verify::Verification,
+};
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
 /// `match`.
@@ -36,12 +42,20 @@ pub struct Route {
 }
 
 /// The options of a destination that most routes do not have.
-#[derive(Debug, Clone, Copy)]
-pub struct RouteOptions {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteOptions {
+    /// The verification of requests; `None` accepts all of them.
+    pub verify: Option<Verification>,
+    /// The hosts that links lead to; `None` is any host, except private ones.
+    pub redirect: Option<RedirectPolicy>,
+}
 
 impl RouteOptions {
     /// No options; generated code sets some of them.
-    pub const NONE: Self = Self {};
+    pub const NONE: Self = Self {
+        verify: None,
+        redirect: None,
+    };
 }
 
 /// An entry of a schema's `destinations`.
@@ -55,4 +69,20 @@ pub struct Destination {
     pub acks: AckPolicy,
     /// The rate limit that the schema sets, if any.
     pub rate_limit: Option<RateLimit>,
+    /// The options that most routes do not have; `None` if the route has none of them.
+    pub options: Option<&'static RouteOptions>,
+}
+
+/// Returns the verifications of all verified routes, and of all signed links.
+pub(crate) fn verifications(destinations: &'static [Destination]) -> impl Iterator<Item = &'static Verification> {
+    destinations
+        .iter()
+        .filter_map(|route| route.options)
+        .flat_map(|options| {
+            let of_links = match &options.redirect {
+                Some(RedirectPolicy::Signed(verification)) => Some(verification),
+                _ => None,
+            };
+            options.verify.iter().chain(of_links)
+        })
 }

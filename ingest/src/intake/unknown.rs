@@ -70,7 +70,7 @@ impl UnknownKeys {
 pub(super) fn is_of_the_collector(key: &str, meta: &EventMeta<'_>, table: &'static Table) -> bool {
     match key {
         "service" | "name" | "projectId" | "uid" => true,
-        "to" => meta.service == "redir",
+        "to" | "to_expires" | "to_signature" => meta.service == "redir",
         // The collector fills these columns, whatever the event contains.
         "channel" | "date" | "dateTime" | "id" | "timestamp" => table.columns.iter().any(|column| column.name == key),
         _ => false,

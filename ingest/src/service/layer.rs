@@ -20,7 +20,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    collect::{Collector, Decision, head::Arrival, options::EventOptions, route::Routes},
+    collect::{
+        Collector, Decision,
+        head::Arrival,
+        options::EventOptions,
+        route::{Routes, verifications},
+    },
     request::read_body::ReadBody,
     service::{
         future::{EventFuture, PendingEvent},
@@ -28,6 +33,7 @@ use crate::{
         response_body::ResponseBody,
     },
     table::Schema,
+    verify::{guard::check_secrets, secret::SecretError},
     writer::Writer,
 };
 
@@ -113,6 +119,17 @@ impl<R: Routes> EventLayer<R> {
             )),
             ..self
         }
+    }
+
+    /// Checks that the secrets of all verified routes can be read, from `options` or from the
+    /// environment variables and files that the schema names. Without its secrets, a route answers
+    /// 503 to all requests.
+    ///
+    /// # Errors
+    ///
+    /// The first route whose secrets cannot be read.
+    pub fn check_secrets(options: &EventOptions) -> Result<(), SecretError> {
+        check_secrets(verifications(R::DESTINATIONS), &options.secrets)
     }
 
     /// Returns the layer with a function that reads the peer's address from a request, for servers

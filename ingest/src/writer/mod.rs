@@ -13,6 +13,7 @@
 //! payload_rate        how much of its payload a dead letter keeps
 //! rejection_counts    rejections by reason
 //! unknown_key_counts  keys of events that no column reads
+//! unverified_counts   requests that are not from the sender of their route
 //! status              the state of the schema, the tables and the spool
 //! ```
 
@@ -27,7 +28,7 @@ use tokio::{
 
 pub use self::{
     drain_report::DrainReport, insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts,
-    status::WriterStatus,
+    status::WriterStatus, unverified_counts::UnverifiedCount,
 };
 use crate::{
     ack::Ack,
@@ -38,7 +39,10 @@ use crate::{
     spool::{Appender, Spool},
     sync::state::State,
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::{payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters},
+    writer::{
+        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
+        unverified_counts::UnverifiedCounters,
+    },
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
@@ -89,6 +93,8 @@ struct Shared {
     payload_rate: PayloadRate,
     /// Counts the keys of events that no column reads.
     unknown_keys: UnknownKeyCounters,
+    /// Counts the requests that are not from the sender of their route.
+    unverified: UnverifiedCounters,
     /// The runtime of the deliveries.
     runtime: Handle,
     ids: Arc<IdGenerator>,
@@ -254,6 +260,7 @@ impl Writer {
             rejections: self.shared.rejections.counts(),
             payloads_cut: self.shared.payload_rate.cut(),
             unknown_keys: self.shared.unknown_keys.counts(),
+            unverified: self.shared.unverified.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -297,6 +304,10 @@ impl Writer {
 
     pub(crate) fn rejections(&self) -> &RejectionCounters {
         &self.shared.rejections
+    }
+
+    pub(crate) fn unverified(&self) -> &UnverifiedCounters {
+        &self.shared.unverified
     }
 
     /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
@@ -386,3 +397,4 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unknown_key_counts;
+mod unverified_counts;

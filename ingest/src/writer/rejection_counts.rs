@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::StatusCode;
 
 /// The response statuses that are counted as rejections.
-const STATUSES: [u16; 7] = [400, 404, 408, 413, 415, 429, 503];
+const STATUSES: [u16; 9] = [400, 401, 403, 404, 408, 413, 415, 429, 503];
 
 /// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
 /// `other` for unlisted ones.
@@ -138,7 +138,17 @@ mod tests {
         let RejectionCounts { requests, events } = rejections.counts();
         assert_eq!(
             requests,
-            [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (429, 0), (503, 1)]
+            [
+                (400, 0),
+                (401, 0),
+                (403, 0),
+                (404, 2),
+                (408, 0),
+                (413, 0),
+                (415, 0),
+                (429, 0),
+                (503, 1)
+            ]
         );
         let counted: Vec<_> = events.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("json", 1), ("wrong-kind", 1), ("other", 1)]);

@@ -20,7 +20,10 @@ use crate::{
     store::servers::Servers,
     sync,
     table::Schema,
-    writer::{payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters},
+    writer::{
+        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
+        unverified_counts::UnverifiedCounters,
+    },
 };
 
 /// The minimum delay of the audit's comparison. With a shorter delay, the audit would query without
@@ -151,6 +154,7 @@ impl Writer {
                 rejections: RejectionCounters::default(),
                 payload_rate: PayloadRate::new(options.rejected_payload_bytes, options.rejected_bytes_per_second),
                 unknown_keys: UnknownKeyCounters::new(schema),
+                unverified: UnverifiedCounters::default(),
                 runtime: Handle::current(),
                 ids: generator,
                 lease,

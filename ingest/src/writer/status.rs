@@ -1,7 +1,10 @@
 //! The status of a writer.
 
 use crate::{
-    lease::NodeStatus, spool::TableCounts, sync::state::SchemaState, writer::rejection_counts::RejectionCounts,
+    lease::NodeStatus,
+    spool::TableCounts,
+    sync::state::SchemaState,
+    writer::{rejection_counts::RejectionCounts, unverified_counts::UnverifiedCount},
 };
 
 /// The status of a writer at one moment, from [`Writer::status`](crate::Writer::status): what a
@@ -22,6 +25,8 @@ pub struct WriterStatus {
     /// The number of keys of events that no column reads, for each table of the schema. Tables whose
     /// schema does not count them have 0.
     pub unknown_keys: Vec<(&'static str, u64)>,
+    /// The requests that are not from the sender of their route, for each verified route and reason.
+    pub unverified: Vec<UnverifiedCount>,
     /// The node number of this writer's ids, and whether another process has it, too.
     pub node: NodeStatus,
     /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to
