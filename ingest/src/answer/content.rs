@@ -90,6 +90,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             failure(status, native, Message::of_status(status))
         }
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),
+        Answer::Reachable => (Some(JSON).filter(|_| !native), Bytes::new()),
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),
     }

@@ -68,6 +68,8 @@ pub(crate) enum Answer<'a> {
     Library,
     /// `/coffee`.
     Teapot,
+    /// The answer to HEAD on a route whose events are neither images nor redirects.
+    Reachable,
     /// The answer to OPTIONS.
     Preflight,
     /// A failure: its status, and a reason if the status does not explain it.

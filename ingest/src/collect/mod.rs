@@ -221,7 +221,7 @@ impl Collector {
         arena: &Arena,
     ) -> Processed {
         let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-        if let Some(answer) = self.answer_without_event(&head) {
+        if let Some(answer) = self.answer_without_event::<R>(&head) {
             return self.draft(answer, &head, None).into();
         }
         if let Err(answer) = self.check_rate_of_address(&head) {

@@ -15,6 +15,7 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
+        route::Routes,
     },
     identify::CorsOrigin,
     intake::event_meta::EventMeta,
@@ -77,21 +78,10 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    pub(super) fn answer_without_event(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
-            // Mail and chat scanners send HEAD before people open a link: this is not an event.
-            Method::HEAD => {
-                let service = match head.route {
-                    Some(_) => head.target.service,
-                    None => head.query.text("service").unwrap_or(head.target.service),
-                };
-                return Some(match service {
-                    "pixel" => Answer::Pixel,
-                    "redir" => redirect(head.query.text("to")),
-                    _ => Answer::BAD_REQUEST,
-                });
-            }
+            Method::HEAD => return Some(self.answer_to_head::<R>(head)),
             Method::GET | Method::POST => {}
             _ => return Some(Answer::BAD_REQUEST),
         }
@@ -99,6 +89,24 @@ impl Collector {
             "/lib.js" if self.catch_all => Some(Answer::Library),
             "/coffee" if self.catch_all => Some(Answer::Teapot),
             _ => None,
+        }
+    }
+}
+
+impl Collector {
+    /// Returns the answer to HEAD, which is not an event: mail and chat scanners send it before
+    /// people open a link, and senders of webhooks before they use an address.
+    #[cold]
+    fn answer_to_head<R: Routes>(&self, head: &RequestHead<'_>) -> Answer<'static> {
+        let service = match head.route {
+            Some(_) => head.target.service,
+            None => head.query.text("service").unwrap_or(head.target.service),
+        };
+        match service {
+            "pixel" => Answer::Pixel,
+            "redir" => redirect(head.query.text("to")),
+            _ if self.route::<R>(head, &Claims::default()).is_some() => Answer::Reachable,
+            _ => Answer::BAD_REQUEST,
         }
     }
 }
