@@ -5,6 +5,8 @@
 //! types that do not parse. No key is required, since files are merged and one may hold only a part
 //! of a column or of a destination.
 
+mod routes;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -106,6 +108,10 @@ fn destination() -> Value {
                         the event is in memory, on disk, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
+                    "answer": routes::answer(),
+                    "methods": routes::methods(),
+                    "parse": routes::parse(),
+                    "paths": routes::paths(),
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },

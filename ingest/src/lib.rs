@@ -176,8 +176,13 @@ pub mod layer {
 /// routes.
 pub mod route {
     pub use crate::{
+        answer::FixedAnswer,
         block::rows::RowBatch,
-        collect::route::{Destination, Route, Routes},
+        collect::{
+            echo::{Echo, EchoToken},
+            own_paths::{Methods, OwnPaths},
+            route::{Destination, Route, RouteOptions, Routes},
+        },
         intake::{
             event::{Event, Sink, TableHandler},
             rejection::Rejection,

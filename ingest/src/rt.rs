@@ -6,8 +6,11 @@ pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
     ack::{Ack, AckPolicy},
+    answer::FixedAnswer,
     block::layout::columns_of,
     collect::{
+        echo::{Echo, EchoToken},
+        own_paths::{Methods, OwnPaths},
         rate_limit::RateLimit,
         route::{Destination, Route, RouteOptions, Routes},
     },

@@ -55,6 +55,7 @@ mod rejected;
 mod rejected_replay;
 mod renamed;
 mod rolling;
+mod route_options;
 mod schema_sync;
 mod seed;
 mod server_names;

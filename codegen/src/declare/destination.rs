@@ -1,6 +1,10 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
-use super::DeclarationReader;
+use super::{
+    DeclarationReader,
+    route_answer::{Echo, FixedAnswer},
+    route_paths::OwnPaths,
+};
 use crate::{
     diagnostic::Diagnostic,
     types,
@@ -20,6 +24,13 @@ pub(crate) struct Destination {
 pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) own_paths: Option<OwnPaths>,
+    /// The methods of the events; empty for GET and POST.
+    pub(crate) methods: Vec<&'static str>,
+    pub(crate) answer: Option<FixedAnswer>,
+    pub(crate) echo: Option<Echo>,
+    /// The fields of a body that may hide JSON in a text.
+    pub(crate) hiding: Vec<String>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -60,7 +71,16 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 4] = ["ack", "ack_header", "rate_limit", "table"];
+pub(crate) const KEYS: [&str; 8] = [
+    "ack",
+    "ack_header",
+    "answer",
+    "methods",
+    "parse",
+    "paths",
+    "rate_limit",
+    "table",
+];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -121,6 +141,10 @@ impl DeclarationReader<'_> {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "answer" => (options.answer, options.echo) = self.answer(node, &key, path),
+                "methods" => options.methods = self.methods(node),
+                "parse" => options.hiding = self.hiding(node),
+                "paths" => options.own_paths = self.own_paths(node, path),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }

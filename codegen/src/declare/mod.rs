@@ -9,9 +9,13 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_answer;
+mod route_parse;
+mod route_paths;
 mod rust_name;
 mod source;
 mod table_element;
+mod texts;
 mod value;
 mod value_rules;
 mod view;
@@ -37,6 +41,8 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_answer::{Echo, FixedAnswer},
+        route_paths::{METHODS, OwnPaths},
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},

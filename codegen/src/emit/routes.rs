@@ -3,7 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::{MIN_NESTED_ARMS, text_match};
+use super::{
+    route_options,
+    text_match::{MIN_NESTED_ARMS, text_match},
+};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
@@ -19,6 +22,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         some_route(&quote!(#module::#row), options)
     };
     let declared = declared(&routes, |route| route_of(route.table, &route.options));
+    let find_path = route_options::find_path(&routes);
     let other = model
         .other
         .as_ref()
@@ -48,6 +52,8 @@ pub(super) fn all(model: &Model) -> TokenStream {
             fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
+
+            #find_path
 
             fn fallback() -> ::core::option::Option<__rt::Route> {
                 #other
@@ -86,6 +92,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
             quote!(None)
         }
     });
+    let find_path = route_options::find_path(&own);
     let destinations = own
         .iter()
         .map(|route| destination(&route.path(), index, &route.options, model));
@@ -119,6 +126,8 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
             fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
+
+            #find_path
         }
     }
 }
@@ -195,8 +204,8 @@ fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
 }
 
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
-fn route_options(_options: &RouteOptions) -> TokenStream {
-    let fields: Vec<TokenStream> = Vec::new();
+fn route_options(options: &RouteOptions) -> TokenStream {
+    let fields = route_options::fields(options);
     if fields.is_empty() {
         return quote!(None);
     }

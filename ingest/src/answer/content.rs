@@ -11,6 +11,7 @@ use crate::{answer::redirect::RedirectError, table::refusal::InvalidColumn};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const GIF: HeaderValue = HeaderValue::from_static("image/gif");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
@@ -46,6 +47,9 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 errors: &report.errors,
             },
         ),
+        Answer::Fixed(answer) => answer.content(),
+        Answer::Echo(field) if field.is_json => (Some(JSON), json(field)),
+        Answer::Echo(field) => (Some(TEXT), Bytes::copy_from_slice(field.value.as_bytes())),
         Answer::Tracked { id } => data(status, native, &Tracked { id: *id }),
         Answer::Pong => data(status, native, &Message::of("pong")),
         Answer::Hi => data(status, native, &Message::of("hi")),
@@ -86,7 +90,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
-        Answer::TooManyRequests { .. } | Answer::Unavailable { .. } => {
+        Answer::TooManyRequests { .. } | Answer::Unavailable { .. } | Answer::MethodNotAllowed { .. } => {
             failure(status, native, Message::of_status(status))
         }
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),

@@ -75,6 +75,12 @@ impl ResponseDraft {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 ..
             } => Some((header::ACCEPT, HeaderValue::from_static(ACCEPTED_TYPES))),
+            Answer::MethodNotAllowed { allowed } => {
+                let allowed = format!("{}, HEAD, OPTIONS", allowed.join(", "));
+                HeaderValue::try_from(allowed)
+                    .ok()
+                    .map(|allowed| (header::ALLOW, allowed))
+            }
             Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }

@@ -13,6 +13,7 @@ mod content;
 mod context;
 pub(crate) mod cookie;
 mod draft;
+mod fixed;
 pub(crate) mod header_set;
 mod headers;
 pub(crate) mod redirect;
@@ -20,9 +21,11 @@ mod text;
 
 use http::StatusCode;
 
+pub use self::fixed::FixedAnswer;
 pub(crate) use self::{
     context::Context,
     draft::{PendingAck, ResponseDraft},
+    fixed::EchoedField,
 };
 use crate::{
     answer::redirect::{Location, RedirectError},
@@ -46,6 +49,10 @@ pub(crate) enum Answer<'a> {
         /// The id of the event.
         id: u64,
     },
+    /// A recorded event of a route whose answer the schema sets.
+    Fixed(&'static FixedAnswer),
+    /// A field of the request, which is not an event.
+    Echo(EchoedField<'a>),
     /// The outcome of an NDJSON request.
     NdJson(&'a NdjsonReport<'a>),
     /// A recorded event of `track`: its id.
@@ -79,6 +86,11 @@ pub(crate) enum Answer<'a> {
         /// The advice to the client.
         reason: Option<&'a str>,
     },
+    /// The method is not one of the route's.
+    MethodNotAllowed {
+        /// The methods of the route's events.
+        allowed: &'static [&'static str],
+    },
     /// The event does not fit the table.
     InvalidColumns(&'a [InvalidColumn]),
     /// The address or the route has exceeded its rate limit.
@@ -103,6 +115,16 @@ impl Answer<'_> {
     pub(crate) const BAD_REQUEST: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,
         reason: None,
+    };
+    /// The token of a request for an echo is absent or wrong.
+    pub(crate) const WRONG_TOKEN: Self = Self::Failed {
+        status: StatusCode::FORBIDDEN,
+        reason: Some("the token is wrong"),
+    };
+    /// The environment variable with the expected token is not set.
+    pub(crate) const NO_TOKEN: Self = Self::Failed {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        reason: Some("the collector has no token to compare with"),
     };
     /// The body is too large; Rockstat answers 400.
     pub(crate) const TOO_LARGE: Self = Self::Failed {
@@ -136,11 +158,13 @@ impl Answer<'_> {
         reason: None,
     };
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
             Self::InvalidRedirect(_) | Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
             Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
+            Self::Fixed(answer) => answer.status(),
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     arena::Arena,
-    collect::route::Route,
+    collect::{own_paths, route::Route},
     fields::Fields,
     identify::{Client, IpText, TrustedProxies},
     request::{
@@ -98,7 +98,7 @@ impl<'r> RequestHead<'r> {
         Self {
             parts,
             headers,
-            target: Target::parse(parts.uri.path()),
+            target: own_paths::target(parts.uri.path(), arrival.route),
             route: arrival.route,
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),
@@ -121,17 +121,24 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Parses a body as the type that this head declares. Only a POST has a body; any other request
-    /// declares the type of the requested response.
+    /// Parses a body as the type that this head declares. Only a POST has a body, and a request
+    /// with one of the route's own methods; any other request declares the type of the requested response.
     ///
     /// # Errors
     ///
     /// Any [`BodyError`].
     pub(crate) fn payload<'b>(&self, body: &'b [u8], arena: &'b Arena) -> Result<Payload<'b>, BodyError> {
-        if self.parts.method == Method::POST {
+        if self.has_body() {
             Payload::parse(self.declared(), body, arena)
         } else {
             Ok(Payload::Empty)
+        }
+    }
+
+    fn has_body(&self) -> bool {
+        match self.route {
+            Some(route) => route.methods().read_body(&self.parts.method),
+            None => self.parts.method == Method::POST,
         }
     }
 

@@ -3,10 +3,12 @@
 //!
 //! A request of many events, one per line, branches off into [`ndjson`] once its body is known.
 
+pub(crate) mod echo;
 pub(crate) mod head;
 mod ndjson;
 mod offload;
 pub(crate) mod options;
+pub(crate) mod own_paths;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
 mod reject;
@@ -174,13 +176,17 @@ impl Collector {
     /// Decides by method and path alone: no field of a query or a body can turn a request for the
     /// inner service into an event.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
-        let route = declared::<R>(&Target::parse(uri.path()));
-        if !self.catch_all && route.is_none() {
+        let path = uri.path();
+        let route = R::find_path(path).or_else(|| declared::<R>(&Target::parse(path)));
+        if !self.catch_all && route.is_none_or(|route| !route.methods().accept(method)) {
             return Decision::Inner;
         }
         Decision::Event {
             route,
-            reads_body: *method == Method::POST,
+            reads_body: match route {
+                Some(route) => route.methods().read_body(method),
+                None => *method == Method::POST,
+            },
         }
     }
 
@@ -279,7 +285,7 @@ impl Collector {
             };
         };
         let meta = self.event_meta(head, &address, uid);
-        let answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
+        let mut answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
         if let Err(retry_after) = self.check_rate_of_route(&address) {
             let answer = match answer {
                 Answer::Pixel | Answer::Redirect(_) => answer,
@@ -287,11 +293,19 @@ impl Collector {
             };
             return self.draft(answer, head, Some(uid));
         }
+        if let Some(options) = route.options {
+            if let Some(answer) = options.echo.and_then(|echo| echo.answer(head, payload, arena)) {
+                return self.draft(answer, head, Some(uid));
+            }
+            if let Some(fixed) = &options.answer {
+                answer = Answer::Fixed(fixed);
+            }
+        }
         // The collector sends an image or a redirect even if it rejects the event, and an error
         // promises nothing: none of these waits for an acknowledgement by default.
         let best_effort = !matches!(
             answer,
-            Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
+            Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi | Answer::Fixed(_)
         );
         let requested = match self.requested_ack(route.acks, head) {
             Ok(requested) => requested,
@@ -303,6 +317,7 @@ impl Collector {
             query: &head.query,
             payload,
             ack,
+            hiding: route.options.map_or(&[], |options| options.hiding),
             arena,
         };
         let rejection = match (route.handler)(&event, Sink::Block(&self.writer)) {

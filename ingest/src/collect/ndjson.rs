@@ -245,6 +245,7 @@ impl Collector {
                 query: &head.query,
                 payload: &Payload::Json(line),
                 ack: lines.ack,
+                hiding: lines.route.options.map_or(&[], |options| options.hiding),
                 arena,
             };
             let written = lines.rows.bytes().len();

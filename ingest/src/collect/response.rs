@@ -15,6 +15,7 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
+        own_paths::Methods,
         route::Routes,
     },
     identify::CorsOrigin,
@@ -82,8 +83,8 @@ impl Collector {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             Method::HEAD => return Some(self.answer_to_head::<R>(head)),
-            Method::GET | Method::POST => {}
-            _ => return Some(Answer::BAD_REQUEST),
+            Method::GET | Method::POST if head.route.is_none_or(|route| route.options.is_none()) => {}
+            _ => return answer_to_method(head),
         }
         match head.parts.uri.path() {
             "/lib.js" if self.catch_all => Some(Answer::Library),
@@ -108,6 +109,19 @@ impl Collector {
             _ if self.route::<R>(head, &Claims::default()).is_some() => Answer::Reachable,
             _ => Answer::BAD_REQUEST,
         }
+    }
+}
+
+/// Returns the answer to a method that is not one of the route's.
+#[cold]
+fn answer_to_method(head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    let method = &head.parts.method;
+    let methods = head.route.map_or(Methods(&[]), |route| route.methods());
+    match methods {
+        Methods([]) if matches!(*method, Method::GET | Method::POST) => None,
+        Methods([]) => Some(Answer::BAD_REQUEST),
+        _ if methods.accept(method) => None,
+        Methods(allowed) => Some(Answer::MethodNotAllowed { allowed }),
     }
 }
 

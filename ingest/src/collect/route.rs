@@ -1,6 +1,18 @@
 //! Routes: the handler for the events of a service and a name.
 
-use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
+use std::fmt;
+
+use crate::{
+    ack::AckPolicy,
+    answer::FixedAnswer,
+    collect::{
+        echo::Echo,
+        own_paths::{Methods, OwnPaths},
+        rate_limit::RateLimit,
+    },
+    intake::event::TableHandler,
+    table::Schema,
+};
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
 /// `match`.
@@ -17,6 +29,11 @@ pub trait Routes: Send + Sync + 'static {
 
     /// Returns the route of a service and a name; the name is in lower case, with `_` for spaces.
     fn find(service: &str, name: &str) -> Option<Route>;
+
+    /// Returns the route that has this path among its own paths.
+    fn find_path(_path: &str) -> Option<Route> {
+        None
+    }
 
     /// Returns the route for the events that no destination names.
     fn fallback() -> Option<Route> {
@@ -37,11 +54,51 @@ pub struct Route {
 
 /// The options of a destination that most routes do not have.
 #[derive(Debug, Clone, Copy)]
-pub struct RouteOptions {}
+pub struct RouteOptions {
+    /// The paths of the route beside `/service/name`.
+    pub own_paths: Option<OwnPaths>,
+    /// The methods of the route's events.
+    pub methods: Methods,
+    /// The answer to a recorded event; `None` for the usual one.
+    pub answer: Option<FixedAnswer>,
+    /// The field that the answer to a sender's check sends back.
+    pub echo: Option<Echo>,
+    /// The fields of a body that may hide JSON in a text.
+    pub hiding: &'static [&'static str],
+}
 
 impl RouteOptions {
     /// No options; generated code sets some of them.
-    pub const NONE: Self = Self {};
+    pub const NONE: Self = Self {
+        own_paths: None,
+        methods: Methods(&[]),
+        answer: None,
+        echo: None,
+        hiding: &[],
+    };
+}
+
+/// Lists the options that are set, as `rowmill routes` shows them.
+impl fmt::Display for RouteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = Vec::new();
+        if let Some(own) = &self.own_paths {
+            options.push(format!("also {}", own.paths.join(" ")));
+        }
+        if !self.methods.0.is_empty() {
+            options.push(format!("by {}", self.methods.0.join(" ")));
+        }
+        if let Some(answer) = &self.answer {
+            options.push(format!("answers {}", answer.status));
+        }
+        if let Some(echo) = &self.echo {
+            options.push(format!("echoes {}", echo.field));
+        }
+        if !self.hiding.is_empty() {
+            options.push(format!("parses {}", self.hiding.join(" ")));
+        }
+        f.write_str(&options.join("  "))
+    }
 }
 
 /// An entry of a schema's `destinations`.

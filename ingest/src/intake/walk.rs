@@ -1,5 +1,7 @@
 //! Walks an event: each value goes into its column, or into the nearest extra above it.
 
+mod hidden;
+
 use std::borrow::Cow;
 
 use crate::{
@@ -55,6 +57,7 @@ pub(super) fn decode<'a>(
     let names = event.query.names();
     let overridden_by = (!names.is_empty()).then_some(&names);
     match event.payload {
+        payload if !event.hiding.is_empty() => walk.hiding_payload(payload, root, overridden_by, event.hiding)?,
         Payload::Empty | Payload::NdJson(_) => {}
         Payload::Json(text) => {
             let kind = walk.document(text, root, overridden_by).map_err(Rejection::Syntax)?;

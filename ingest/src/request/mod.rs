@@ -8,6 +8,7 @@
 //! content_type  the declared type of the body
 //! body          the kind of the body: JSON, NDJSON, a form, nothing
 //! envelope      the few fields of a body that decide where its event goes
+//! text_field    the text of one field of a body, and the JSON in a text
 //! claims        the service, name, project and visitor that a query or a body names
 //! ```
 
@@ -18,4 +19,5 @@ pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod read_body;
 pub(crate) mod target;
+pub(crate) mod text_field;
 pub(crate) mod turns;

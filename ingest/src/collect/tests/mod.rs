@@ -4,6 +4,7 @@
 //! world         a collector, and the outcome of a request
 //! bodies        bodies, and the rows or the rejections that they become
 //! responses     pixels, redirects, addresses in fields, requests for an acknowledgement
+//! route_options paths, methods, answers and hidden JSON of routes
 //! ndjson        many events in one body
 //! dead_letters  the dead letter of each rejection
 //! ```
@@ -14,4 +15,5 @@ mod bodies;
 mod dead_letters;
 mod ndjson;
 mod responses;
+mod route_options;
 mod world;

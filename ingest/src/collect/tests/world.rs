@@ -9,18 +9,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 
 use crate::{
     ack::{Ack, AckPolicy},
+    answer::FixedAnswer,
     block::receipt::Receipt,
     collect::{
         Collector, Decision, Response,
+        echo::Echo,
         head::Arrival,
         options::EventOptions,
-        route::{Destination, Route, Routes},
+        own_paths::{Methods, OwnPaths},
+        route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{
         event::{Event, Sink},
@@ -65,6 +68,30 @@ const ROUTE: Route = Route {
     options: None,
 };
 
+/// The route `wh/options`, with options of each kind.
+pub(super) const OPTIONS_ROUTE: Route = Route {
+    options: Some(&RouteOptions {
+        own_paths: Some(OwnPaths {
+            service: "wh",
+            name: "options",
+            paths: &["/track", "/v1/batch/", "/hooks/*"],
+        }),
+        methods: Methods(&["POST", "PUT", "GET"]),
+        answer: Some(FixedAnswer {
+            status: 202,
+            content_type: Some("text/plain"),
+            body: "ok",
+        }),
+        echo: Some(Echo {
+            field: "challenge",
+            is_json: false,
+            token: None,
+        }),
+        hiding: &["address", "tags", "payload"],
+    }),
+    ..ROUTE
+};
+
 #[derive(Debug)]
 struct TestRoutes;
 
@@ -75,7 +102,15 @@ impl Routes for TestRoutes {
         &SCHEMA
     }
 
+    fn find_path(path: &str) -> Option<Route> {
+        let is_own = matches!(path, "/track" | "/v1/batch/") || (path.starts_with("/hooks/") && path.len() > 7);
+        is_own.then_some(OPTIONS_ROUTE)
+    }
+
     fn find(service: &str, name: &str) -> Option<Route> {
+        if (service, name) == ("wh", "options") {
+            return Some(OPTIONS_ROUTE);
+        }
         let is_declared = matches!(
             (service, name),
             ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
@@ -148,6 +183,12 @@ impl World {
             Response::Ready(response) => response,
             Response::Waiting(_) => panic!("the response is not ready"),
         }
+    }
+
+    /// Returns whether the layer passes a request to the inner service.
+    pub(super) fn passes_on(&self, method: &Method, path: &'static str) -> bool {
+        let decision = self.collector.decide::<TestRoutes>(method, &Uri::from_static(path));
+        matches!(decision, Decision::Inner)
     }
 
     pub(super) fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
