@@ -20,7 +20,7 @@ pub fn json_schema() -> String {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Rowmill: tables and the destinations of their events",
         "type": "object",
-        "properties": { "clickhouse": section(), "standard": standard() },
+        "properties": { "clickhouse": section(), "presets": presets(), "standard": standard() },
         "$defs": {
             "column": column(),
             "destination": destination(),
@@ -41,6 +41,14 @@ pub fn json_schema() -> String {
         },
     });
     format!("{schema:#}\n")
+}
+
+fn presets() -> Value {
+    let preset = json!({ "enum": crate::presets::all().collect::<Vec<_>>() });
+    json!({
+        "description": "The senders of mail whose tables and routes the schema includes.",
+        "anyOf": [preset, { "type": "array", "items": preset }],
+    })
 }
 
 fn standard() -> Value {

@@ -50,6 +50,7 @@ mod more_types;
 mod new_crate;
 mod owned_rows;
 mod plan;
+mod presets;
 mod rate_limit;
 mod rejected;
 mod rejected_replay;

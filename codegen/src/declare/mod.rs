@@ -23,6 +23,7 @@ mod view;
 use crate::{
     diagnostic::{Diagnostic, Report},
     doc_comment::doc_comments,
+    presets,
     source::{Sources, Span},
     standard,
     types::{self, Filler},
@@ -93,6 +94,9 @@ pub(crate) const FOREIGN_KEYS: [&str; 6] = [
 /// The section that Rowmill reads.
 const SECTION: &str = "clickhouse";
 
+/// The keys at the top level.
+const KEYS: [&str; 3] = [SECTION, presets::KEY, standard::KEY];
+
 /// A key in a sample of the original, which the original ignores.
 const OLD_TYPO: &str = "destination";
 
@@ -126,9 +130,13 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, removals: Removals, sources: &Sour
             if !standard::check(&key, &node, sources, reader.report) {
                 reader.declared.is_complete = false;
             }
-        } else if types::closest(&key.text, [SECTION, standard::KEY]).is_some() {
+        } else if key.text == presets::KEY {
+            if !presets::check(&node, sources, reader.report) {
+                reader.declared.is_complete = false;
+            }
+        } else if types::closest(&key.text, KEYS).is_some() {
             let diagnostic = Diagnostic::error("unknown-key", format!("unknown section `{}`", key.text))
-                .did_you_mean(&key.text, [SECTION, standard::KEY])
+                .did_you_mean(&key.text, KEYS)
                 .label(key.span, "");
             reader.report.push(diagnostic);
             reader.declared.is_complete = false;
