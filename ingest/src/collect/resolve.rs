@@ -85,12 +85,13 @@ pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     R::find(target.service, &name_key(target.name))
 }
 
-/// Returns whether the request declares its body as NDJSON.
-pub(super) fn declares_ndjson(parts: &Parts) -> bool {
+/// Returns whether the request declares its body as many events.
+pub(super) fn declares_batch(parts: &Parts) -> bool {
     Declared {
         extension: Target::parse(parts.uri.path()).extension,
         content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
         content_encoding: None,
     }
-    .is_ndjson()
+    .batch_format()
+    .is_some()
 }

@@ -90,7 +90,7 @@ fn actual_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     };
     let query = Fields::from_query(uri.query().unwrap_or_default(), &arena);
     let mut data = match &payload {
-        Payload::Empty | Payload::NdJson(_) => Map::new(),
+        Payload::Empty | Payload::Batch { .. } => Map::new(),
         Payload::Form(form) => object_of(form),
         Payload::Json(text) => match serde_json::from_str(text).ok()? {
             Value::Object(data) => data,

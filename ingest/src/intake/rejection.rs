@@ -45,6 +45,15 @@ impl Rejection {
         }
     }
 
+    /// Returns the name of the first column whose value is invalid; empty if the reason is another
+    /// one.
+    pub fn column(&self) -> &'static str {
+        match self {
+            Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.column.name),
+            _ => "",
+        }
+    }
+
     /// Returns all reasons as one text. `json` is the event's JSON, in which a syntax error has its
     /// line and column; empty for a form.
     pub fn message(&self, json: &str) -> Cow<'static, str> {

@@ -55,7 +55,7 @@ pub(super) fn decode<'a>(
     let names = event.query.names();
     let overridden_by = (!names.is_empty()).then_some(&names);
     match event.payload {
-        Payload::Empty | Payload::NdJson(_) => {}
+        Payload::Empty | Payload::Batch { .. } => {}
         Payload::Json(text) => {
             let kind = walk.document(text, root, overridden_by).map_err(Rejection::Syntax)?;
             if kind != Kind::Object {

@@ -4,14 +4,16 @@
 //! world         a collector, and the outcome of a request
 //! bodies        bodies, and the rows or the rejections that they become
 //! responses     pixels, redirects, addresses in fields, requests for an acknowledgement
-//! ndjson        many events in one body
+//! batch         many events in one body
+//! encodings     compressed bodies
 //! dead_letters  the dead letter of each rejection
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod batch;
 mod bodies;
 mod dead_letters;
-mod ndjson;
+mod encodings;
 mod responses;
 mod world;

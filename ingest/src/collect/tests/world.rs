@@ -1,4 +1,4 @@
-//! A collector of one table, whose requests need no runtime: each outcome is complete at once.
+//! A collector of one table, and the outcomes of its requests.
 
 use std::{
     cell::RefCell,
@@ -88,10 +88,11 @@ impl Routes for TestRoutes {
     }
 }
 
-/// A collector, and the runtime that its writer needs. The runtime is never polled.
+/// A collector, and the runtime that its writer needs. The runtime runs only while a response is
+/// not ready at once.
 pub(super) struct World {
     collector: Arc<Collector>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// The outcome of one request.
@@ -116,7 +117,7 @@ impl World {
         let collector = Collector::new(writer, options, TestRoutes::DESTINATIONS);
         Self {
             collector: Arc::new(collector),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -146,7 +147,7 @@ impl World {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
-            Response::Waiting(_) => panic!("the response is not ready"),
+            Response::Waiting(response) => self.runtime.block_on(response),
         }
     }
 
@@ -164,6 +165,11 @@ impl World {
         }
     }
 
+    /// Returns the memory that requests have booked, in bytes.
+    pub(super) fn request_memory(&self) -> usize {
+        self.collector.writer.request_memory().used()
+    }
+
     /// Sends a POST with a content type and a body.
     pub(super) fn post(&self, uri: &str, content_type: &str, body: &str) -> Outcome {
         let mut request = Request::post(uri).header(header::COOKIE, "uid=1000000007");
@@ -171,6 +177,15 @@ impl World {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         self.outcome(request.body(Ok(Bytes::from(body.to_owned()))).unwrap())
+    }
+
+    /// Sends a POST with headers and a body of any bytes to `/wh/mail`.
+    pub(super) fn post_bytes(&self, headers: &[(&str, &str)], body: &[u8]) -> Outcome {
+        let mut request = Request::post("/wh/mail").header(header::COOKIE, "uid=1000000007");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.outcome(request.body(Ok(Bytes::copy_from_slice(body))).unwrap())
     }
 
     pub(super) fn send(&self, method: Method, uri: &str) -> Outcome {

@@ -1,0 +1,13 @@
+//! The format of a body that has many events.
+
+/// The format of a body that has many events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchFormat {
+    /// One JSON document per line ([NDJSON](https://github.com/ndjson/ndjson-spec)).
+    Lines,
+    /// JSON documents, each after a record separator
+    /// ([RFC 7464](https://www.rfc-editor.org/rfc/rfc7464)).
+    Sequence,
+    /// A JSON array.
+    Array,
+}
