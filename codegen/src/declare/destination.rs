@@ -1,6 +1,9 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
-use super::DeclarationReader;
+use super::{
+    DeclarationReader,
+    route_items::{ItemKeys, Items},
+};
 use crate::{
     diagnostic::Diagnostic,
     types,
@@ -20,6 +23,7 @@ pub(crate) struct Destination {
 pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) items: Option<Items>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -60,7 +64,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 4] = ["ack", "ack_header", "rate_limit", "table"];
+pub(crate) const KEYS: [&str; 6] = ["ack", "ack_header", "items", "rate_limit", "table", "with"];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -116,15 +120,19 @@ impl DeclarationReader<'_> {
         let known_problems = self.report.found();
         let mut table = None;
         let mut options = RouteOptions::default();
+        let mut items = ItemKeys::default();
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "items" => self.item_path(node, &mut items),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
+                "with" => self.shared_fields(&key, node, &mut items),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }
         }
+        options.items = self.items(items);
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(
                 "bad-destination",

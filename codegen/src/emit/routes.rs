@@ -3,7 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::{MIN_NESTED_ARMS, text_match};
+use super::{
+    route_items,
+    text_match::{MIN_NESTED_ARMS, text_match},
+};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
@@ -195,8 +198,8 @@ fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
 }
 
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
-fn route_options(_options: &RouteOptions) -> TokenStream {
-    let fields: Vec<TokenStream> = Vec::new();
+fn route_options(options: &RouteOptions) -> TokenStream {
+    let fields: Vec<TokenStream> = options.items.iter().map(route_items::field).collect();
     if fields.is_empty() {
         return quote!(None);
     }

@@ -35,7 +35,7 @@ impl Collector {
     ) -> Response {
         let ReadyBody { bytes, booking, turn } = body;
         let booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
-        let limits = self.decoded_limits(&parts);
+        let limits = self.decoded_limits(&parts, arrival.route());
         let content_encoding = parts.headers.remove(header::CONTENT_ENCODING);
         let content_encoding = content_encoding.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let mut decoding = match Decoding::begin(content_encoding, bytes.clone(), limits, booking) {

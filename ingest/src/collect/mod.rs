@@ -7,6 +7,7 @@ mod batch;
 mod content_coding;
 mod encoded;
 pub(crate) mod head;
+pub(crate) mod item_path;
 mod offload;
 pub(crate) mod options;
 pub(crate) mod rate;
@@ -166,9 +167,9 @@ impl Collector {
     /// Returns the limits for a body of `length` bytes, or of unknown length. Checks whether the
     /// body is declared as many events only if it may exceed the limits of one event. The limits of a
     /// compressed body apply again once it is decoded.
-    pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts) -> BodyLimits {
+    pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts, route: Option<&Route>) -> BodyLimits {
         let is_small = length.is_some_and(|length| length <= self.body_limits.max_bytes as u64);
-        if !is_small && (declares_batch(parts) || parts.headers.contains_key(header::CONTENT_ENCODING)) {
+        if !is_small && (declares_batch(parts, route) || parts.headers.contains_key(header::CONTENT_ENCODING)) {
             self.bulk_limits
         } else {
             self.body_limits
@@ -176,8 +177,8 @@ impl Collector {
     }
 
     /// Returns the limits for a body that is decoded from another one.
-    fn decoded_limits(&self, parts: &Parts) -> BodyLimits {
-        match declares_batch(parts) {
+    fn decoded_limits(&self, parts: &Parts, route: Option<&Route>) -> BodyLimits {
+        match declares_batch(parts, route) {
             true => self.bulk_limits,
             false => self.body_limits,
         }
@@ -277,7 +278,10 @@ impl Collector {
         match recorded {
             Ok(draft) => Processed::Draft(draft),
             Err(as_batch) => {
-                let text = BatchText::new(payload.json_text(), &body);
+                let text = match payload {
+                    Payload::Json(text) => BatchText::new(text, &body),
+                    _ => BatchText::WHOLE_BODY,
+                };
                 self.begin_batch::<R>(head, text.of_body(body), as_batch, booking)
             }
         }
@@ -305,6 +309,9 @@ impl Collector {
                 Err(error) => self.reject_malformed::<R>(&Rejection::Syntax(error), head, body, payload, Some(uid)),
             });
         };
+        if route.options.is_some_and(|options| options.items.is_some()) {
+            return Err(AsBatch::DOCUMENT);
+        }
         let meta = self.event_meta(head, &address, uid);
         let answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
         if let Err(retry_after) = self.check_rate_of_route(&address) {

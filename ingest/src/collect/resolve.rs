@@ -85,13 +85,13 @@ pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     R::find(target.service, &name_key(target.name))
 }
 
-/// Returns whether the request declares its body as many events.
-pub(super) fn declares_batch(parts: &Parts) -> bool {
-    Declared {
+/// Returns whether the request or its route declares the body as many events.
+pub(super) fn declares_batch(parts: &Parts, route: Option<&Route>) -> bool {
+    let has_items = route.is_some_and(|route| route.options.is_some_and(|options| options.items.is_some()));
+    let declared = Declared {
         extension: Target::parse(parts.uri.path()).extension,
         content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
         content_encoding: None,
-    }
-    .batch_format()
-    .is_some()
+    };
+    has_items || declared.batch_format().is_some()
 }

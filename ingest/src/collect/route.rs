@@ -1,6 +1,13 @@
 //! Routes: the handler for the events of a service and a name.
 
-use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
+use std::fmt;
+
+use crate::{
+    ack::AckPolicy,
+    collect::{item_path::ItemPath, rate_limit::RateLimit},
+    intake::event::TableHandler,
+    table::Schema,
+};
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
 /// `match`.
@@ -37,11 +44,28 @@ pub struct Route {
 
 /// The options of a destination that most routes do not have.
 #[derive(Debug, Clone, Copy)]
-pub struct RouteOptions {}
+pub struct RouteOptions {
+    /// Where the events of a document are; `None` if a document is one event.
+    pub items: Option<ItemPath>,
+}
 
 impl RouteOptions {
     /// No options; generated code sets some of them.
-    pub const NONE: Self = Self {};
+    pub const NONE: Self = Self { items: None };
+}
+
+/// Lists the options that are set, as `rowmill routes` shows them.
+impl fmt::Display for RouteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = Vec::new();
+        if let Some(items) = &self.items {
+            options.push(format!("items at {items}"));
+            if !items.shared.is_empty() {
+                options.push(format!("with {}", items.shared.join(" ")));
+            }
+        }
+        f.write_str(&options.join("  "))
+    }
 }
 
 /// An entry of a schema's `destinations`.

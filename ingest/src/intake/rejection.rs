@@ -15,6 +15,13 @@ pub enum Rejection {
     Syntax(json::Error),
     /// The body is JSON but not an object, so it has no fields.
     NotAnObject(Kind),
+    /// The body is JSON, and has no events where the route's events are.
+    NoItems {
+        /// The path of the events in the body.
+        path: String,
+        /// The kind of the value there, if there is one.
+        got: Option<Kind>,
+    },
     /// Values do not fit their columns, or a required value is missing.
     InvalidColumns {
         /// The table of the event's destination.
@@ -39,6 +46,7 @@ impl Rejection {
         match self {
             Self::Syntax(_) => "json",
             Self::NotAnObject(_) => "not-an-object",
+            Self::NoItems { .. } => "no-items",
             Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
             Self::UnknownKeys { .. } => "unknown-key",
             Self::SpoolFull => "no-room",
@@ -66,7 +74,13 @@ impl Rejection {
                 };
                 Cow::Owned(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
             }
-            Self::NotAnObject(kind) => Cow::Borrowed(not_an_object(*kind)),
+            Self::NotAnObject(kind) => Cow::Owned(format!("expected a JSON object, got {}", name_of(*kind))),
+            Self::NoItems { path, got: None } => {
+                Cow::Owned(format!("the body has no `{path}`, where the events should be"))
+            }
+            Self::NoItems { path, got: Some(kind) } => {
+                Cow::Owned(format!("`{path}` is {}, not an array of events", name_of(*kind)))
+            }
             Self::InvalidColumns { columns, .. } => {
                 let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
                 Cow::Owned(columns.join("; "))
@@ -81,14 +95,14 @@ impl Rejection {
     }
 }
 
-/// Returns the message for a JSON document that is not an object.
-const fn not_an_object(kind: Kind) -> &'static str {
+/// Returns the kind of a value, with its article.
+const fn name_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Null => "expected a JSON object, got null",
-        Kind::Bool => "expected a JSON object, got a boolean",
-        Kind::Number => "expected a JSON object, got a number",
-        Kind::String => "expected a JSON object, got a string",
-        Kind::Array => "expected a JSON object, got an array",
-        Kind::Object => "expected a JSON object",
+        Kind::Null => "null",
+        Kind::Bool => "a boolean",
+        Kind::Number => "a number",
+        Kind::String => "a string",
+        Kind::Array => "an array",
+        Kind::Object => "an object",
     }
 }

@@ -10,4 +10,6 @@ pub(crate) enum BatchFormat {
     Sequence,
     /// A JSON array.
     Array,
+    /// A JSON document that has the events inside.
+    Document,
 }

@@ -44,6 +44,14 @@ pub(crate) enum Payload<'a> {
     },
     /// A urlencoded form.
     Form(Fields<'a>),
+    /// One of many events.
+    Item {
+        /// Text that should be JSON.
+        text: &'a str,
+        /// Fields of the whole body with their values as JSON, which has been checked. They are
+        /// fields of the event, unless it has a field of that name itself.
+        shared: &'a [(&'a str, &'a str)],
+    },
 }
 
 /// The reason why a body is not read.
@@ -124,7 +132,7 @@ impl<'a> Payload<'a> {
     /// any other payload.
     pub(crate) fn json_text(&self) -> &'a str {
         match self {
-            Self::Json(text) => text,
+            Self::Json(text) | Self::Item { text, .. } => text,
             Self::Empty | Self::Batch { .. } | Self::Form(_) => "",
         }
     }
@@ -136,7 +144,7 @@ impl<'a> Payload<'a> {
     /// The payload is not JSON.
     pub(crate) fn check(&self) -> Result<(), json::Error> {
         match self {
-            Self::Json(text) => {
+            Self::Json(text) | Self::Item { text, .. } => {
                 let mut reader = Reader::new(text);
                 reader.skip()?;
                 reader.end()

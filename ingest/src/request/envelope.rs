@@ -31,8 +31,8 @@ impl<'a> Envelope<'a> {
     pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
         match payload {
             Payload::Empty | Payload::Batch { .. } => Ok(Self::default()),
-            Payload::Json(text) if !may_contain_any(FIELDS, text) => Ok(Self::default()),
-            Payload::Json(text) => Self::of_json(Reader::new_in(text, arena)),
+            Payload::Json(text) | Payload::Item { text, .. } if !may_contain_any(FIELDS, text) => Ok(Self::default()),
+            Payload::Json(text) | Payload::Item { text, .. } => Self::of_json(Reader::new_in(text, arena)),
             Payload::Form(fields) => Ok(Self::of_fields(fields)),
         }
     }

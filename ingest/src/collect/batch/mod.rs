@@ -12,10 +12,12 @@
 //!
 //! ```text
 //! items           the splitters of each format
+//! document        the events inside a document
 //! rejected_items  the items that did not become rows
 //! text            the text of a batch, and its format
 //! ```
 
+mod document;
 mod items;
 mod rejected_items;
 mod text;
@@ -38,6 +40,7 @@ use crate::{
     collect::{
         Collector, Processed, Response,
         batch::{
+            document::{Document, SharedFields},
             items::{Break, Items},
             rejected_items::{RejectedItem, RejectedItems},
         },
@@ -78,6 +81,7 @@ type Decoded = Result<(), Answer<'static>>;
 pub(super) struct BatchRequest {
     text: String,
     items: Items,
+    shared: SharedFields,
     /// See [`AsBatch::is_declared`].
     is_declared: bool,
     route: Route,
@@ -140,12 +144,26 @@ impl Collector {
             Ok(requested) => requested,
             Err(UnknownAck) => return respond(Answer::UNKNOWN_ACK),
         };
+        let (items, shared) = match route.options.and_then(|options| options.items.as_ref()) {
+            None => (Items::new(format, start), SharedFields::default()),
+            Some(path) => match document::open(&text, start, path) {
+                Ok(Document { items, shared }) => (items, shared),
+                Err(rejection) => {
+                    let payload = Payload::Json(&text);
+                    let body = text.as_bytes();
+                    return self
+                        .reject_malformed::<R>(&rejection, head, body, &payload, Some(uid))
+                        .into();
+                }
+            },
+        };
         let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
         if booking.grow_to(text.capacity()).is_err() {
             return respond(Answer::FULL);
         }
         Processed::Batch(Box::new(BatchRequest {
-            items: Items::new(format, start),
+            items,
+            shared,
             is_declared,
             has_declared_path: head.route.is_some(),
             route,
@@ -236,6 +254,8 @@ impl Collector {
         };
         let shared_meta = self.event_meta(head, &address, uid);
         let query_bytes = head.parts.uri.query().unwrap_or_default().len();
+        let shared = batch.shared.values(&batch.text, arena);
+        let shared_sender = document::sender(shared, arena);
         let slice = TimeSlice::begin();
         let mut work = 0;
         loop {
@@ -268,10 +288,12 @@ impl Collector {
                 .has_senders
                 .then(|| Envelope::open_item(item, arena).unwrap_or_default());
             if let Some(envelope) = &envelope {
+                let own = envelope.claims();
                 let claims = Claims {
                     service: None,
                     name: None,
-                    ..envelope.claims()
+                    project: own.project.or(shared_sender.project),
+                    uid: own.uid.or(shared_sender.uid),
                 };
                 if claims.project.is_some() {
                     meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
@@ -281,7 +303,7 @@ impl Collector {
             let event = Event {
                 meta,
                 query: &head.query,
-                payload: &Payload::Json(item),
+                payload: &Payload::Item { text: item, shared },
                 ack: batch.ack,
                 arena,
             };

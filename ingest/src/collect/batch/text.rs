@@ -23,6 +23,12 @@ impl AsBatch {
         is_counted: false,
     };
 
+    /// A document on a route whose events are inside documents.
+    pub(in crate::collect) const DOCUMENT: Self = Self {
+        format: BatchFormat::Document,
+        ..Self::LINES
+    };
+
     /// [`AsBatch::LINES`] of a request that the rate limit of its route has counted.
     pub(in crate::collect) const LINES_OF_COUNTED_REQUEST: Self = Self {
         is_counted: true,
@@ -56,6 +62,9 @@ pub(in crate::collect) enum Place {
 }
 
 impl BatchText {
+    /// A body that is the text of a batch as a whole.
+    pub(in crate::collect) const WHOLE_BODY: Place = Place::InBody(0);
+
     /// Returns the place of `text`, the text of `body`.
     pub(in crate::collect) fn new(text: &str, body: &[u8]) -> Place {
         let start = (text.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);

@@ -417,3 +417,132 @@ fn one_bad_element_of_ten_thousand_costs_one_row() {
         (200, 5_000, vec!["json", "json"])
     );
 }
+
+#[test]
+fn the_events_inside_a_document_have_its_shared_fields() {
+    let world = World::new(&options());
+    let report =
+        |recorded, rejected, errors: &[(usize, &str)]| indexed(recorded, rejected, errors).replace("mail", "batch");
+    for (uri, body, status, answer, rows) in [
+        (
+            "/wh/batch",
+            r#"{"page":{"u":"x"},"data":{"events":[{"n":1},{"n":2,"page":{"v":"y"}}]},"other":1}"#,
+            200,
+            report(2, 0, &[]),
+            vec!["wh/batch 7 0 n=1 page_extra[u=x]", "wh/batch 7 0 n=2 page_extra[v=y]"],
+        ),
+        // Shared fields may be behind the events. The event's own field takes precedence, and the
+        // query takes precedence over both.
+        (
+            "/wh/batch?a=q",
+            r#"{"data":{"events":[{"n":1},{},{"n":300},7]},"n":5}"#,
+            200,
+            report(2, 2, &[(2, RANGE), (3, "expected a JSON object, got a number")]),
+            vec!["wh/batch 7 0 n=1 extra[a=q]", "wh/batch 7 0 n=5 extra[a=q]"],
+        ),
+        (
+            "/wh/batch?n=6",
+            r#"{"data":{"events":[{"n":1},{}]},"n":5}"#,
+            200,
+            report(2, 0, &[]),
+            vec!["wh/batch 7 0 n=6", "wh/batch 7 0 n=6"],
+        ),
+        // The sender.
+        (
+            "/wh/batch",
+            r#"{"projectId":"5","data":{"events":[{},{"projectId":6,"uid":1000000008}]}}"#,
+            200,
+            report(2, 0, &[]),
+            vec!["wh/batch 7 5", "wh/batch 8 6"],
+        ),
+        // One object.
+        (
+            "/wh/batch",
+            r#"{"data":{"events":{"n":1}}}"#,
+            200,
+            report(1, 0, &[]),
+            vec!["wh/batch 7 0 n=1"],
+        ),
+        ("/wh/batch", r#"{"data":{"events":[]}}"#, 200, report(0, 0, &[]), vec![]),
+        // An invalid shared value is the fault of each event that gets it.
+        (
+            "/wh/batch",
+            r#"{"data":{"events":[{"n":1},{}]},"n":300}"#,
+            200,
+            report(1, 1, &[(1, RANGE)]),
+            vec!["wh/batch 7 0 n=1"],
+        ),
+        (
+            "/wh/batch",
+            r#"{"data":{"events":[{"n":1} {"n":2}]}}"#,
+            200,
+            report(
+                1,
+                1,
+                &[(
+                    1,
+                    "the body is not JSON: expected `,` or the end of the array or object (line 1, column 28)",
+                )],
+            ),
+            vec!["wh/batch 7 0 n=1"],
+        ),
+    ] {
+        let outcome = world.post(uri, JSON, body);
+        assert_eq!((outcome.status, outcome.body), (status, answer), "{body}");
+        assert_eq!(outcome.rows, rows, "{body}");
+    }
+}
+
+#[test]
+fn a_body_without_events_where_they_should_be_is_refused_with_the_path() {
+    let world = World::new(&options());
+    const ABSENT: &str = "the body has no `data.events`, where the events should be";
+    for (content_type, body, reason) in [
+        (JSON, "{}", ABSENT),
+        (JSON, r#"{"data":{"n":1}}"#, ABSENT),
+        (JSON, "[{}]", ABSENT),
+        (NDJSON, "", "the body is empty, but its type is JSON"),
+        ("", "", ABSENT),
+        ("", "n=1", ABSENT),
+        (
+            JSON,
+            r#"{"data":{"events":true}}"#,
+            "`data.events` is a boolean, not an array of events",
+        ),
+    ] {
+        let outcome = world.post("/wh/batch", content_type, body);
+        let code = if reason.starts_with("the body is") {
+            "body"
+        } else {
+            "no-items"
+        };
+        assert_eq!(
+            (outcome.status, outcome.body),
+            (400, rejected(reason)),
+            "{content_type} {body}"
+        );
+        assert_eq!(
+            (outcome.rows, outcome.codes),
+            (Vec::new(), vec![code]),
+            "{content_type} {body}"
+        );
+    }
+    let outcome = world.send(http::Method::GET, "/wh/batch?n=1");
+    assert_eq!((outcome.status, outcome.body), (400, rejected(ABSENT)));
+}
+
+#[test]
+fn a_document_that_is_cut_anywhere_makes_no_event() {
+    let world = World::new(&options());
+    let body = r#"{"n":5,"data":{"events":[{"a":1},{"b":"]"}]},"page":{"u":"x"}}"#;
+    assert_eq!(world.post("/wh/batch", JSON, body).rows.len(), 2);
+    for end in 1..body.len() {
+        let outcome = world.post("/wh/batch", JSON, &body[..end]);
+        assert_eq!(
+            (outcome.status, outcome.rows.len(), outcome.codes),
+            (400, 0, vec!["json"]),
+            "{}",
+            &body[..end]
+        );
+    }
+}

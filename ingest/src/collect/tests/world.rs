@@ -19,8 +19,9 @@ use crate::{
     collect::{
         Collector, Decision, Response,
         head::Arrival,
+        item_path::ItemPath,
         options::EventOptions,
-        route::{Destination, Route, Routes},
+        route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{
         event::{Event, Sink},
@@ -65,6 +66,22 @@ const ROUTE: Route = Route {
     options: None,
 };
 
+/// A route whose documents have many events inside.
+const BATCH: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                items: Some(ItemPath {
+                    keys: &["data", "events"],
+                    shared: &["page", "n", "projectId"],
+                }),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
 #[derive(Debug)]
 struct TestRoutes;
 
@@ -76,6 +93,9 @@ impl Routes for TestRoutes {
     }
 
     fn find(service: &str, name: &str) -> Option<Route> {
+        if (service, name) == ("wh", "batch") {
+            return Some(BATCH);
+        }
         let is_declared = matches!(
             (service, name),
             ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")

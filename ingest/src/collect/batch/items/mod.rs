@@ -7,8 +7,11 @@ mod array;
 mod lines;
 mod sequence;
 
+pub(super) use self::array::Array;
 pub(in crate::collect) use self::lines::is_lines;
-use self::{array::Array, lines::Lines, sequence::Sequence};
+use self::{lines::Lines, sequence::Sequence};
+use std::ops::Range;
+
 use crate::{answer::ItemNumber, json, request::batch_format::BatchFormat};
 
 /// One item of a batch.
@@ -38,17 +41,20 @@ pub(super) enum Items {
     Lines(Lines),
     Sequence(Sequence),
     Array(Array),
+    /// The only item, at this place in the text.
+    One(Range<usize>),
     /// No further items.
     End,
 }
 
 impl Items {
-    /// Returns the items of a text that begin at byte `at`.
+    /// Returns the items of a text that begin at byte `at`; those of a document are found first.
     pub(super) fn new(format: BatchFormat, at: usize) -> Self {
         match format {
             BatchFormat::Lines => Self::Lines(Lines::new(at)),
             BatchFormat::Sequence => Self::Sequence(Sequence::new(at)),
             BatchFormat::Array => Self::Array(Array::document(at)),
+            BatchFormat::Document => Self::End,
         }
     }
 
@@ -68,6 +74,12 @@ impl Items {
                     *self = Self::End;
                 }
                 next
+            }
+            Self::One(range) => {
+                let text = text.get(range.clone()).unwrap_or_default();
+                let number = ItemNumber::Index(0);
+                *self = Self::End;
+                Ok(Some(Item { number, text }))
             }
             Self::End => Ok(None),
         }
