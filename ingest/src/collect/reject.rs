@@ -19,7 +19,7 @@ impl Rejection {
     /// [`message`](Self::message).
     pub(super) fn answer<'m>(&'m self, message: &'m str) -> Answer<'m> {
         match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::UnknownKeys { .. } => {
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) | Self::UnknownKeys { .. } => {
                 Answer::Failed {
                     status: StatusCode::BAD_REQUEST,
                     reason: Some(message),
@@ -39,7 +39,7 @@ impl Rejection {
         message: &'l str,
     ) -> Option<DeadLetter<'l>> {
         let (table, column) = match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } => ("", ""),
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) => ("", ""),
             Self::InvalidColumns { table, columns } => {
                 (table.name, columns.first().map_or("", |column| column.column.name))
             }

@@ -12,4 +12,15 @@ pub(crate) enum BatchFormat {
     Array,
     /// A JSON document that has the events inside.
     Document,
+    /// CSV with a header line ([RFC 4180](https://www.rfc-editor.org/rfc/rfc4180)).
+    Csv,
+    /// Values separated by tabs, with a header line.
+    Tsv,
+}
+
+impl BatchFormat {
+    /// Returns whether each event is JSON.
+    pub(crate) fn is_json(self) -> bool {
+        !matches!(self, Self::Csv | Self::Tsv)
+    }
 }

@@ -22,8 +22,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// The accepted types, for the header `Accept` of an error response.
-pub(crate) const ACCEPTED_TYPES: &str =
-    "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
+pub(crate) const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, application/json-seq, text/csv, text/tab-separated-values, \
+     application/x-www-form-urlencoded, text/plain";
 
 /// The accepted codings, for the header `Accept-Encoding` of an error response.
 pub(crate) const ACCEPTED_CODINGS: &str = "gzip, deflate, br, zstd";
@@ -101,7 +101,8 @@ impl BodyError {
             Self::Multipart => "multipart bodies are not accepted; send JSON or a urlencoded form",
             Self::MediaType => {
                 "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
-                 application/x-www-form-urlencoded, or text/plain with one of these in it"
+                 application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, or \
+                 text/plain with JSON or a form in it"
             }
             Self::Text => "the body is neither a JSON object nor a form of key=value pairs",
             Self::EmptyJson => "the body is empty, but its type is JSON",
@@ -192,7 +193,7 @@ impl<'a> Payload<'a> {
         // RFC 8259, 8.1 allows a parser to ignore the mark.
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         if is_json || text.trim_ascii_start().starts_with('{') {
-            let format = match declared.batch_format() {
+            let format = match declared.batch_format().filter(|format| format.is_json()) {
                 None if !text.starts_with('{') && text.trim_ascii_start().starts_with('[') => Some(BatchFormat::Array),
                 declared => declared,
             };
@@ -206,6 +207,9 @@ impl<'a> Payload<'a> {
         let start = text.trim_ascii_start();
         if start.is_empty() {
             return Ok(Self::Empty);
+        }
+        if let Some(format) = declared.batch_format() {
+            return Ok(Self::Batch { text, format });
         }
         let media_type = essence(declared.content_type.unwrap_or_default());
         let is_urlencoded = media_type.eq_ignore_ascii_case(FORM);

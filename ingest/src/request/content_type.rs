@@ -64,6 +64,10 @@ impl<'r> Declared<'r> {
             Some(BatchFormat::Lines)
         } else if is_named(&"json-seq") {
             Some(BatchFormat::Sequence)
+        } else if is_named(&"text/csv") || is_named(&"application/csv") {
+            Some(BatchFormat::Csv)
+        } else if is_named(&"text/tab-separated-values") {
+            Some(BatchFormat::Tsv)
         } else {
             None
         }

@@ -37,17 +37,18 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Reads the envelope of an item of a batch. Skips an item that cannot contain `projectId` or
-    /// `uid`.
+    /// Reads the envelope of an item of a batch. Skips JSON that cannot contain `projectId` or `uid`.
     ///
     /// # Errors
     ///
-    /// The item is not JSON.
-    pub(crate) fn open_item(item: &'a str, arena: &'a Arena) -> Result<Self, json::Error> {
-        if may_contain_sender_keys(item) {
-            Self::of_json(Reader::new_in(item, arena))
-        } else {
-            Ok(Self::default())
+    /// The item should be JSON and is not.
+    pub(crate) fn open_item(item: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
+        match item {
+            Payload::Json(text) | Payload::Item { text, .. } if may_contain_sender_keys(text) => {
+                Self::of_json(Reader::new_in(text, arena))
+            }
+            Payload::Form(fields) => Ok(Self::of_fields(fields)),
+            _ => Ok(Self::default()),
         }
     }
 

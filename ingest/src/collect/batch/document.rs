@@ -6,14 +6,15 @@
 use std::ops::Range;
 
 use crate::{
-    arena::Arena,
     collect::{
-        batch::items::{Array, Items},
+        batch::{
+            items::{Array, Items},
+            shared::SharedFields,
+        },
         item_path::ItemPath,
     },
     intake::rejection::Rejection,
     json::{self, Kind, Position, Reader},
-    request::claims::Claims,
 };
 
 /// The events of a document, and their shared fields.
@@ -21,39 +22,6 @@ use crate::{
 pub(super) struct Document {
     pub(super) items: Items,
     pub(super) shared: SharedFields,
-}
-
-/// The fields of a document that each of its events gets: names, and the places of the values.
-#[derive(Debug, Default)]
-pub(super) struct SharedFields(Vec<(&'static str, Range<usize>)>);
-
-/// Shared fields with their values as JSON.
-pub(super) type SharedValues<'a> = &'a [(&'a str, &'a str)];
-
-impl SharedFields {
-    /// Returns the fields with their values in `text`, the text of the document.
-    pub(super) fn values<'a>(&self, text: &'a str, arena: &'a Arena) -> SharedValues<'a> {
-        let values = self.0.iter();
-        arena.alloc_slice_fill_iter(values.map(|(name, at)| (*name, text.get(at.clone()).unwrap_or_default())))
-    }
-}
-
-/// Returns the claims among shared fields about the sender of each event.
-pub(super) fn sender<'a>(shared: SharedValues<'a>, arena: &'a Arena) -> Claims<'a> {
-    let text = |wanted| {
-        let (_, value) = shared.iter().find(|(name, _)| *name == wanted)?;
-        let mut reader = Reader::new_in(value, arena);
-        match reader.peek().ok()? {
-            Kind::Number => reader.number().ok(),
-            Kind::String => Some(&*arena.alloc_str(&reader.string().ok()?)),
-            _ => None,
-        }
-    };
-    Claims {
-        project: text("projectId"),
-        uid: text("uid"),
-        ..Claims::default()
-    }
 }
 
 /// The value at the end of an item path.
@@ -96,7 +64,7 @@ pub(super) fn open(text: &str, start: usize, path: &ItemPath) -> Result<Document
         Some(Found { kind, .. }) => return Err(no_items(Some(kind))),
         None => return Err(no_items(None)),
     };
-    let shared = SharedFields(shared);
+    let shared = SharedFields::new(shared);
     Ok(Document { items, shared })
 }
 
@@ -165,6 +133,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::arena::Arena;
 
     const PATH: ItemPath = ItemPath {
         keys: &["data", "events"],

@@ -13,6 +13,7 @@
 //! ```text
 //! items           the splitters of each format
 //! document        the events inside a document
+//! shared          the fields that these events share
 //! rejected_items  the items that did not become rows
 //! text            the text of a batch, and its format
 //! ```
@@ -20,6 +21,7 @@
 mod document;
 mod items;
 mod rejected_items;
+mod shared;
 mod text;
 
 pub(super) use self::{
@@ -40,9 +42,10 @@ use crate::{
     collect::{
         Collector, Processed, Response,
         batch::{
-            document::{Document, SharedFields},
+            document::Document,
             items::{Break, Items},
             rejected_items::{RejectedItem, RejectedItems},
+            shared::SharedFields,
         },
         head::{Arrival, RequestHead},
         offload::unavailable,
@@ -144,21 +147,27 @@ impl Collector {
             Ok(requested) => requested,
             Err(UnknownAck) => return respond(Answer::UNKNOWN_ACK),
         };
-        let (items, shared) = match route.options.and_then(|options| options.items.as_ref()) {
-            None => (Items::new(format, start), SharedFields::default()),
-            Some(path) => match document::open(&text, start, path) {
-                Ok(Document { items, shared }) => (items, shared),
-                Err(rejection) => {
-                    let payload = Payload::Json(&text);
-                    let body = text.as_bytes();
-                    return self
-                        .reject_malformed::<R>(&rejection, head, body, &payload, Some(uid))
-                        .into();
-                }
-            },
+        let document = match route.options.and_then(|options| options.items.as_ref()) {
+            Some(path) => document::open(&text, start, path),
+            None => Items::new(format, &text, start).map(|items| Document {
+                items,
+                shared: SharedFields::default(),
+            }),
+        };
+        let Document { items, shared } = match document {
+            Ok(document) => document,
+            Err(rejection) => {
+                let payload = Payload::Json(&text);
+                let body = text.as_bytes();
+                return self
+                    .reject_malformed::<R>(&rejection, head, body, &payload, Some(uid))
+                    .into();
+            }
         };
         let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
-        if booking.grow_to(text.capacity()).is_err() {
+        // A table keeps the fields of a record besides.
+        let copies = if format.is_json() { 1 } else { 2 };
+        if booking.grow_to(copies * text.capacity()).is_err() {
             return respond(Answer::FULL);
         }
         Processed::Batch(Box::new(BatchRequest {
@@ -170,7 +179,7 @@ impl Collector {
             requested,
             ack: requested.unwrap_or(self.ack),
             uid,
-            has_senders: may_contain_sender_keys(&text),
+            has_senders: !format.is_json() || may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
             rejected: RejectedItems::of_request(&text, head),
             booked_for_text: booking.bytes(),
@@ -255,7 +264,7 @@ impl Collector {
         let shared_meta = self.event_meta(head, &address, uid);
         let query_bytes = head.parts.uri.query().unwrap_or_default().len();
         let shared = batch.shared.values(&batch.text, arena);
-        let shared_sender = document::sender(shared, arena);
+        let shared_sender = shared::sender(shared, arena);
         let slice = TimeSlice::begin();
         let mut work = 0;
         loop {
@@ -279,34 +288,10 @@ impl Collector {
                     payload: item,
                     json: &batch.text,
                 };
-                let rejection = Rejection::Syntax(error);
+                let rejection = Rejection::from(error);
                 batch.rejected.push(&rejected, &meta, &rejection, head, &self.writer);
                 return Some(Ok(()));
             }
-            // A malformed item has no claims here; intake rejects it.
-            let envelope = batch
-                .has_senders
-                .then(|| Envelope::open_item(item, arena).unwrap_or_default());
-            if let Some(envelope) = &envelope {
-                let own = envelope.claims();
-                let claims = Claims {
-                    service: None,
-                    name: None,
-                    project: own.project.or(shared_sender.project),
-                    uid: own.uid.or(shared_sender.uid),
-                };
-                if claims.project.is_some() {
-                    meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
-                }
-                meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
-            }
-            let event = Event {
-                meta,
-                query: &head.query,
-                payload: &Payload::Item { text: item, shared },
-                ack: batch.ack,
-                arena,
-            };
             let written = batch.rows.bytes().len();
             let booked_for_others = batch.booked_for_text + batch.rejected.dead_letters.memory();
             let is_booked = batch.rows.reserve_for_row(LONG_ROW + item.len() + query_bytes, |rows| {
@@ -315,7 +300,37 @@ impl Collector {
             if is_booked.is_err() {
                 return Some(Err(Answer::FULL));
             }
-            if let Err(rejection) = (batch.route.handler)(&event, Sink::Rows(&mut batch.rows)) {
+            let recorded = match batch.items.payload(item, shared, arena) {
+                Err(rejection) => Err(rejection),
+                Ok(payload) => {
+                    // A malformed item has no claims here; intake rejects it.
+                    let envelope = batch
+                        .has_senders
+                        .then(|| Envelope::open_item(&payload, arena).unwrap_or_default());
+                    if let Some(envelope) = &envelope {
+                        let own = envelope.claims();
+                        let claims = Claims {
+                            service: None,
+                            name: None,
+                            project: own.project.or(shared_sender.project),
+                            uid: own.uid.or(shared_sender.uid),
+                        };
+                        if claims.project.is_some() {
+                            meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
+                        }
+                        meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
+                    }
+                    let event = Event {
+                        meta,
+                        query: &head.query,
+                        payload: &payload,
+                        ack: batch.ack,
+                        arena,
+                    };
+                    (batch.route.handler)(&event, Sink::Rows(&mut batch.rows))
+                }
+            };
+            if let Err(rejection) = recorded {
                 let rejected = RejectedItem {
                     number,
                     payload: item,

@@ -546,3 +546,75 @@ fn a_document_that_is_cut_anywhere_makes_no_event() {
         );
     }
 }
+
+#[test]
+fn each_record_of_csv_is_an_event() {
+    let world = World::new(&options());
+    for (content_type, body, status, answer, rows) in [
+        (
+            "text/csv",
+            "n,a,uid\r\n1,\"x, \"\"y\"\"\",1000000008\r\n2,,\r\n",
+            200,
+            report(2, 0, &[]),
+            vec!["wh/mail 8 0 n=1 extra[a=x, \"y\"]", "wh/mail 7 0 n=2 extra[a= uid=]"],
+        ),
+        (
+            "text/csv; charset=utf-8",
+            "\u{feff}n,a\n1,x\n300,y\n1\n2,z",
+            200,
+            report(
+                2,
+                2,
+                &[(3, RANGE), (4, "the record has 1 fields, and the header has 2")],
+            ),
+            vec!["wh/mail 7 0 n=1 extra[a=x]", "wh/mail 7 0 n=2 extra[a=z]"],
+        ),
+        (
+            "text/tab-separated-values",
+            "n\ta\n5\t\"\n",
+            200,
+            report(1, 0, &[]),
+            vec!["wh/mail 7 0 n=5 extra[a=\"]"],
+        ),
+        (
+            "text/csv",
+            "n,a\n1,\"x\n2,y\n",
+            400,
+            report(0, 1, &[(2, "a quoted field has no end")]),
+            vec![],
+        ),
+        ("text/csv", "n,a\n", 200, report(0, 0, &[]), vec![]),
+        (
+            "text/csv",
+            "n,n\n1,2\n",
+            400,
+            rejected("the header has `n` twice"),
+            vec![],
+        ),
+    ] {
+        let outcome = world.post("/wh/mail", content_type, body);
+        assert_eq!((outcome.status, outcome.body), (status, answer), "{body:?}");
+        assert_eq!(outcome.rows, rows, "{body:?}");
+    }
+    // The query takes precedence.
+    let outcome = world.post("/wh/mail?n=7", "text/csv", "n\n300\n2\n");
+    assert_eq!(outcome.rows, ["wh/mail 7 0 n=7", "wh/mail 7 0 n=7"]);
+}
+
+#[test]
+fn csv_that_is_cut_makes_no_record_with_missing_fields() {
+    let world = World::new(&options());
+    let body = "n,a,b\n1,\"x\ny\",z\n2,\"\",w\n";
+    let whole = world.post("/wh/mail", "text/csv", body).rows;
+    for end in 6..body.len() {
+        let rows = world.post("/wh/mail", "text/csv", &body[..end]).rows;
+        // The last field of a record without its line end may be shorter than it was.
+        let last = whole[..rows.len()].last().map_or("", |row| &row[..row.len() - 2]);
+        assert!(rows.len() < 2 || rows[0] == whole[0], "{}", &body[..end]);
+        assert!(
+            rows.last().is_none_or(|row| row.starts_with(last)),
+            "{rows:?} {}",
+            &body[..end]
+        );
+    }
+}

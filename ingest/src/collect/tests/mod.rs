@@ -6,6 +6,7 @@
 //! responses     pixels, redirects, addresses in fields, requests for an acknowledgement
 //! batch         many events in one body
 //! encodings     compressed bodies
+//! json_kinds    valid and invalid JSON in every place of a body
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -15,5 +16,6 @@ mod batch;
 mod bodies;
 mod dead_letters;
 mod encodings;
+mod json_kinds;
 mod responses;
 mod world;

@@ -3,7 +3,7 @@
 //! The elements are skipped without checks, by their brackets and quotes. Of an array that is
 //! malformed between two elements, the elements before that place are items.
 
-use super::{Break, Item, NextItem};
+use super::{Break, BreakError, Item, NextItem};
 use crate::{
     answer::ItemNumber,
     json::{self, Position, Reader},
@@ -56,7 +56,7 @@ impl Array {
             Err(error) => Err(Break {
                 number,
                 rest: text.get(self.position.at()..).unwrap_or_default(),
-                error,
+                error: BreakError::Json(error),
             }),
         }
     }
@@ -94,7 +94,10 @@ mod tests {
                 }
                 Err(found) => {
                     assert_eq!(found.number, ItemNumber::Index(elements.len()));
-                    return (elements, Some((found.rest, found.error.kind)));
+                    let BreakError::Json(error) = found.error else {
+                        return (elements, None);
+                    };
+                    return (elements, Some((found.rest, error.kind)));
                 }
             }
         }

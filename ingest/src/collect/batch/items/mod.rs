@@ -6,13 +6,21 @@
 mod array;
 mod lines;
 mod sequence;
+mod table;
 
-pub(super) use self::array::Array;
 pub(in crate::collect) use self::lines::is_lines;
+pub(super) use self::{array::Array, table::Table};
 use self::{lines::Lines, sequence::Sequence};
 use std::ops::Range;
 
-use crate::{answer::ItemNumber, json, request::batch_format::BatchFormat};
+use crate::{
+    answer::ItemNumber,
+    arena::Arena,
+    collect::batch::shared::SharedValues,
+    intake::rejection::{CsvError, Rejection},
+    json,
+    request::{batch_format::BatchFormat, body::Payload},
+};
 
 /// One item of a batch.
 #[derive(Debug, PartialEq)]
@@ -28,8 +36,25 @@ pub(super) struct Break<'t> {
     pub(super) number: ItemNumber,
     /// The text after the last item.
     pub(super) rest: &'t str,
-    /// The error, with its position in the whole text.
-    pub(super) error: json::Error,
+    pub(super) error: BreakError,
+}
+
+/// The reason of a [`Break`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum BreakError {
+    /// The text is not JSON; the error has its position in the whole text.
+    Json(json::Error),
+    /// A quoted field of CSV has no end.
+    OpenQuote,
+}
+
+impl From<BreakError> for Rejection {
+    fn from(error: BreakError) -> Self {
+        match error {
+            BreakError::Json(error) => Self::Syntax(error),
+            BreakError::OpenQuote => Self::Csv(CsvError::OpenQuote),
+        }
+    }
 }
 
 /// The next item, `None` after the last one.
@@ -41,6 +66,7 @@ pub(super) enum Items {
     Lines(Lines),
     Sequence(Sequence),
     Array(Array),
+    Table(Table),
     /// The only item, at this place in the text.
     One(Range<usize>),
     /// No further items.
@@ -49,13 +75,19 @@ pub(super) enum Items {
 
 impl Items {
     /// Returns the items of a text that begin at byte `at`; those of a document are found first.
-    pub(super) fn new(format: BatchFormat, at: usize) -> Self {
-        match format {
+    ///
+    /// # Errors
+    ///
+    /// The text has an invalid header.
+    pub(super) fn new(format: BatchFormat, text: &str, at: usize) -> Result<Self, Rejection> {
+        Ok(match format {
             BatchFormat::Lines => Self::Lines(Lines::new(at)),
             BatchFormat::Sequence => Self::Sequence(Sequence::new(at)),
             BatchFormat::Array => Self::Array(Array::document(at)),
             BatchFormat::Document => Self::End,
-        }
+            BatchFormat::Csv => Self::Table(Table::open(text, at, b',').map_err(Rejection::Csv)?),
+            BatchFormat::Tsv => Self::Table(Table::open(text, at, b'\t').map_err(Rejection::Csv)?),
+        })
     }
 
     /// Returns the next item of `text`, which must be the same in each call.
@@ -75,6 +107,13 @@ impl Items {
                 }
                 next
             }
+            Self::Table(table) => {
+                let next = table.next(text);
+                if !matches!(next, Ok(Some(_))) {
+                    *self = Self::End;
+                }
+                next
+            }
             Self::One(range) => {
                 let text = text.get(range.clone()).unwrap_or_default();
                 let number = ItemNumber::Index(0);
@@ -82,6 +121,24 @@ impl Items {
                 Ok(Some(Item { number, text }))
             }
             Self::End => Ok(None),
+        }
+    }
+
+    /// Returns the payload of the item that the last call of [`next`](Self::next) has returned.
+    ///
+    /// # Errors
+    ///
+    /// The item is not a record of its table.
+    #[inline]
+    pub(super) fn payload<'a>(
+        &'a self,
+        item: &'a str,
+        shared: SharedValues<'a>,
+        arena: &'a Arena,
+    ) -> Result<Payload<'a>, Rejection> {
+        match self {
+            Self::Table(table) => table.payload(arena),
+            _ => Ok(Payload::Item { text: item, shared }),
         }
     }
 }
