@@ -120,9 +120,20 @@ fn destination() -> Value {
                     "methods": routes::methods(),
                     "parse": routes::parse(),
                     "paths": routes::paths(),
+                    "items": { "type": "string", "pattern": "^[^.]+(\\.[^.]+){0,7}$", "description": "The path of the events in \
+                        a JSON document, its keys joined by dots, for example batch or data.events: an array of objects, or \
+                        one object." },
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
+                    "with": {
+                        "description": "A field at the root of the document that each of its events gets, or a list of \
+                            them; a field of the event takes precedence. Needs `items`.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" }, "maxItems": 32 },
+                        ],
+                    },
                 },
                 "additionalProperties": false,
             },

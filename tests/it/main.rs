@@ -35,6 +35,7 @@ mod evolution;
 mod far_off_dates;
 mod flatten;
 mod flood;
+mod formats;
 mod gallery;
 mod golden;
 mod headers;

@@ -3,6 +3,7 @@
 use super::{
     DeclarationReader,
     route_answer::{Echo, FixedAnswer},
+    route_items::{ItemKeys, Items},
     route_paths::OwnPaths,
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(crate) struct RouteOptions {
     pub(crate) echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub(crate) hiding: Vec<String>,
+    pub(crate) items: Option<Items>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -71,15 +73,17 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 8] = [
+pub(crate) const KEYS: [&str; 10] = [
     "ack",
     "ack_header",
     "answer",
+    "items",
     "methods",
     "parse",
     "paths",
     "rate_limit",
     "table",
+    "with",
 ];
 
 impl DeclarationReader<'_> {
@@ -136,6 +140,7 @@ impl DeclarationReader<'_> {
         let known_problems = self.report.found();
         let mut table = None;
         let mut options = RouteOptions::default();
+        let mut items = ItemKeys::default();
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
@@ -145,10 +150,13 @@ impl DeclarationReader<'_> {
                 "methods" => options.methods = self.methods(node),
                 "parse" => options.hiding = self.hiding(node),
                 "paths" => options.own_paths = self.own_paths(node, path),
+                "items" => self.item_path(node, &mut items),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
+                "with" => self.shared_fields(&key, node, &mut items),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }
         }
+        options.items = self.items(items);
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(
                 "bad-destination",

@@ -10,6 +10,7 @@ mod old_layout;
 mod options;
 mod outside;
 mod route_answer;
+mod route_items;
 mod route_parse;
 mod route_paths;
 mod rust_name;
@@ -43,6 +44,7 @@ pub(crate) use {
         long_column::COLUMN_KEYS,
         options::Options,
         route_answer::{Echo, FixedAnswer},
+        route_items::Items,
         route_paths::{METHODS, OwnPaths},
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{
-    route_options,
+    route_items, route_options,
     text_match::{MIN_NESTED_ARMS, text_match},
 };
 use crate::{
@@ -205,7 +205,8 @@ fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
 
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
 fn route_options(options: &RouteOptions) -> TokenStream {
-    let fields = route_options::fields(options);
+    let mut fields = route_options::fields(options);
+    fields.extend(options.items.iter().map(route_items::field));
     if fields.is_empty() {
         return quote!(None);
     }

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Answer, LineError, context::Context, text};
+use super::{Answer, ItemError, context::Context, text};
 use crate::{answer::redirect::RedirectError, table::refusal::InvalidColumn};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -37,10 +37,10 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 id: *id,
             },
         ),
-        Answer::NdJson(report) => data(
+        Answer::Batch(report) => data(
             status,
             native,
-            &NdJson {
+            &Batch {
                 key: format_args!("in.gen.{}.{}", report.service, report.name),
                 recorded: report.recorded,
                 refused: report.rejected,
@@ -79,6 +79,14 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             native,
             Message {
                 reason: *reason,
+                ..Message::of_status(status)
+            },
+        ),
+        Answer::UnknownCoding(reason) => failure(
+            status,
+            native,
+            Message {
+                reason: Some(reason),
                 ..Message::of_status(status)
             },
         ),
@@ -189,12 +197,12 @@ struct Recorded<'a> {
 }
 
 #[derive(Serialize)]
-struct NdJson<'a> {
+struct Batch<'a> {
     key: fmt::Arguments<'a>,
     recorded: usize,
     refused: usize,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [LineError],
+    errors: &'a [ItemError],
 }
 
 #[derive(Serialize)]

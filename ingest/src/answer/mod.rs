@@ -9,6 +9,7 @@
 //! The answer to an event allocates nothing: each thread keeps a buffer for texts, and all fixed
 //! parts are static.
 
+mod batch_report;
 mod content;
 mod context;
 pub(crate) mod cookie;
@@ -23,6 +24,7 @@ use http::StatusCode;
 
 pub use self::fixed::FixedAnswer;
 pub(crate) use self::{
+    batch_report::{BatchReport, ItemError, ItemNumber},
     context::Context,
     draft::{PendingAck, ResponseDraft},
     fixed::EchoedField,
@@ -53,8 +55,8 @@ pub(crate) enum Answer<'a> {
     Fixed(&'static FixedAnswer),
     /// A field of the request, which is not an event.
     Echo(EchoedField<'a>),
-    /// The outcome of an NDJSON request.
-    NdJson(&'a NdjsonReport<'a>),
+    /// The outcome of a request of many events.
+    Batch(&'a BatchReport<'a>),
     /// A recorded event of `track`: its id.
     Tracked {
         /// The id of the event.
@@ -91,6 +93,8 @@ pub(crate) enum Answer<'a> {
         /// The methods of the route's events.
         allowed: &'static [&'static str],
     },
+    /// The body has a coding that is not accepted: the advice to the client.
+    UnknownCoding(&'a str),
     /// The event does not fit the table.
     InvalidColumns(&'a [InvalidColumn]),
     /// The address or the route has exceeded its rate limit.
@@ -132,15 +136,15 @@ impl Answer<'_> {
         reason: None,
     };
     /// The request has more events than fit in a block.
-    pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
+    pub(crate) const TOO_MANY_ITEMS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
-        reason: Some("a request may have at most 100000 lines"),
+        reason: Some("a request may have at most 100000 lines or items"),
     };
     /// The rows of the request take more bytes than allowed.
     pub(crate) const TOO_LONG_ROWS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some(
-            "each line's row has the whole query and the headers, which take too many bytes in total: send fewer lines",
+            "each row has the whole query and the headers, which take too many bytes in total: send fewer lines or items",
         ),
     };
     /// The spool or its memory budget is full.
@@ -162,10 +166,11 @@ impl Answer<'_> {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
             Self::InvalidRedirect(_) | Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
-            Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Fixed(answer) => answer.status(),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Batch(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
+            Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Failed { status, .. } => *status,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -174,37 +179,16 @@ impl Answer<'_> {
     }
 }
 
-/// The outcome of an NDJSON request.
-#[derive(Debug)]
-pub(crate) struct NdjsonReport<'a> {
-    /// The service of the events.
-    pub(crate) service: &'a str,
-    /// The name of the events as sent.
-    pub(crate) name: &'a str,
-    /// The number of lines that became rows.
-    pub(crate) recorded: usize,
-    /// The number of rejected lines.
-    pub(crate) rejected: usize,
-    /// The reasons of the first rejected lines.
-    pub(crate) errors: Vec<LineError>,
-}
-
-/// The reason why a line did not become a row.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct LineError {
-    /// The line, counted from 1.
-    pub(crate) line: usize,
-    /// The reason.
-    pub(crate) reason: String,
-}
-
 /// Rockstat's answer to a malformed body has none of the headers for browsers. This one has all of
 /// them, so that a page can read the reason.
 impl From<BodyError> for Answer<'_> {
     fn from(error: BodyError) -> Self {
-        Self::Failed {
-            status: error.status(),
-            reason: Some(error.reason()),
+        match error {
+            BodyError::UnknownCoding => Self::UnknownCoding(error.reason()),
+            _ => Self::Failed {
+                status: error.status(),
+                reason: Some(error.reason()),
+            },
         }
     }
 }

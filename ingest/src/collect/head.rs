@@ -51,6 +51,11 @@ impl Arrival {
         }
     }
 
+    /// Returns the route of the declared destination that the path names.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
     /// Marks the request as one that is not answered at once.
     pub(crate) fn mark_delayed(&mut self) {
         self.is_delayed = true;

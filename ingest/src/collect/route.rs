@@ -7,6 +7,7 @@ use crate::{
     answer::FixedAnswer,
     collect::{
         echo::Echo,
+        item_path::ItemPath,
         own_paths::{Methods, OwnPaths},
         rate_limit::RateLimit,
     },
@@ -65,6 +66,8 @@ pub struct RouteOptions {
     pub echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub hiding: &'static [&'static str],
+    /// Where the events of a document are; `None` if a document is one event.
+    pub items: Option<ItemPath>,
 }
 
 impl RouteOptions {
@@ -75,6 +78,7 @@ impl RouteOptions {
         answer: None,
         echo: None,
         hiding: &[],
+        items: None,
     };
 }
 
@@ -96,6 +100,12 @@ impl fmt::Display for RouteOptions {
         }
         if !self.hiding.is_empty() {
             options.push(format!("parses {}", self.hiding.join(" ")));
+        }
+        if let Some(items) = &self.items {
+            options.push(format!("items at {items}"));
+            if !items.shared.is_empty() {
+                options.push(format!("with {}", items.shared.join(" ")));
+            }
         }
         f.write_str(&options.join("  "))
     }

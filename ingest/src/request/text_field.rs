@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     arena::Arena,
+    fields::Fields,
     json::{self, Kind, Reader},
     request::body::Payload,
 };
@@ -12,9 +13,9 @@ use crate::{
 /// text, or if the body is not an object.
 pub(crate) fn text_field<'a>(payload: &'a Payload<'a>, name: &str, arena: &'a Arena) -> Option<&'a str> {
     match payload {
-        Payload::Json(text) => of_json(text, name, arena).ok().flatten(),
+        Payload::Json(text) | Payload::Item { text, .. } => of_json(text, name, arena).ok().flatten(),
         Payload::Form(fields) => fields.text(name),
-        Payload::Empty | Payload::NdJson(_) => None,
+        Payload::Empty | Payload::Batch { .. } => None,
     }
 }
 
@@ -44,6 +45,62 @@ pub(crate) fn hidden_json<'a>(text: Cow<'a, str>, is_lenient: bool, arena: &'a A
     reader.skip().ok()?;
     reader.end().ok()?;
     Some(in_arena(text, arena))
+}
+
+/// Returns a body as a JSON document in which the fields `hiding` have the JSON of their texts;
+/// `None` if none of them hides any, or if the body is malformed.
+#[cold]
+pub(crate) fn unhidden(payload: &Payload<'_>, hiding: &[&str], arena: &Arena) -> Option<String> {
+    match payload {
+        Payload::Json(text) | Payload::Item { text, .. } => unhidden_json(text, hiding, arena).ok().flatten(),
+        Payload::Form(Fields::Tree(tree)) => unhidden_json(tree.json(), hiding, arena).ok().flatten(),
+        Payload::Form(Fields::Flat(pairs)) => unhidden_fields(pairs, hiding, arena),
+        Payload::Empty | Payload::Batch { .. } => None,
+    }
+}
+
+fn unhidden_json(text: &str, hiding: &[&str], arena: &Arena) -> Result<Option<String>, json::Error> {
+    let mut reader = Reader::new_in(text, arena);
+    let mut document = String::new();
+    let mut copied = 0;
+    reader.begin_object()?;
+    while let Some(key) = reader.next_key()? {
+        if !hiding.contains(&&*key) || reader.peek()? != Kind::String {
+            reader.skip()?;
+            continue;
+        }
+        let start = reader.position().at();
+        if let Some(hidden) = hidden_json(reader.string()?, false, arena) {
+            document.push_str(&text[copied..start]);
+            document.push_str(hidden);
+            copied = reader.position().at();
+        }
+    }
+    reader.end()?;
+    document.push_str(&text[copied..]);
+    Ok((copied > 0).then_some(document))
+}
+
+fn unhidden_fields(pairs: &[(&str, &str)], hiding: &[&str], arena: &Arena) -> Option<String> {
+    let mut document = String::new();
+    let mut is_hiding = false;
+    for (name, value) in pairs {
+        document.push(if document.is_empty() { '{' } else { ',' });
+        json::write_string(&mut document, name);
+        document.push(':');
+        let hidden = hiding
+            .contains(name)
+            .then(|| hidden_json(Cow::Borrowed(*value), false, arena));
+        match hidden.flatten() {
+            Some(hidden) => {
+                document.push_str(hidden);
+                is_hiding = true;
+            }
+            None => json::write_string(&mut document, value),
+        }
+    }
+    document.push('}');
+    is_hiding.then_some(document)
 }
 
 fn in_arena<'a>(text: Cow<'a, str>, arena: &'a Arena) -> &'a str {

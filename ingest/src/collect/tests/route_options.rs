@@ -101,7 +101,7 @@ fn a_rejection_has_its_own_answer() {
     for (body, code) in [
         (r#"{"n":300}"#, "out-of-range"),
         ("{bad", "json"),
-        ("[]", "not-an-object"),
+        ("5", "not-an-object"),
     ] {
         let outcome = world.post("/track", JSON, body);
         assert_eq!((outcome.status, outcome.rows.len()), (400, 0), "{body}");
@@ -201,6 +201,39 @@ fn json_in_a_text_is_read_in_its_place() {
     // A route that does not name the field.
     let outcome = world.post("/wh/mail", JSON, r#"{"tags":"[\"a\"]"}"#);
     assert_eq!(outcome.rows, [r#"wh/mail 7 0 tags=["a"]"#]);
+}
+
+#[test]
+fn the_events_of_a_request_may_hide_in_a_text() {
+    let world = World::new(&options());
+    let report =
+        |recorded, refused| format!(r#"{{"key":"in.gen.wh.mandrill","recorded":{recorded},"refused":{refused}"#);
+    for (content_type, body) in [
+        (FORM, "events=%5B%7B%22n%22%3A1%7D%2C%7B%22n%22%3A2%7D%5D"),
+        (FORM, "a=%22&events=%5B%7B%22n%22%3A1%7D%2C%7B%22n%22%3A2%7D%5D"),
+        (FORM, "events=%5B%7B%22n%22%3A1%7D%2C%7B%22n%22%3A2%7D%5D&x[y]=1"),
+        (JSON, r#"{"a":1,"events":"[{\"n\":1},{\"n\":2}]","b":"}"}"#),
+        (JSON, r#"{"events":[{"n":1},{"n":2}]}"#),
+    ] {
+        let outcome = world.post("/wh/mandrill", content_type, body);
+        assert_eq!(
+            outcome.rows,
+            ["wh/mandrill 7 0 n=1", "wh/mandrill 7 0 n=2"],
+            "{body}: {outcome:?}"
+        );
+        assert!(outcome.body.starts_with(&report(2, 0)), "{outcome:?}");
+    }
+    let outcome = world.post(
+        "/wh/mandrill",
+        FORM,
+        "city=Omsk&events=%5B%7B%22n%22%3A300%7D%2C%7B%22n%22%3A2%7D%5D",
+    );
+    assert_eq!(outcome.rows, ["wh/mandrill 7 0 n=2 extra[city=Omsk]"]);
+    assert!(outcome.body.starts_with(&report(1, 1)), "{outcome:?}");
+    for body in ["events=%5B", "events=x", "n=1", ""] {
+        let outcome = world.post("/wh/mandrill", FORM, body);
+        assert_eq!((outcome.status, outcome.rows.len()), (400, 0), "{body}");
+    }
 }
 
 #[test]

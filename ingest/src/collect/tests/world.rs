@@ -1,4 +1,4 @@
-//! A collector of one table, whose requests need no runtime: each outcome is complete at once.
+//! A collector of one table, and the outcomes of its requests.
 
 use std::{
     cell::RefCell,
@@ -21,6 +21,7 @@ use crate::{
         Collector, Decision, Response,
         echo::Echo,
         head::Arrival,
+        item_path::ItemPath,
         options::EventOptions,
         own_paths::{Methods, OwnPaths},
         route::{Destination, Route, RouteOptions, Routes},
@@ -88,7 +89,41 @@ pub(super) const OPTIONS_ROUTE: Route = Route {
             token: None,
         }),
         hiding: &["address", "tags", "payload"],
+        items: None,
     }),
+    ..ROUTE
+};
+
+/// A route whose events are in an array that hides in a text.
+const HIDDEN_BATCH: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                items: Some(ItemPath {
+                    keys: &["events"],
+                    shared: &["city"],
+                }),
+                hiding: &["events"],
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
+/// A route whose documents have many events inside.
+const BATCH: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                items: Some(ItemPath {
+                    keys: &["data", "events"],
+                    shared: &["page", "n", "projectId"],
+                }),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
     ..ROUTE
 };
 
@@ -111,6 +146,12 @@ impl Routes for TestRoutes {
         if (service, name) == ("wh", "options") {
             return Some(OPTIONS_ROUTE);
         }
+        if (service, name) == ("wh", "mandrill") {
+            return Some(HIDDEN_BATCH);
+        }
+        if (service, name) == ("wh", "batch") {
+            return Some(BATCH);
+        }
         let is_declared = matches!(
             (service, name),
             ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
@@ -123,10 +164,11 @@ impl Routes for TestRoutes {
     }
 }
 
-/// A collector, and the runtime that its writer needs. The runtime is never polled.
+/// A collector, and the runtime that its writer needs. The runtime runs only while a response is
+/// not ready at once.
 pub(super) struct World {
     collector: Arc<Collector>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// The outcome of one request.
@@ -151,7 +193,7 @@ impl World {
         let collector = Collector::new(writer, options, TestRoutes::DESTINATIONS);
         Self {
             collector: Arc::new(collector),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -181,7 +223,7 @@ impl World {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
-            Response::Waiting(_) => panic!("the response is not ready"),
+            Response::Waiting(response) => self.runtime.block_on(response),
         }
     }
 
@@ -205,6 +247,11 @@ impl World {
         }
     }
 
+    /// Returns the memory that requests have booked, in bytes.
+    pub(super) fn request_memory(&self) -> usize {
+        self.collector.writer.request_memory().used()
+    }
+
     /// Sends a POST with a content type and a body.
     pub(super) fn post(&self, uri: &str, content_type: &str, body: &str) -> Outcome {
         let mut request = Request::post(uri).header(header::COOKIE, "uid=1000000007");
@@ -212,6 +259,15 @@ impl World {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         self.outcome(request.body(Ok(Bytes::from(body.to_owned()))).unwrap())
+    }
+
+    /// Sends a POST with headers and a body of any bytes to `/wh/mail`.
+    pub(super) fn post_bytes(&self, headers: &[(&str, &str)], body: &[u8]) -> Outcome {
+        let mut request = Request::post("/wh/mail").header(header::COOKIE, "uid=1000000007");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.outcome(request.body(Ok(Bytes::copy_from_slice(body))).unwrap())
     }
 
     pub(super) fn send(&self, method: Method, uri: &str) -> Outcome {

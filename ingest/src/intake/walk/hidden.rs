@@ -25,13 +25,19 @@ impl<'a> Walk<'_, 'a> {
         overridden_by: Option<&Names<'_>>,
         hiding: &[&str],
     ) -> Result<(), Rejection> {
+        if let Payload::Item { text, shared } = payload {
+            self.shared(shared, text, root, overridden_by)
+                .map_err(Rejection::Syntax)?;
+        }
         match payload {
-            Payload::Empty | Payload::NdJson(_) => Ok(()),
-            Payload::Json(text) => match self.hiding_document(text, root, overridden_by, hiding) {
-                Ok(Kind::Object) => Ok(()),
-                Ok(kind) => Err(Rejection::NotAnObject(kind)),
-                Err(error) => Err(Rejection::Syntax(error)),
-            },
+            Payload::Empty | Payload::Batch { .. } => Ok(()),
+            Payload::Json(text) | Payload::Item { text, .. } => {
+                match self.hiding_document(text, root, overridden_by, hiding) {
+                    Ok(Kind::Object) => Ok(()),
+                    Ok(kind) => Err(Rejection::NotAnObject(kind)),
+                    Err(error) => Err(Rejection::Syntax(error)),
+                }
+            }
             Payload::Form(Fields::Flat(pairs)) => self
                 .hiding_fields(pairs, root, overridden_by, hiding)
                 .map_err(Rejection::Syntax),
