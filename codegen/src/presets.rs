@@ -20,7 +20,7 @@ macro_rules! presets {
 }
 
 /// The name and the file of each preset.
-const PRESETS: [(&str, &str); 5] = presets!["brevo", "mailgun", "postmark", "sendgrid", "ses"];
+const PRESETS: [(&str, &str); 6] = presets!["brevo", "mailgun", "mandrill", "postmark", "sendgrid", "ses"];
 
 impl Sources {
     /// Adds the files of the presets that a file of the schema names. All other files override them.

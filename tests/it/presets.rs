@@ -47,7 +47,7 @@ fn sendgrid() {
         r#"{"email":"ann@example.com","timestamp":1780000001,"smtp-id":"<14c5d75ce93.dfd.64b469@ismtpd-555>","event":"bounce","category":"welcome","sg_event_id":"6g4ZI7SA-xmRDv57GoPIPw==","sg_message_id":"14c5d75ce93.dfd.64b469.0","reason":"500 unknown recipient","status":"5.0.0","type":"bounce","tls":1,"order":"A-1"}"#,
         r#"{"email":"ann@example.com","timestamp":1780000002,"event":"click","sg_event_id":"kCAi1KttyQdEKHhdC-nuEA==","sg_message_id":"14c5d75ce93.dfd.64b469.0","useragent":"Mozilla/5.0","ip":"192.0.2.7","url":"https://example.org/","url_offset":{"index":0,"type":"html"},"asm_group_id":10}"#,
     ];
-    senders.post("/wh/sendgrid", "application/x-ndjson", &events.join("\n"));
+    senders.post("/wh/sendgrid", "application/json", &format!("[{}]", events.join(",")));
     let rows = senders.rows(
         "SELECT event, toUnixTimestamp(happened_at), smtp_id, category, reason, status, type, tls, url, unsubscribe_group, \
          extra.key, extra.value FROM sendgrid_events ORDER BY happened_at FORMAT TSVRaw",
@@ -89,6 +89,44 @@ fn mailgun() {
         "failed\t1780000000908\texample.com\t20130503192659.13651.20287@example.com\tHello\t['offers']\tpermanent\t605\t1\t\t\t\
          {'order':'A-1'}\n\
          opened\t1780000001000\t\tm2\t\t[]\t\t0\t0\tDE\tdesktop\t{}\n"
+    );
+}
+
+#[test]
+fn mandrill() {
+    let senders = Senders::start("preset_mandrill");
+    let events = serde_json::json!([
+        {"event": "hard_bounce", "_id": "m1", "ts": 1_780_000_001, "msg": {
+            "ts": 1_780_000_000, "subject": "Hello + \"you\"", "email": "ann@example.com", "sender": "shop@example.com",
+            "tags": ["welcome"], "state": "bounced", "metadata": {"user_id": 111}, "_id": "m1", "template": null,
+            "diag": "smtp;550 5.1.1 unknown", "bounce_description": "bad_mailbox", "opens": [], "clicks": []}},
+        {"event": "click", "_id": "m2", "ts": 1_780_000_002, "url": "https://example.org/?a=1&b=2", "ip": "192.0.2.7",
+            "location": {"country_short": "DE", "city": "Berlin"}, "user_agent": "Mozilla/5.0",
+            "user_agent_parsed": {"os_name": "Linux", "mobile": false},
+            "msg": {"ts": 1_780_000_000, "email": "bob@example.com", "_id": "m2", "tags": [], "metadata": []}},
+        {"type": "blacklist", "action": "add", "ts": 1_780_000_003,
+            "reject": {"reason": "hard-bounce", "email": "eve@example.com", "expired": false, "sender": null}},
+    ]);
+    let encoded: String = events.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    // Mandrill checks the address with HEAD before it sends events.
+    let head = http::send(senders.served.address, "HEAD", "/wh/mandrill", &[], &[]);
+    assert_eq!(head.status, 200);
+    let answer = senders.post(
+        "/wh/mandrill",
+        "application/x-www-form-urlencoded",
+        &format!("mandrill_events={encoded}"),
+    );
+    assert_eq!(answer.json()["recorded"], 3);
+    let rows = senders.rows(
+        "SELECT event, action, toUnixTimestamp(happened_at), message_id, email, subject, tags, metadata, reason, diagnostic, url, \
+         country, system FROM mandrill_events ORDER BY happened_at FORMAT TSVRaw",
+    );
+    assert_eq!(
+        rows,
+        "hard_bounce\t\t1780000001\tm1\tann@example.com\tHello + \"you\"\t['welcome']\t{'user_id':'111'}\tbad_mailbox\t\
+         smtp;550 5.1.1 unknown\t\t\t\n\
+         click\t\t1780000002\tm2\tbob@example.com\t\t[]\t{}\t\t\thttps://example.org/?a=1&b=2\tDE\tLinux\n\
+         blacklist\tadd\t1780000003\t\teve@example.com\t\t[]\t{}\thard-bounce\t\t\t\t\n"
     );
 }
 
