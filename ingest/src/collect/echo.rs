@@ -6,7 +6,7 @@ use std::hint::black_box;
 use crate::{
     answer::{Answer, EchoedField},
     arena::Arena,
-    collect::head::RequestHead,
+    fields::Fields,
     request::{body::Payload, text_field::text_field},
 };
 
@@ -34,11 +34,11 @@ impl Echo {
     /// Returns the answer to a request with the field; `None` for all other requests.
     pub(super) fn answer<'a>(
         &self,
-        head: &'a RequestHead<'_>,
+        query: &'a Fields<'_>,
         payload: &'a Payload<'a>,
         arena: &'a Arena,
     ) -> Option<Answer<'a>> {
-        let field = |name| head.query.text(name).or_else(|| text_field(payload, name, arena));
+        let field = |name| query.text(name).or_else(|| text_field(payload, name, arena));
         let value = field(self.field)?;
         if let Some(token) = self.token
             && let Err(answer) = token.check(field(token.field))

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     arena::Arena,
-    collect::{own_paths, route::Route},
+    collect::route::Route,
     fields::Fields,
     identify::{Client, IpText, TrustedProxies},
     request::{
@@ -103,7 +103,10 @@ impl<'r> RequestHead<'r> {
         Self {
             parts,
             headers,
-            target: own_paths::target(parts.uri.path(), arrival.route),
+            target: match arrival.route.and_then(|route| route.own_paths()) {
+                None => Target::parse(parts.uri.path()),
+                Some(own) => own.target(parts.uri.path()),
+            },
             route: arrival.route,
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),

@@ -317,7 +317,7 @@ impl Collector {
             });
         };
         if let Some(options) = route.options {
-            if let Some(answer) = options.echo.and_then(|echo| echo.answer(head, payload, arena)) {
+            if let Some(answer) = options.echo.and_then(|echo| echo.answer(&head.query, payload, arena)) {
                 return Ok(self.draft(answer, head, Some(uid)));
             }
             if options.items.is_some() {

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::{collect::route::Route, request::target::Target};
+use crate::request::target::Target;
 
 /// The paths of a route beside `/service/name`, as the schema lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,21 @@ pub struct OwnPaths {
 }
 
 impl OwnPaths {
+    /// Parses a request's path. If it is one of these paths, the service and the name are the route's.
+    #[cold]
+    pub(super) fn target<'a>(&self, path: &'a str) -> Target<'a> {
+        let target = Target::parse(path);
+        if !self.contain(path) {
+            return target;
+        }
+        Target {
+            service: self.service,
+            name: self.name,
+            extension: target.extension,
+            ..Target::default()
+        }
+    }
+
     fn contain(&self, path: &str) -> bool {
         self.paths.iter().any(|own| match own.strip_suffix('*') {
             Some(above) => path.len() > above.len() && path.starts_with(above),
@@ -42,40 +57,5 @@ impl Methods {
 
     fn contain(self, method: &Method) -> bool {
         self.0.contains(&method.as_str())
-    }
-}
-
-impl Route {
-    /// Returns the route's methods.
-    #[inline]
-    pub(super) fn methods(&self) -> Methods {
-        self.options.map_or(Methods(&[]), |options| options.methods)
-    }
-}
-
-/// Parses a request's path. If it is one of the route's own paths, the service and the name are the
-/// route's.
-#[inline]
-pub(super) fn target<'a>(path: &'a str, route: Option<Route>) -> Target<'a> {
-    match route
-        .and_then(|route| route.options)
-        .and_then(|options| options.own_paths)
-    {
-        None => Target::parse(path),
-        Some(own) => own_target(path, &own),
-    }
-}
-
-#[cold]
-fn own_target<'a>(path: &'a str, own: &OwnPaths) -> Target<'a> {
-    let target = Target::parse(path);
-    if !own.contain(path) {
-        return target;
-    }
-    Target {
-        service: own.service,
-        name: own.name,
-        extension: target.extension,
-        ..Target::default()
     }
 }

@@ -53,6 +53,20 @@ pub struct Route {
     pub options: Option<&'static RouteOptions>,
 }
 
+impl Route {
+    /// Returns the route's methods.
+    #[inline]
+    pub(super) fn methods(&self) -> Methods {
+        self.options.map_or(Methods(&[]), |options| options.methods)
+    }
+
+    /// Returns the route's own paths, if it has any.
+    #[inline]
+    pub(super) fn own_paths(&self) -> Option<OwnPaths> {
+        self.options.and_then(|options| options.own_paths)
+    }
+}
+
 /// The options of a destination that most routes do not have.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteOptions {

@@ -3,7 +3,6 @@
 
 use bumpalo::collections::String;
 
-use super::split::hex_digit;
 use crate::arena::Arena;
 
 /// The length of a percent sequence.
@@ -55,4 +54,10 @@ fn push_run(decoded: &mut String<'_>, run: &str, bytes: &[u8]) {
         at = start + chunk.invalid().len();
         decoded.push_str(&run[start * CODE_LENGTH..at * CODE_LENGTH]);
     }
+}
+
+/// Returns the value of a hexadecimal digit.
+#[inline]
+pub(super) fn hex_digit(digit: u8) -> Option<u8> {
+    Some(char::from(digit).to_digit(16)? as u8)
 }

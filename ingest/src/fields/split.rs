@@ -2,7 +2,7 @@
 
 use bumpalo::collections::Vec;
 
-use super::readable::decode_readable;
+use super::readable::{decode_readable, hex_digit};
 use crate::{
     arena::Arena,
     scan::{self, Chunk},
@@ -150,10 +150,4 @@ fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'
 #[inline]
 fn is_bracket(text: &[u8]) -> bool {
     matches!(text, [b'5', b'b' | b'B', ..])
-}
-
-/// Returns the value of a hexadecimal digit.
-#[inline]
-pub(super) fn hex_digit(digit: u8) -> Option<u8> {
-    Some(char::from(digit).to_digit(16)? as u8)
 }
