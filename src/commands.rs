@@ -7,7 +7,7 @@ use std::{
 
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
-    route::{Destination, RedirectPolicy, RouteOptions},
+    route::Destination,
     schema::{
         CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
         plan_copies, sync, view_drift, without_passwords,
@@ -136,8 +136,7 @@ fn is_allowed(impact: Impact, options: &ApplyOptions) -> bool {
     }
 }
 
-/// Prints each destination with its table, and with its acknowledgement and rate limit where the
-/// schema sets them.
+/// Prints each destination with its table, and with the options that the schema sets.
 pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>> {
     let width = destinations
         .iter()
@@ -155,8 +154,8 @@ pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>>
     {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header { " or by X-Rowmill-Ack" } else { "" };
-        let options = options.map_or_else(String::new, options_text);
         let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
+        let options = options.map_or_else(String::new, |options| format!("  {options}"));
         writeln!(
             out,
             "{}",
@@ -164,22 +163,6 @@ pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>>
         )?;
     }
     Ok(())
-}
-
-/// Returns the options of a route that most routes do not have.
-fn options_text(options: &RouteOptions) -> String {
-    let mut text = String::new();
-    if let Some(verify) = &options.verify {
-        text += &format!("  from {}", verify.scheme.name());
-    }
-    text + &match options.redirect {
-        None => String::new(),
-        Some(RedirectPolicy::Open) => "  to any host".to_owned(),
-        Some(RedirectPolicy::SameSite) => "  to its own site".to_owned(),
-        Some(RedirectPolicy::Hosts([])) => "  to no host".to_owned(),
-        Some(RedirectPolicy::Hosts(hosts)) => format!("  to {}", hosts.join(", ")),
-        Some(RedirectPolicy::Signed(_)) => "  to signed links".to_owned(),
-    }
 }
 
 fn print(

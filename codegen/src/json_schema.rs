@@ -5,6 +5,8 @@
 //! types that do not parse. No key is required, since files are merged and one may hold only a part
 //! of a column or of a destination.
 
+mod routes;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,7 +20,7 @@ pub fn json_schema() -> String {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Rowmill: tables and the destinations of their events",
         "type": "object",
-        "properties": { "clickhouse": section(), "standard": standard() },
+        "properties": { "clickhouse": section(), "presets": presets(), "standard": standard() },
         "$defs": {
             "column": column(),
             "destination": destination(),
@@ -39,6 +41,14 @@ pub fn json_schema() -> String {
         },
     });
     format!("{schema:#}\n")
+}
+
+fn presets() -> Value {
+    let preset = json!({ "enum": crate::presets::all().collect::<Vec<_>>() });
+    json!({
+        "description": "The senders of mail whose tables and routes the schema includes.",
+        "anyOf": [preset, { "type": "array", "items": preset }],
+    })
 }
 
 fn standard() -> Value {
@@ -106,11 +116,26 @@ fn destination() -> Value {
                         the event is in memory, on disk, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
+                    "answer": routes::answer(),
+                    "methods": routes::methods(),
+                    "parse": routes::parse(),
+                    "paths": routes::paths(),
+                    "items": { "type": "string", "pattern": "^[^.]+(\\.[^.]+){0,7}$", "description": "The path of the events in \
+                        a JSON document, its keys joined by dots, for example batch or data.events: an array of objects, or \
+                        one object." },
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
                     "redirect": redirect(),
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
                     "verify": verify(),
+                    "with": {
+                        "description": "A field at the root of the document that each of its events gets, or a list of \
+                            them; a field of the event takes precedence. Needs `items`.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" }, "maxItems": 32 },
+                        ],
+                    },
                 },
                 "additionalProperties": false,
             },

@@ -41,6 +41,7 @@ mod left_out;
 mod model;
 mod names;
 mod paths;
+mod presets;
 mod read;
 mod server_check;
 mod server_names;
@@ -152,6 +153,7 @@ pub fn generate_with_server<E>(
     let mut report = Report::default();
     let mut sources = Sources::read(schemas.as_ref(), &mut report);
     sources.add_standard();
+    sources.add_presets();
     let (declared, model) = checked(&sources, &mut report);
     if !report.has_errors() {
         let tables = inherit::inherit(&declared, &mut Report::default());
@@ -162,6 +164,7 @@ pub fn generate_with_server<E>(
 
 fn generate_from(mut sources: Sources, mut report: Report) -> Generated {
     sources.add_standard();
+    sources.add_presets();
     let (_, model) = checked(&sources, &mut report);
     emitted(&model, &sources, report)
 }
@@ -185,9 +188,10 @@ fn emitted(model: &Model, sources: &Sources, report: Report) -> Generated {
         )
     };
     let mut problems = report.render(sources);
-    // The notes on the standard tables are not about the user's files, and their file is not one
-    // that an editor could open.
-    problems.notes.retain(|note| !standard::is_place(note.place.as_ref()));
+    // The notes on the standard tables and on presets are not about the user's files, and their
+    // files are not ones that an editor could open.
+    let is_included = |place: Option<&Place>| standard::is_place(place) || presets::is_place(place);
+    problems.notes.retain(|note| !is_included(note.place.as_ref()));
     Generated {
         code,
         statements,

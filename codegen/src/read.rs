@@ -25,6 +25,7 @@ impl Sources {
             files: Vec::new(),
             left_out: Vec::new(),
             standard: None,
+            included: Vec::new(),
         };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {

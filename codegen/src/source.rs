@@ -14,6 +14,8 @@ pub(crate) struct Sources {
     pub(crate) left_out: Vec<LeftOut>,
     /// The index of the standard tables' file, if the schema includes it.
     pub(crate) standard: Option<usize>,
+    /// The indices of the presets' files that the schema includes.
+    pub(crate) included: Vec<usize>,
 }
 
 /// A file or folder that the build does not read.
@@ -91,6 +93,7 @@ impl Sources {
             files,
             left_out: Vec::new(),
             standard: None,
+            included: Vec::new(),
         }
     }
 
@@ -100,16 +103,19 @@ impl Sources {
 
     /// Returns the files with their indices, in the order in which they override one another.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (usize, &Source)> {
-        let is_standard = |index: usize| self.standard == Some(index);
+        let rank = |index: usize| match index {
+            index if self.standard == Some(index) => 0,
+            index if self.included.contains(&index) => 1,
+            _ => 2,
+        };
         let files = || self.files.iter().enumerate();
-        let standard = files().filter(move |(index, _)| is_standard(*index));
-        standard.chain(files().filter(move |(index, _)| !is_standard(*index)))
+        (0..=2).flat_map(move |turn| files().filter(move |(index, _)| rank(*index) == turn))
     }
 
     /// Returns the paths of the files of the schema folder.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let files = self.files.iter().enumerate();
-        let own = files.filter(|(index, _)| self.standard != Some(*index));
+        let own = files.filter(|(index, _)| self.standard != Some(*index) && !self.included.contains(index));
         own.map(|(_, source)| source.path.clone()).collect()
     }
 

@@ -183,8 +183,11 @@ pub mod layer {
 /// routes.
 pub mod route {
     pub use crate::{
+        answer::FixedAnswer,
         block::rows::RowBatch,
         collect::{
+            echo::{Echo, EchoToken},
+            own_paths::{Methods, OwnPaths},
             redirect_policy::RedirectPolicy,
             route::{Destination, Route, RouteOptions, Routes},
         },

@@ -6,8 +6,12 @@ pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
     ack::{Ack, AckPolicy},
+    answer::FixedAnswer,
     block::layout::columns_of,
     collect::{
+        echo::{Echo, EchoToken},
+        item_path::ItemPath,
+        own_paths::{Methods, OwnPaths},
         rate_limit::RateLimit,
         redirect_policy::RedirectPolicy,
         route::{Destination, Route, RouteOptions, Routes},

@@ -149,7 +149,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_body_bytes: usize,
 
-    /// Maximum length of an NDJSON body (one event per line, `application/x-ndjson`).
+    /// Maximum length of a body of many events: NDJSON, a JSON array, CSV.
     #[arg(
         long,
         env = "ROWMILL_MAX_BULK_BYTES",

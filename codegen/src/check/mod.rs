@@ -16,6 +16,7 @@ mod names;
 mod partition;
 mod redirects;
 mod renamed;
+mod route_paths;
 mod server_names;
 mod table;
 mod throwing;
@@ -135,6 +136,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
     Destination(redirects::redirect_elsewhere),
+    Schema(route_paths::path_conflict),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),

@@ -1,6 +1,11 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
-use super::{DeclarationReader, Redirect, Verify};
+use super::{
+    DeclarationReader, Redirect, Verify,
+    route_answer::{Echo, FixedAnswer},
+    route_items::{ItemKeys, Items},
+    route_paths::OwnPaths,
+};
 use crate::{
     diagnostic::Diagnostic,
     types,
@@ -22,6 +27,14 @@ pub(crate) struct RouteOptions {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) redirect: Option<Redirect>,
     pub(crate) verify: Option<Verify>,
+    pub(crate) own_paths: Option<OwnPaths>,
+    /// The methods of the events; empty for GET and POST.
+    pub(crate) methods: Vec<&'static str>,
+    pub(crate) answer: Option<FixedAnswer>,
+    pub(crate) echo: Option<Echo>,
+    /// The fields of a body that may hide JSON in a text.
+    pub(crate) hiding: Vec<String>,
+    pub(crate) items: Option<Items>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -62,7 +75,20 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 6] = ["ack", "ack_header", "rate_limit", "redirect", "table", "verify"];
+pub(crate) const KEYS: [&str; 12] = [
+    "ack",
+    "ack_header",
+    "answer",
+    "items",
+    "methods",
+    "parse",
+    "paths",
+    "rate_limit",
+    "redirect",
+    "table",
+    "verify",
+    "with",
+];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -118,17 +144,25 @@ impl DeclarationReader<'_> {
         let known_problems = self.report.found();
         let mut table = None;
         let mut options = RouteOptions::default();
+        let mut items = ItemKeys::default();
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "answer" => (options.answer, options.echo) = self.answer(node, &key, path),
+                "methods" => options.methods = self.methods(node),
+                "parse" => options.hiding = self.hiding(node),
+                "paths" => options.own_paths = self.own_paths(node, path),
+                "items" => self.item_path(node, &mut items),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 "redirect" => options.redirect = self.redirect(node, &key),
                 "verify" => options.verify = self.verify(node, &key),
+                "with" => self.shared_fields(&key, node, &mut items),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }
         }
+        options.items = self.items(items);
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(
                 "bad-destination",

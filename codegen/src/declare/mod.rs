@@ -9,12 +9,17 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_answer;
+mod route_items;
+mod route_parse;
+mod route_paths;
 mod route_redirect;
 mod route_verify;
 mod rust_name;
 mod secret;
 mod source;
 mod table_element;
+mod texts;
 mod value;
 mod value_rules;
 mod view;
@@ -22,6 +27,7 @@ mod view;
 use crate::{
     diagnostic::{Diagnostic, Report},
     doc_comment::doc_comments,
+    presets,
     source::{Sources, Span},
     standard,
     types::{self, Filler},
@@ -41,6 +47,9 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_answer::{Echo, FixedAnswer},
+        route_items::Items,
+        route_paths::{METHODS, OwnPaths},
         route_redirect::{REDIRECTS, Redirect},
         route_verify::{ALGORITHMS, Algorithm, ENCODINGS, Encoding, SCHEMES, Scheme, Verify},
         secret::SecretSource,
@@ -94,6 +103,9 @@ pub(crate) const FOREIGN_KEYS: [&str; 6] = [
 /// The section that Rowmill reads.
 const SECTION: &str = "clickhouse";
 
+/// The keys at the top level.
+const KEYS: [&str; 3] = [SECTION, presets::KEY, standard::KEY];
+
 /// A key in a sample of the original, which the original ignores.
 const OLD_TYPO: &str = "destination";
 
@@ -127,9 +139,13 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, removals: Removals, sources: &Sour
             if !standard::check(&key, &node, sources, reader.report) {
                 reader.declared.is_complete = false;
             }
-        } else if types::closest(&key.text, [SECTION, standard::KEY]).is_some() {
+        } else if key.text == presets::KEY {
+            if !presets::check(&node, sources, reader.report) {
+                reader.declared.is_complete = false;
+            }
+        } else if types::closest(&key.text, KEYS).is_some() {
             let diagnostic = Diagnostic::error("unknown-key", format!("unknown section `{}`", key.text))
-                .did_you_mean(&key.text, [SECTION, standard::KEY])
+                .did_you_mean(&key.text, KEYS)
                 .label(key.span, "");
             reader.report.push(diagnostic);
             reader.declared.is_complete = false;

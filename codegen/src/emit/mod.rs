@@ -19,6 +19,8 @@ mod macro_call;
 mod object_paths;
 mod owned;
 mod read_value;
+mod route_items;
+mod route_options;
 mod route_redirect;
 mod route_verify;
 mod routes;

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{
-    route_redirect, route_verify,
+    route_items, route_options, route_redirect, route_verify,
     text_match::{MIN_NESTED_ARMS, text_match},
 };
 use crate::{
@@ -25,6 +25,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         some_route(&quote!(#module::#row), path, options)
     };
     let declared = declared(&routes, |route| route_of(&route.path(), route.table, &route.options));
+    let find_path = route_options::find_path(&routes);
     let other = model
         .other
         .as_ref()
@@ -54,6 +55,8 @@ pub(super) fn all(model: &Model) -> TokenStream {
             fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
+
+            #find_path
 
             fn fallback() -> ::core::option::Option<__rt::Route> {
                 #other
@@ -92,6 +95,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
             quote!(None)
         }
     });
+    let find_path = route_options::find_path(&own);
     let destinations = own
         .iter()
         .map(|route| destination(&route.path(), index, &route.options, model));
@@ -125,6 +129,8 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
             fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
+
+            #find_path
         }
     }
 }
@@ -207,7 +213,8 @@ fn some_route(row: &TokenStream, path: &str, options: &RouteOptions) -> TokenStr
 
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
 fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
-    let mut fields: Vec<TokenStream> = Vec::new();
+    let mut fields = route_options::fields(options);
+    fields.extend(options.items.iter().map(route_items::field));
     if let Some(verify) = &options.verify {
         let verification = route_verify::verification(path, verify);
         fields.push(quote!(verify: Some(#verification)));

@@ -6,11 +6,12 @@ use bytes::{BufMut, Bytes};
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Answer, LineError, context::Context, text};
+use super::{Answer, ItemError, context::Context, text};
 use crate::{answer::redirect::RedirectError, table::refusal::InvalidColumn};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const GIF: HeaderValue = HeaderValue::from_static("image/gif");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
@@ -36,16 +37,19 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 id: *id,
             },
         ),
-        Answer::NdJson(report) => data(
+        Answer::Batch(report) => data(
             status,
             native,
-            &NdJson {
+            &Batch {
                 key: format_args!("in.gen.{}.{}", report.service, report.name),
                 recorded: report.recorded,
                 refused: report.rejected,
                 errors: &report.errors,
             },
         ),
+        Answer::Fixed(answer) => answer.content(),
+        Answer::Echo(field) if field.is_json => (Some(JSON), json(field)),
+        Answer::Echo(field) => (Some(TEXT), Bytes::copy_from_slice(field.value.as_bytes())),
         Answer::Tracked { id } => data(status, native, &Tracked { id: *id }),
         Answer::Pong => data(status, native, &Message::of("pong")),
         Answer::Hi => data(status, native, &Message::of("hi")),
@@ -78,6 +82,14 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
+        Answer::UnknownCoding(reason) => failure(
+            status,
+            native,
+            Message {
+                reason: Some(reason),
+                ..Message::of_status(status)
+            },
+        ),
         Answer::InvalidColumns(refused) => failure(
             status,
             native,
@@ -86,10 +98,12 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
-        Answer::Unauthorized(_) | Answer::TooManyRequests { .. } | Answer::Unavailable { .. } => {
-            failure(status, native, Message::of_status(status))
-        }
+        Answer::Unauthorized(_)
+        | Answer::TooManyRequests { .. }
+        | Answer::Unavailable { .. }
+        | Answer::MethodNotAllowed { .. } => failure(status, native, Message::of_status(status)),
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),
+        Answer::Reachable => (Some(JSON).filter(|_| !native), Bytes::new()),
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),
     }
@@ -184,12 +198,12 @@ struct Recorded<'a> {
 }
 
 #[derive(Serialize)]
-struct NdJson<'a> {
+struct Batch<'a> {
     key: fmt::Arguments<'a>,
     recorded: usize,
     refused: usize,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [LineError],
+    errors: &'a [ItemError],
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use crate::{
         headers::{self, Kind},
     },
     block::receipt::Receipt,
-    request::body::ACCEPTED_TYPES,
+    request::body::{ACCEPTED_CODINGS, ACCEPTED_TYPES},
 };
 
 /// The acknowledgement that a response waits for.
@@ -75,6 +75,13 @@ impl ResponseDraft {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 ..
             } => Some((header::ACCEPT, HeaderValue::from_static(ACCEPTED_TYPES))),
+            Answer::MethodNotAllowed { allowed } => {
+                let allowed = format!("{}, HEAD, OPTIONS", allowed.join(", "));
+                HeaderValue::try_from(allowed)
+                    .ok()
+                    .map(|allowed| (header::ALLOW, allowed))
+            }
+            Answer::UnknownCoding(_) => Some((header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_CODINGS))),
             Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }

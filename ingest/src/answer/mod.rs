@@ -9,10 +9,12 @@
 //! The answer to an event allocates nothing: each thread keeps a buffer for texts, and all fixed
 //! parts are static.
 
+mod batch_report;
 mod content;
 mod context;
 pub(crate) mod cookie;
 mod draft;
+mod fixed;
 pub(crate) mod header_set;
 mod headers;
 mod private_host;
@@ -21,9 +23,12 @@ mod text;
 
 use http::StatusCode;
 
+pub use self::fixed::FixedAnswer;
 pub(crate) use self::{
+    batch_report::{BatchReport, ItemError, ItemNumber},
     context::Context,
     draft::{PendingAck, ResponseDraft},
+    fixed::EchoedField,
 };
 use crate::{
     answer::redirect::{Location, RedirectError},
@@ -47,8 +52,12 @@ pub(crate) enum Answer<'a> {
         /// The id of the event.
         id: u64,
     },
-    /// The outcome of an NDJSON request.
-    NdJson(&'a NdjsonReport<'a>),
+    /// A recorded event of a route whose answer the schema sets.
+    Fixed(&'static FixedAnswer),
+    /// A field of the request, which is not an event.
+    Echo(EchoedField<'a>),
+    /// The outcome of a request of many events.
+    Batch(&'a BatchReport<'a>),
     /// A recorded event of `track`: its id.
     Tracked {
         /// The id of the event.
@@ -69,6 +78,8 @@ pub(crate) enum Answer<'a> {
     Library,
     /// `/coffee`.
     Teapot,
+    /// The answer to HEAD on a route whose events are neither images nor redirects.
+    Reachable,
     /// The answer to OPTIONS.
     Preflight,
     /// A failure: its status, and a reason if the status does not explain it.
@@ -80,6 +91,13 @@ pub(crate) enum Answer<'a> {
     },
     /// The request is not from the sender of its route.
     Unauthorized(Option<Challenge>),
+    /// The method is not one of the route's.
+    MethodNotAllowed {
+        /// The methods of the route's events.
+        allowed: &'static [&'static str],
+    },
+    /// The body has a coding that is not accepted: the advice to the client.
+    UnknownCoding(&'a str),
     /// The event does not fit the table.
     InvalidColumns(&'a [InvalidColumn]),
     /// The address or the route has exceeded its rate limit.
@@ -114,21 +132,31 @@ impl Answer<'_> {
         status: StatusCode::BAD_REQUEST,
         reason: None,
     };
+    /// The token of a request for an echo is absent or wrong.
+    pub(crate) const WRONG_TOKEN: Self = Self::Failed {
+        status: StatusCode::FORBIDDEN,
+        reason: Some("the token is wrong"),
+    };
+    /// The environment variable with the expected token is not set.
+    pub(crate) const NO_TOKEN: Self = Self::Failed {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        reason: Some("the collector has no token to compare with"),
+    };
     /// The body is too large; Rockstat answers 400.
     pub(crate) const TOO_LARGE: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
     };
     /// The request has more events than fit in a block.
-    pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
+    pub(crate) const TOO_MANY_ITEMS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
-        reason: Some("a request may have at most 100000 lines"),
+        reason: Some("a request may have at most 100000 lines or items"),
     };
     /// The rows of the request take more bytes than allowed.
     pub(crate) const TOO_LONG_ROWS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some(
-            "each line's row has the whole query and the headers, which take too many bytes in total: send fewer lines",
+            "each row has the whole query and the headers, which take too many bytes in total: send fewer lines or items",
         ),
     };
     /// The spool or its memory budget is full.
@@ -146,13 +174,16 @@ impl Answer<'_> {
         reason: None,
     };
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
             Self::InvalidRedirect(error) => error.status(),
             Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
-            Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
+            Self::Fixed(answer) => answer.status(),
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Batch(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
+            Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Failed { status, .. } => *status,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -162,37 +193,16 @@ impl Answer<'_> {
     }
 }
 
-/// The outcome of an NDJSON request.
-#[derive(Debug)]
-pub(crate) struct NdjsonReport<'a> {
-    /// The service of the events.
-    pub(crate) service: &'a str,
-    /// The name of the events as sent.
-    pub(crate) name: &'a str,
-    /// The number of lines that became rows.
-    pub(crate) recorded: usize,
-    /// The number of rejected lines.
-    pub(crate) rejected: usize,
-    /// The reasons of the first rejected lines.
-    pub(crate) errors: Vec<LineError>,
-}
-
-/// The reason why a line did not become a row.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct LineError {
-    /// The line, counted from 1.
-    pub(crate) line: usize,
-    /// The reason.
-    pub(crate) reason: String,
-}
-
 /// Rockstat's answer to a malformed body has none of the headers for browsers. This one has all of
 /// them, so that a page can read the reason.
 impl From<BodyError> for Answer<'_> {
     fn from(error: BodyError) -> Self {
-        Self::Failed {
-            status: error.status(),
-            reason: Some(error.reason()),
+        match error {
+            BodyError::UnknownCoding => Self::UnknownCoding(error.reason()),
+            _ => Self::Failed {
+                status: error.status(),
+                reason: Some(error.reason()),
+            },
         }
     }
 }

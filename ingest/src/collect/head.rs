@@ -51,6 +51,11 @@ impl Arrival {
         }
     }
 
+    /// Returns the route of the declared destination that the path names.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
     /// Marks the request as one that is not answered at once.
     pub(crate) fn mark_delayed(&mut self) {
         self.is_delayed = true;
@@ -98,7 +103,10 @@ impl<'r> RequestHead<'r> {
         Self {
             parts,
             headers,
-            target: Target::parse(parts.uri.path()),
+            target: match arrival.route.and_then(|route| route.own_paths()) {
+                None => Target::parse(parts.uri.path()),
+                Some(own) => own.target(parts.uri.path()),
+            },
             route: arrival.route,
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),
@@ -121,17 +129,24 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Parses a body as the type that this head declares. Only a POST has a body; any other request
-    /// declares the type of the requested response.
+    /// Parses a body as the type that this head declares. Only a POST has a body, and a request
+    /// with one of the route's own methods; any other request declares the type of the requested response.
     ///
     /// # Errors
     ///
     /// Any [`BodyError`].
     pub(crate) fn payload<'b>(&self, body: &'b [u8], arena: &'b Arena) -> Result<Payload<'b>, BodyError> {
-        if self.parts.method == Method::POST {
+        if self.has_body() {
             Payload::parse(self.declared(), body, arena)
         } else {
             Ok(Payload::Empty)
+        }
+    }
+
+    fn has_body(&self) -> bool {
+        match self.route {
+            Some(route) => route.methods().read_body(&self.parts.method),
+            None => self.parts.method == Method::POST,
         }
     }
 

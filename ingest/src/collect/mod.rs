@@ -1,18 +1,22 @@
 //! Collect: identifies, routes, ingests and answers one request. The file follows an event from top
 //! to bottom.
 //!
-//! A request of many events, one per line, branches off into [`ndjson`] once its body is known.
+//! A request of many events branches off into [`batch`] once its body is known.
 
+mod batch;
+mod content_coding;
+pub(crate) mod echo;
+mod encoded;
 pub(crate) mod head;
-mod ndjson;
+pub(crate) mod item_path;
 mod offload;
 pub(crate) mod options;
+pub(crate) mod own_paths;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
 pub(crate) mod redirect_policy;
 mod redirects;
 mod reject;
-mod rejected_lines;
 mod resolve;
 mod response;
 pub(crate) mod route;
@@ -24,13 +28,12 @@ mod tests;
 
 use std::{
     num::NonZero,
-    ptr,
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
 
-use http::{Method, Uri, request::Parts};
+use http::{Method, Uri, header, request::Parts};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::response::{PendingResponse, Response};
@@ -39,12 +42,12 @@ use crate::{
     answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, header_set::HeaderSet},
     arena::{self, Arena},
     collect::{
+        batch::{AsBatch, BatchRequest, BatchText, is_lines},
         head::{Arrival, RequestHead},
-        ndjson::NdjsonRequest,
         options::EventOptions,
         rate::Rates,
         redirects::Redirects,
-        resolve::{declared, declares_ndjson},
+        resolve::{declared, declares_batch},
         response::{accepted, answer_of},
         route::{Destination, Route, Routes, verifications},
         throttle::too_many_requests,
@@ -56,7 +59,7 @@ use crate::{
     },
     json::ErrorKind,
     request::{
-        body::Payload,
+        body::{BodyError, Payload},
         envelope::Envelope,
         read_body::{BodyLimits, ReadBodyError, ReadyBody},
         target::Target,
@@ -89,27 +92,28 @@ pub(crate) struct Collector {
     guard: Option<Arc<Guard>>,
     /// The policies of redirects; `None` if all of them are open.
     redirects: Option<Redirects>,
-    /// Limits the number of NDJSON requests that are decoded at a time.
-    ndjson_permits: Arc<Semaphore>,
+    /// Limits the number of batches that are decoded at a time.
+    batch_permits: Arc<Semaphore>,
     body_turns: Turns,
 }
 
-/// The maximum size of a request's rows, as a multiple of the largest NDJSON body. Each row
-/// contains the query and headers, which the request contains once, so short lines make much longer
-/// rows.
+/// The maximum size of a request's rows, as a multiple of the largest batch. Each row contains
+/// the query and headers, which the request contains once, so short items make much longer rows.
 const MAX_EXPANSION: usize = 16;
 
-/// Returns the number of NDJSON requests to decode at a time: half the number of cores, so that the
-/// event loops have the other half.
-fn max_ndjson_decodings() -> usize {
+/// Returns the number of batches to decode at a time: half the number of cores, so that the event
+/// loops have the other half.
+fn max_batch_decodings() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
 }
 
 /// The result of processing the body.
 enum Processed {
     Draft(ResponseDraft),
-    /// An NDJSON request whose lines are not decoded yet.
-    NdJson(NdjsonRequest),
+    /// A batch whose items are not decoded yet.
+    Batch(Box<BatchRequest>),
+    /// A compressed body.
+    Encoded(Box<ReadyBody>),
 }
 
 impl From<ResponseDraft> for Processed {
@@ -137,6 +141,7 @@ impl Collector {
         let domain = options.domain.as_deref().and_then(auto_domain);
         let body_limits = BodyLimits {
             max_bytes: options.max_body_bytes,
+            max_array_bytes: options.max_bulk_bytes.max(options.max_body_bytes),
             timeout: options.body_timeout,
         };
         let guard = Guard::new(verifications(destinations), &options.secrets);
@@ -159,6 +164,7 @@ impl Collector {
             body_limits,
             bulk_limits: BodyLimits {
                 max_bytes: options.max_bulk_bytes,
+                max_array_bytes: options.max_bulk_bytes,
                 ..body_limits
             },
             catch_all: options.catch_all,
@@ -169,7 +175,7 @@ impl Collector {
             rates: Rates::new(options, destinations),
             guard,
             redirects: Redirects::new(destinations),
-            ndjson_permits: Arc::new(Semaphore::new(max_ndjson_decodings())),
+            batch_permits: Arc::new(Semaphore::new(max_batch_decodings())),
             body_turns: Turns::new(),
         }
     }
@@ -184,26 +190,39 @@ impl Collector {
     }
 
     /// Returns the limits for a body of `length` bytes, or of unknown length. Checks whether the
-    /// body is NDJSON only if it may exceed the limits of one event.
-    pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts) -> BodyLimits {
+    /// body is declared as many events only if it may exceed the limits of one event. The limits of a
+    /// compressed body apply again once it is decoded.
+    pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts, route: Option<&Route>) -> BodyLimits {
         let is_small = length.is_some_and(|length| length <= self.body_limits.max_bytes as u64);
-        if !is_small && declares_ndjson(parts) {
+        if !is_small && (declares_batch(parts, route) || parts.headers.contains_key(header::CONTENT_ENCODING)) {
             self.bulk_limits
         } else {
             self.body_limits
         }
     }
 
+    /// Returns the limits for a body that is decoded from another one.
+    fn decoded_limits(&self, parts: &Parts, route: Option<&Route>) -> BodyLimits {
+        match declares_batch(parts, route) {
+            true => self.bulk_limits,
+            false => self.body_limits,
+        }
+    }
+
     /// Decides by method and path alone: no field of a query or a body can turn a request for the
     /// inner service into an event.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
-        let route = declared::<R>(&Target::parse(uri.path()));
-        if !self.catch_all && route.is_none() {
+        let path = uri.path();
+        let route = R::find_path(path).or_else(|| declared::<R>(&Target::parse(path)));
+        if !self.catch_all && route.is_none_or(|route| !route.methods().accept(method)) {
             return Decision::Inner;
         }
         Decision::Event {
             route,
-            reads_body: *method == Method::POST,
+            reads_body: match route {
+                Some(route) => route.methods().read_body(method),
+                None => *method == Method::POST,
+            },
         }
     }
 
@@ -230,8 +249,9 @@ impl Collector {
         arrival: Arrival,
     ) -> Response {
         match arena::with(|arena| self.process::<R>(&parts, body, arrival, arena)) {
+            Processed::Encoded(body) => self.answer_encoded::<R>(parts, *body, arrival),
             Processed::Draft(draft) => self.respond(parts, draft, arrival),
-            Processed::NdJson(request) => self.respond_to_ndjson(parts, request, arrival),
+            Processed::Batch(request) => self.respond_to_batch(parts, request, arrival),
         }
     }
 
@@ -244,7 +264,7 @@ impl Collector {
         arena: &Arena,
     ) -> Processed {
         let head = RequestHead::read(parts, arrival, &self.proxies, arena);
-        if let Some(answer) = self.answer_without_event(&head) {
+        if let Some(answer) = self.answer_without_event::<R>(&head) {
             let refusal = match &self.guard {
                 Some(guard) if parts.method == Method::HEAD => self.refusal::<R>(guard, &head, &[]),
                 _ => None,
@@ -254,45 +274,58 @@ impl Collector {
         if let Err(answer) = self.check_rate_of_address(&head) {
             return self.draft(answer, &head, None).into();
         }
+        match body {
+            Ok(body) => self.process_body::<R>(&head, body, arena),
+            Err(error) => self.draft(error.into(), &head, None).into(),
+        }
+    }
+
+    #[inline(always)]
+    fn process_body<R: Routes>(&self, head: &RequestHead<'_>, body: ReadyBody, arena: &Arena) -> Processed {
         let ReadyBody {
             bytes: body,
             booking,
             // The next body has its turn once this one is processed.
-            turn: _turn,
-        } = match body {
-            Ok(body) => body,
-            Err(error) => return self.draft(error.into(), &head, None).into(),
-        };
-        if let Some(guard) = &self.guard
-            && let Some(answer) = self.refusal::<R>(guard, &head, &body)
-        {
-            return self.draft(answer, &head, None).into();
-        }
+            turn,
+        } = body;
         let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
-            Err(error) => {
-                self.writer.rejections().count_event("body");
-                self.write_dead_letter(&head, &body, &head.dead_letter("body", error.reason()));
-                let answer = self.answer_to_visitor::<R>(&head).unwrap_or(error.into());
-                return self.draft(answer, &head, None).into();
+            Err(BodyError::Encoded) => {
+                return Processed::Encoded(Box::new(ReadyBody {
+                    bytes: body,
+                    booking,
+                    turn,
+                }));
             }
+            Err(error) => return self.reject_body::<R>(head, &body, error).into(),
         };
-        if let Payload::NdJson(text) = payload {
-            // Reuse the body's buffer unless the text was converted from another charset.
-            let text = if ptr::eq(text.as_ptr(), body.as_ptr()) {
-                String::from_utf8(body.into()).unwrap_or_default()
-            } else {
-                text.to_owned()
-            };
-            return self.begin_ndjson::<R>(&head, text, booking);
+        if let Payload::Batch { text, format } = payload {
+            let text = BatchText::new(text, &body);
+            return self.begin_batch::<R>(head, text.of_body(body), AsBatch::new(format), booking);
         }
-        Processed::Draft(match Envelope::open(&payload, arena) {
-            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
-            Err(error) => self.reject_malformed::<R>(&Rejection::Syntax(error), &head, &body, &payload, None),
-        })
+        let recorded = match Envelope::open(&payload, arena) {
+            Ok(envelope) => self.record::<R>(head, &body, &payload, &envelope, arena),
+            Err(_) if is_lines(payload.json_text()) => Err(AsBatch::LINES),
+            Err(error) => Ok(self.reject_malformed::<R>(&Rejection::Syntax(error), head, &body, &payload, None)),
+        };
+        match recorded {
+            Ok(draft) => Processed::Draft(draft),
+            Err(as_batch) => {
+                let text = match (self.unhidden::<R>(head, &payload, arena), payload) {
+                    (Some(text), _) => BatchText::converted(text),
+                    (None, Payload::Json(text)) => BatchText::new(text, &body),
+                    _ => BatchText::WHOLE_BODY,
+                };
+                self.begin_batch::<R>(head, text.of_body(body), as_batch, booking)
+            }
+        }
     }
 
     /// Routes an event, ingests it and answers.
+    ///
+    /// # Errors
+    ///
+    /// The body has many events, and none of them is recorded.
     fn record<R: Routes>(
         &self,
         head: &RequestHead<'_>,
@@ -300,41 +333,52 @@ impl Collector {
         payload: &Payload<'_>,
         envelope: &Envelope<'_>,
         arena: &Arena,
-    ) -> ResponseDraft {
+    ) -> Result<ResponseDraft, AsBatch> {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
         let Some((address, route)) = self.route::<R>(head, &claims) else {
             // `Envelope::open` may have skipped the body. Malformed JSON is an error on any path.
-            return match payload.check() {
+            return Ok(match payload.check() {
                 Ok(()) => self.draft(Answer::NOT_FOUND, head, Some(uid)),
                 Err(error) => self.reject_malformed::<R>(&Rejection::Syntax(error), head, body, payload, Some(uid)),
-            };
+            });
         };
         // A field of the body has led to the route, which may be a verified one.
         if let Some(guard) = &self.guard
             && head.route.is_none()
             && let Some(answer) = self.refusal_of_route(guard, &route, head, body)
         {
-            return self.draft(answer, head, Some(uid));
+            return Ok(self.draft(answer, head, Some(uid)));
+        }
+        if let Some(options) = route.options {
+            if let Some(answer) = options.echo.and_then(|echo| echo.answer(&head.query, payload, arena)) {
+                return Ok(self.draft(answer, head, Some(uid)));
+            }
+            if options.items.is_some() {
+                return Err(AsBatch::DOCUMENT);
+            }
         }
         let meta = self.event_meta(head, &address, uid);
-        let answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
+        let mut answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
         if let Err(retry_after) = self.check_rate_of_route(&address) {
             let answer = match answer {
                 Answer::Pixel | Answer::Redirect(_) => answer,
                 _ => too_many_requests(retry_after),
             };
-            return self.draft(answer, head, Some(uid));
+            return Ok(self.draft(answer, head, Some(uid)));
+        }
+        if let Some(fixed) = route.options.and_then(|options| options.answer.as_ref()) {
+            answer = Answer::Fixed(fixed);
         }
         // The collector sends an image or a redirect even if it rejects the event, and an error
         // promises nothing: none of these waits for an acknowledgement by default.
         let best_effort = !matches!(
             answer,
-            Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
+            Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi | Answer::Fixed(_)
         );
         let requested = match self.requested_ack(route.acks, head) {
             Ok(requested) => requested,
-            Err(UnknownAck) => return self.draft(Answer::UNKNOWN_ACK, head, Some(uid)),
+            Err(UnknownAck) => return Ok(self.draft(Answer::UNKNOWN_ACK, head, Some(uid))),
         };
         let ack = requested.unwrap_or(if best_effort { Ack::Accepted } else { self.ack });
         let event = Event {
@@ -342,12 +386,13 @@ impl Collector {
             query: &head.query,
             payload,
             ack,
+            hiding: route.options.map_or(&[], |options| options.hiding),
             arena,
         };
         let rejection = match (route.handler)(&event, Sink::Block(&self.writer)) {
             Ok(receipt) => {
                 let draft = self.draft(answer, head, Some(uid));
-                return if receipt.is_pending() {
+                return Ok(if receipt.is_pending() {
                     draft.waiting_for(PendingAck {
                         receipt,
                         ack,
@@ -355,14 +400,17 @@ impl Collector {
                     })
                 } else {
                     accepted(draft, requested, ack)
-                };
+                });
             }
             Err(rejection) => rejection,
         };
         if let Rejection::Syntax(error) = &rejection
             && error.kind != ErrorKind::PathsTooLong
         {
-            return self.reject_malformed::<R>(&rejection, head, body, payload, Some(uid));
+            if is_lines(payload.json_text()) {
+                return Err(AsBatch::LINES_OF_COUNTED_REQUEST);
+            }
+            return Ok(self.reject_malformed::<R>(&rejection, head, body, payload, Some(uid)));
         }
 
         self.writer.rejections().count_event(rejection.code());
@@ -374,6 +422,6 @@ impl Collector {
             Answer::Pixel | Answer::Redirect(_) => answer,
             _ => rejection.answer(&message),
         };
-        self.draft(answer, head, Some(uid))
+        Ok(self.draft(answer, head, Some(uid)))
     }
 }

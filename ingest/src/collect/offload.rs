@@ -15,7 +15,7 @@ use crate::{
 
 /// The length of a body, in bytes, from which on its processing is long work. Shorter ones take
 /// less than the change of the thread.
-const LONG_BODY: usize = 64 << 10;
+pub(super) const LONG_BODY: usize = 64 << 10;
 
 /// Returns whether the processing of a body is long work.
 pub(super) fn is_long(body: &Result<ReadyBody, ReadBodyError>) -> bool {

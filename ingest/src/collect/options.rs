@@ -33,7 +33,7 @@ pub struct EventOptions {
     pub catch_all: bool,
     /// The largest body in bytes. The default, 102 400, is Rockstat's.
     pub max_body_bytes: usize,
-    /// The largest NDJSON body, in bytes.
+    /// The largest body of many events (NDJSON, a JSON array, CSV), in bytes.
     pub max_bulk_bytes: usize,
     /// The time in which a body must arrive.
     pub body_timeout: Duration,

@@ -7,7 +7,10 @@ use crate::{
     answer::{Answer, ResponseDraft},
     collect::{Collector, head::RequestHead, response::answer_of, route::Routes},
     intake::{event_meta::EventMeta, rejection::Rejection},
-    request::{body::Payload, claims::Claims},
+    request::{
+        body::{BodyError, Payload},
+        claims::Claims,
+    },
     table::dead_letter::DeadLetter,
 };
 
@@ -16,10 +19,12 @@ impl Rejection {
     /// [`message`](Self::message).
     pub(super) fn answer<'m>(&'m self, message: &'m str) -> Answer<'m> {
         match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::UnknownKeys { .. } => Answer::Failed {
-                status: StatusCode::BAD_REQUEST,
-                reason: Some(message),
-            },
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) | Self::UnknownKeys { .. } => {
+                Answer::Failed {
+                    status: StatusCode::BAD_REQUEST,
+                    reason: Some(message),
+                }
+            }
             Self::InvalidColumns { columns, .. } => Answer::InvalidColumns(columns),
             Self::SpoolFull => Answer::FULL,
         }
@@ -34,7 +39,7 @@ impl Rejection {
         message: &'l str,
     ) -> Option<DeadLetter<'l>> {
         let (table, column) = match self {
-            Self::Syntax(_) | Self::NotAnObject(_) => ("", ""),
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) => ("", ""),
             Self::InvalidColumns { table, columns } => {
                 (table.name, columns.first().map_or("", |column| column.column.name))
             }
@@ -53,6 +58,20 @@ impl Rejection {
 }
 
 impl Collector {
+    /// Rejects a body that cannot be read.
+    #[cold]
+    pub(super) fn reject_body<R: Routes>(
+        &self,
+        head: &RequestHead<'_>,
+        body: &[u8],
+        error: BodyError,
+    ) -> ResponseDraft {
+        self.writer.rejections().count_event("body");
+        self.write_dead_letter(head, body, &head.dead_letter("body", error.reason()));
+        let answer = self.answer_to_visitor::<R>(head).unwrap_or(error.into());
+        self.draft(answer, head, None)
+    }
+
     /// Rejects a body that is not JSON.
     #[cold]
     pub(super) fn reject_malformed<R: Routes>(

@@ -5,6 +5,7 @@ use http::{HeaderValue, header, request::Parts};
 
 use crate::{
     ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
+    arena::Arena,
     collect::{
         Collector,
         head::RequestHead,
@@ -13,9 +14,11 @@ use crate::{
     identify::{Address, resolve_uid},
     intake::event_meta::EventMeta,
     request::{
+        body::Payload,
         claims::Claims,
         content_type::Declared,
         target::{Target, name_key},
+        text_field::unhidden,
     },
 };
 
@@ -65,6 +68,20 @@ impl Collector {
         }
     }
 
+    /// Returns the body as a document with the JSON that hides in its texts, if the events of the
+    /// route are inside documents and one of the texts hides any.
+    #[cold]
+    pub(super) fn unhidden<R: Routes>(
+        &self,
+        head: &RequestHead<'_>,
+        payload: &Payload<'_>,
+        arena: &Arena,
+    ) -> Option<String> {
+        let (_, route) = self.route::<R>(head, &Claims::default())?;
+        let options = route.options.filter(|options| options.items.is_some())?;
+        unhidden(payload, options.hiding, arena)
+    }
+
     /// Returns the acknowledgement that the route or the request asks for.
     pub(super) fn requested_ack(&self, policy: AckPolicy, head: &RequestHead<'_>) -> Result<Option<Ack>, UnknownAck> {
         if !policy.by_header && !self.ack_by_header {
@@ -85,12 +102,13 @@ pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     R::find(target.service, &name_key(target.name))
 }
 
-/// Returns whether the request declares its body as NDJSON.
-pub(super) fn declares_ndjson(parts: &Parts) -> bool {
-    Declared {
+/// Returns whether the request or its route declares the body as many events.
+pub(super) fn declares_batch(parts: &Parts, route: Option<&Route>) -> bool {
+    let has_items = route.is_some_and(|route| route.options.is_some_and(|options| options.items.is_some()));
+    let declared = Declared {
         extension: Target::parse(parts.uri.path()).extension,
         content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
         content_encoding: None,
-    }
-    .is_ndjson()
+    };
+    has_items || declared.batch_format().is_some()
 }

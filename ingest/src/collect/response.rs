@@ -15,6 +15,8 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
+        own_paths::Methods,
+        route::Routes,
     },
     identify::CorsOrigin,
     intake::event_meta::EventMeta,
@@ -81,29 +83,49 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    pub(super) fn answer_without_event(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
-            // Mail and chat scanners send HEAD before people open a link: this is not an event.
-            Method::HEAD => {
-                let service = match head.route {
-                    Some(_) => head.target.service,
-                    None => head.query.text("service").unwrap_or(head.target.service),
-                };
-                return Some(match service {
-                    "pixel" => Answer::Pixel,
-                    "redir" => redirect(head.query.text("to")),
-                    _ => Answer::BAD_REQUEST,
-                });
-            }
-            Method::GET | Method::POST => {}
-            _ => return Some(Answer::BAD_REQUEST),
+            Method::HEAD => return Some(self.answer_to_head::<R>(head)),
+            Method::GET | Method::POST if head.route.is_none_or(|route| route.options.is_none()) => {}
+            _ => return answer_to_method(head),
         }
         match head.parts.uri.path() {
             "/lib.js" if self.catch_all => Some(Answer::Library),
             "/coffee" if self.catch_all => Some(Answer::Teapot),
             _ => None,
         }
+    }
+}
+
+impl Collector {
+    /// Returns the answer to HEAD, which is not an event: mail and chat scanners send it before
+    /// people open a link, and senders of webhooks before they use an address.
+    #[cold]
+    fn answer_to_head<R: Routes>(&self, head: &RequestHead<'_>) -> Answer<'static> {
+        let service = match head.route {
+            Some(_) => head.target.service,
+            None => head.query.text("service").unwrap_or(head.target.service),
+        };
+        match service {
+            "pixel" => Answer::Pixel,
+            "redir" => redirect(head.query.text("to")),
+            _ if self.route::<R>(head, &Claims::default()).is_some() => Answer::Reachable,
+            _ => Answer::BAD_REQUEST,
+        }
+    }
+}
+
+/// Returns the answer to a method that is not one of the route's.
+#[cold]
+fn answer_to_method(head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    let method = &head.parts.method;
+    let methods = head.route.map_or(Methods(&[]), |route| route.methods());
+    match methods {
+        Methods([]) if matches!(*method, Method::GET | Method::POST) => None,
+        Methods([]) => Some(Answer::BAD_REQUEST),
+        _ if methods.accept(method) => None,
+        Methods(allowed) => Some(Answer::MethodNotAllowed { allowed }),
     }
 }
 

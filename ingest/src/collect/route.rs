@@ -1,8 +1,17 @@
 //! Routes: the handler for the events of a service and a name.
 
+use std::fmt;
+
 use crate::{
     ack::AckPolicy,
-    collect::{rate_limit::RateLimit, redirect_policy::RedirectPolicy},
+    answer::FixedAnswer,
+    collect::{
+        echo::Echo,
+        item_path::ItemPath,
+        own_paths::{Methods, OwnPaths},
+        rate_limit::RateLimit,
+        redirect_policy::RedirectPolicy,
+    },
     intake::event::TableHandler,
     table::Schema,
     verify::Verification,
@@ -24,6 +33,11 @@ pub trait Routes: Send + Sync + 'static {
     /// Returns the route of a service and a name; the name is in lower case, with `_` for spaces.
     fn find(service: &str, name: &str) -> Option<Route>;
 
+    /// Returns the route that has this path among its own paths.
+    fn find_path(_path: &str) -> Option<Route> {
+        None
+    }
+
     /// Returns the route for the events that no destination names.
     fn fallback() -> Option<Route> {
         None
@@ -41,9 +55,35 @@ pub struct Route {
     pub options: Option<&'static RouteOptions>,
 }
 
+impl Route {
+    /// Returns the route's methods.
+    #[inline]
+    pub(super) fn methods(&self) -> Methods {
+        self.options.map_or(Methods(&[]), |options| options.methods)
+    }
+
+    /// Returns the route's own paths, if it has any.
+    #[inline]
+    pub(super) fn own_paths(&self) -> Option<OwnPaths> {
+        self.options.and_then(|options| options.own_paths)
+    }
+}
+
 /// The options of a destination that most routes do not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteOptions {
+    /// The paths of the route beside `/service/name`.
+    pub own_paths: Option<OwnPaths>,
+    /// The methods of the route's events.
+    pub methods: Methods,
+    /// The answer to a recorded event; `None` for the usual one.
+    pub answer: Option<FixedAnswer>,
+    /// The field that the answer to a sender's check sends back.
+    pub echo: Option<Echo>,
+    /// The fields of a body that may hide JSON in a text.
+    pub hiding: &'static [&'static str],
+    /// Where the events of a document are; `None` if a document is one event.
+    pub items: Option<ItemPath>,
     /// The verification of requests; `None` accepts all of them.
     pub verify: Option<Verification>,
     /// The hosts that links lead to; `None` is any host, except private ones.
@@ -53,9 +93,55 @@ pub struct RouteOptions {
 impl RouteOptions {
     /// No options; generated code sets some of them.
     pub const NONE: Self = Self {
+        own_paths: None,
+        methods: Methods(&[]),
+        answer: None,
+        echo: None,
+        hiding: &[],
+        items: None,
         verify: None,
         redirect: None,
     };
+}
+
+/// Lists the options that are set, as `rowmill routes` shows them.
+impl fmt::Display for RouteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = Vec::new();
+        if let Some(own) = &self.own_paths {
+            options.push(format!("also {}", own.paths.join(" ")));
+        }
+        if !self.methods.0.is_empty() {
+            options.push(format!("by {}", self.methods.0.join(" ")));
+        }
+        if let Some(answer) = &self.answer {
+            options.push(format!("answers {}", answer.status));
+        }
+        if let Some(echo) = &self.echo {
+            options.push(format!("echoes {}", echo.field));
+        }
+        if !self.hiding.is_empty() {
+            options.push(format!("parses {}", self.hiding.join(" ")));
+        }
+        if let Some(items) = &self.items {
+            options.push(format!("items at {items}"));
+            if !items.shared.is_empty() {
+                options.push(format!("with {}", items.shared.join(" ")));
+            }
+        }
+        if let Some(verify) = &self.verify {
+            options.push(format!("from {}", verify.scheme.name()));
+        }
+        match self.redirect {
+            None => {}
+            Some(RedirectPolicy::Open) => options.push("to any host".to_owned()),
+            Some(RedirectPolicy::SameSite) => options.push("to its own site".to_owned()),
+            Some(RedirectPolicy::Hosts([])) => options.push("to no host".to_owned()),
+            Some(RedirectPolicy::Hosts(hosts)) => options.push(format!("to {}", hosts.join(", "))),
+            Some(RedirectPolicy::Signed(_)) => options.push("to signed links".to_owned()),
+        }
+        f.write_str(&options.join("  "))
+    }
 }
 
 /// An entry of a schema's `destinations`.

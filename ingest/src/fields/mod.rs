@@ -2,22 +2,28 @@
 //!
 //! Takes text and returns either a flat list that borrows from it (the usual case: no brackets, no
 //! repeated name) or, for `a[b]=1` and `a=1&a=2`, the text of one JSON object. Parsing never fails:
-//! text that cannot be decoded stays as it is.
+//! text that cannot be decoded stays as it is, and the separators of a link may be escaped as HTML.
 //!
 //! Nesting follows the Node library `qs` 6.11, since the senders of such events rely on its
-//! results; `tests/golden/09_qs_cases.jsonl` records results of the real one. Two differences are
-//! intentional: there is no limit of 1000 fields after which the rest is lost, and names such as
-//! `constructor` are ordinary names. The work is near-linear in the length of any text, and nothing
+//! results; `tests/golden/09_qs_cases.jsonl` records results of the real one. Three differences are
+//! intentional: there is no limit of 1000 fields after which the rest is lost, names such as
+//! `constructor` are ordinary names, and a percent sequence that cannot be decoded leaves those beside
+//! it decoded. The work is near-linear in the length of any text, and nothing
 //! recurses deeper than [`Nesting::QUERY`] allows.
 
+mod escaped_separators;
 mod merge;
+mod readable;
 mod split;
 mod tree;
 
 use std::collections::HashSet;
 
-use self::split::{Split, split};
 pub(crate) use self::tree::Tree;
+use self::{
+    escaped_separators::without_escaped_separators,
+    split::{Split, split},
+};
 use crate::arena::Arena;
 
 /// How deep brackets nest, and whether they make arrays.
@@ -56,16 +62,18 @@ pub(crate) enum Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads the query of a request, without its `?`.
     pub(crate) fn from_query(query: &'a str, arena: &'a Arena) -> Self {
-        Self::parse(query, Nesting::QUERY, arena)
+        let Split { pairs, may_nest } = split(query, arena);
+        let pairs = without_escaped_separators(query, pairs, arena);
+        Self::of(pairs, may_nest, Nesting::QUERY)
     }
 
     /// Reads a body of type `application/x-www-form-urlencoded`.
     pub(crate) fn from_body(body: &'a str, arena: &'a Arena) -> Self {
-        Self::parse(body, Nesting::BODY, arena)
+        let Split { pairs, may_nest } = split(body, arena);
+        Self::of(pairs, may_nest, Nesting::BODY)
     }
 
-    fn parse(text: &'a str, nesting: Nesting, arena: &'a Arena) -> Self {
-        let Split { pairs, may_nest } = split(text, arena);
+    fn of(pairs: &'a [(&'a str, &'a str)], may_nest: bool, nesting: Nesting) -> Self {
         let nests = |(name, _): &(&str, &str)| name.bytes().any(|byte| byte == b'[');
         if (may_nest && pairs.iter().any(nests)) || has_repeated_name(pairs) {
             Self::Tree(Tree::build(pairs, nesting))

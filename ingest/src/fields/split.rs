@@ -2,6 +2,7 @@
 
 use bumpalo::collections::Vec;
 
+use super::readable::{decode_readable, hex_digit};
 use crate::{
     arena::Arena,
     scan::{self, Chunk},
@@ -115,13 +116,13 @@ impl Field {
     }
 }
 
-/// Decodes `+` and percent sequences, the first of which is at `first`. If a sequence is malformed
-/// or the result is not UTF-8, decodes `+` only.
+/// Decodes `+` and percent sequences, the first of which is at `first`. Sequences that are malformed
+/// or not UTF-8 stay as they are.
 fn decode<'a>(text: &'a str, first: usize, arena: &'a Arena) -> &'a str {
     let decoded = decode_percents(text.as_bytes(), first, arena);
     match decoded.and_then(|bytes| str::from_utf8(bytes).ok()) {
         Some(decoded) => decoded,
-        None => arena.alloc_str(&text.replace('+', " ")),
+        None => decode_readable(text, arena),
     }
 }
 
@@ -149,10 +150,4 @@ fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'
 #[inline]
 fn is_bracket(text: &[u8]) -> bool {
     matches!(text, [b'5', b'b' | b'B', ..])
-}
-
-/// Returns the value of a hexadecimal digit.
-#[inline]
-fn hex_digit(digit: u8) -> Option<u8> {
-    Some(char::from(digit).to_digit(16)? as u8)
 }

@@ -44,17 +44,29 @@ struct Case {
     body: serde_json::Value,
 }
 
+/// The recorded results that differ here on purpose: the text, a part of the recorded result, and its
+/// replacement. The real `qs` decodes nothing of a value with one malformed sequence.
+const DEVIATIONS: [(&str, &str, &str); 1] = [("a=%&b=%ff&c=%D0%BF+x%zz", "%D0%BF x%zz", "п x%zz")];
+
 #[test]
 fn reads_as_the_recorded_qs_does() {
     let cases = include_str!("../../../tests/golden/09_qs_cases.jsonl");
     let mut count = 0;
+    let mut deviations = 0;
     for line in cases.lines() {
-        let case: Case = serde_json::from_str(line).unwrap();
+        let mut case: Case = serde_json::from_str(line).unwrap();
+        for (_, recorded, ours) in DEVIATIONS.iter().filter(|(text, ..)| *text == case.text) {
+            for fields in [&mut case.query, &mut case.body] {
+                *fields = serde_json::from_str(&fields.to_string().replace(recorded, ours)).unwrap();
+            }
+            deviations += 1;
+        }
         assert_eq!(value_of(&from_query(&case.text)), case.query, "query {}", case.text);
         assert_eq!(value_of(&from_body(&case.text)), case.body, "body {}", case.text);
         count += 1;
     }
     assert!(count > 500);
+    assert_eq!(deviations, DEVIATIONS.len());
 }
 
 #[test]
@@ -78,11 +90,21 @@ fn keeps_malformed_codes() {
         ("a=%", "%"),
         ("a=%4", "%4"),
         ("a=50%+off", "50% off"),
-        ("a=%zz%41", "%zz%41"),
+        ("a=%zz%41", "%zzA"),
+        ("a=%41%4", "A%4"),
         ("a=%ff", "%ff"),
-        ("a=%D0%BF+%D0", "%D0%BF %D0"),
+        ("a=%D0%BF+%D0", "п %D0"),
+        ("a=%D0\u{43f}%D0%BF", "%D0пп"),
         ("a=%ED%A0%80", "%ED%A0%80"),
         ("a=%+1", "% 1"),
+        ("a=%%32%35", "%25"),
+        // A text in windows-1251, in a URL with sequences of UTF-8.
+        (
+            "a=https%3A%2F%2Fx%2F%3Fq%3D%CF%F0%E8%26b%3D1",
+            "https://x/?q=%CF%F0%E8&b=1",
+        ),
+        ("a=https%3A%2F%2Fx%2F%3Fq%3D50%", "https://x/?q=50%"),
+        ("a=%E2%82%AC%E2%82%D0%BF", "€%E2%82п"),
         ("a=%00%0d%0A", "\0\r\n"),
         ("a=%d0%bf+\u{43f}", "п п"),
     ];
@@ -190,6 +212,10 @@ fn runs_in_near_linear_time() {
         many(10_000, &|n| format!("{n}[]=1&[]={n}&")),
         "&".repeat(100_000),
         "]=".repeat(50_000),
+        "a=".to_owned() + &"%D0".repeat(60_000),
+        "a=".to_owned() + &"%41%".repeat(40_000),
+        many(10_000, &|n| format!("k{n}=%&amp;")),
+        "&".to_owned() + &"amp;".repeat(50_000),
     ];
     // The CPU time of this thread does not depend on other processes.
     let own_time = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());

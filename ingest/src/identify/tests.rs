@@ -39,7 +39,8 @@ fn makes_the_recorded_events() {
         let case: Value = serde_json::from_str(line).unwrap();
         let name = case["name"].as_str().unwrap();
         let uri: http::Uri = case["request"]["target"].as_str().unwrap().parse().unwrap();
-        if uri.path() == PAGE {
+        // The original refused a byte order mark.
+        if uri.path() == PAGE || name == "bom json" {
             continue;
         }
         let actual = actual_event(&case["request"], &uri);
@@ -90,7 +91,8 @@ fn actual_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     };
     let query = Fields::from_query(uri.query().unwrap_or_default(), &arena);
     let mut data = match &payload {
-        Payload::Empty | Payload::NdJson(_) => Map::new(),
+        Payload::Empty => Map::new(),
+        Payload::Batch { .. } | Payload::Item { .. } => return None,
         Payload::Form(form) => object_of(form),
         Payload::Json(text) => match serde_json::from_str(text).ok()? {
             Value::Object(data) => data,

@@ -19,6 +19,8 @@ pub struct Event<'a> {
     pub(crate) payload: &'a Payload<'a>,
     /// The acknowledgement level that the response promises.
     pub(crate) ack: Ack,
+    /// The fields of the body that may hide JSON in a text.
+    pub(crate) hiding: &'static [&'static str],
     pub(crate) arena: &'a Arena,
 }
 
@@ -56,6 +58,7 @@ impl Event<'_> {
                     Payload::Json(json)
                 },
                 ack: Ack::Accepted,
+                hiding: &[],
                 arena,
             })
         })

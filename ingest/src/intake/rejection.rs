@@ -1,6 +1,6 @@
 //! Rejections: the reasons why an event did not become a row.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use crate::{
     json::{self, ErrorKind, Kind},
@@ -15,6 +15,15 @@ pub enum Rejection {
     Syntax(json::Error),
     /// The body is JSON but not an object, so it has no fields.
     NotAnObject(Kind),
+    /// The body is JSON, and has no events where the route's events are.
+    NoItems {
+        /// The path of the events in the body.
+        path: String,
+        /// The kind of the value there, if there is one.
+        got: Option<Kind>,
+    },
+    /// A record of CSV, or its header, is invalid.
+    Csv(CsvError),
     /// Values do not fit their columns, or a required value is missing.
     InvalidColumns {
         /// The table of the event's destination.
@@ -33,6 +42,40 @@ pub enum Rejection {
     SpoolFull,
 }
 
+/// The reason why CSV, or a record of it, is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CsvError {
+    /// A record has another number of fields than the header.
+    Ragged {
+        /// The number of fields of the header.
+        expected: usize,
+        /// The number of fields of the record.
+        got: usize,
+    },
+    /// A quoted field has no end.
+    OpenQuote,
+    /// The header has this name twice.
+    ColumnTwice(String),
+    /// The column with this number, counted from 1, has no name.
+    UnnamedColumn(usize),
+    /// The header has more columns than this number.
+    TooManyColumns(usize),
+}
+
+impl fmt::Display for CsvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ragged { expected, got } => write!(f, "the record has {got} fields, and the header has {expected}"),
+            Self::OpenQuote => f.write_str("a quoted field has no end"),
+            Self::ColumnTwice(name) => write!(f, "the header has `{name}` twice"),
+            Self::UnnamedColumn(number) => write!(f, "column {number} of the header has no name"),
+            Self::TooManyColumns(max) => write!(f, "the header has more than {max} columns"),
+        }
+    }
+}
+
+impl std::error::Error for CsvError {}
+
 impl Rejection {
     /// Returns the short name of the first reason, for programs and for counting.
     ///
@@ -45,9 +88,20 @@ impl Rejection {
         match self {
             Self::Syntax(_) => "json",
             Self::NotAnObject(_) => "not-an-object",
+            Self::NoItems { .. } => "no-items",
+            Self::Csv(_) => "csv",
             Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
             Self::UnknownKeys { .. } => "unknown-key",
             Self::SpoolFull => "no-room",
+        }
+    }
+
+    /// Returns the name of the first column whose value is invalid; empty if the reason is another
+    /// one.
+    pub fn column(&self) -> &'static str {
+        match self {
+            Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.column.name),
+            _ => "",
         }
     }
 
@@ -69,7 +123,14 @@ impl Rejection {
                 };
                 Cow::Owned(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
             }
-            Self::NotAnObject(kind) => Cow::Borrowed(not_an_object(*kind)),
+            Self::NotAnObject(kind) => Cow::Owned(format!("expected a JSON object, got {}", name_of(*kind))),
+            Self::Csv(error) => Cow::Owned(error.to_string()),
+            Self::NoItems { path, got: None } => {
+                Cow::Owned(format!("the body has no `{path}`, where the events should be"))
+            }
+            Self::NoItems { path, got: Some(kind) } => {
+                Cow::Owned(format!("`{path}` is {}, not an array of events", name_of(*kind)))
+            }
             Self::InvalidColumns { columns, .. } => {
                 let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
                 Cow::Owned(columns.join("; "))
@@ -84,14 +145,14 @@ impl Rejection {
     }
 }
 
-/// Returns the message for a JSON document that is not an object.
-const fn not_an_object(kind: Kind) -> &'static str {
+/// Returns the kind of a value, with its article.
+const fn name_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Null => "expected a JSON object, got null",
-        Kind::Bool => "expected a JSON object, got a boolean",
-        Kind::Number => "expected a JSON object, got a number",
-        Kind::String => "expected a JSON object, got a string",
-        Kind::Array => "expected a JSON object, got an array",
-        Kind::Object => "expected a JSON object",
+        Kind::Null => "null",
+        Kind::Bool => "a boolean",
+        Kind::Number => "a number",
+        Kind::String => "a string",
+        Kind::Array => "an array",
+        Kind::Object => "an object",
     }
 }

@@ -23,6 +23,7 @@ fn outcome<const STRICT: bool>(query: &str, payload: &Payload<'_>, arena: &Arena
         query: &Fields::from_query(query, arena),
         payload,
         ack: Ack::Accepted,
+        hiding: &[],
         arena,
     };
     row_text::<STRICT>(&event).unwrap_or_else(|rejection| {

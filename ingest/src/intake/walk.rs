@@ -1,6 +1,8 @@
 //! Walks an event: each value goes into its column, or into the nearest extra above it.
 
-use std::borrow::Cow;
+mod hidden;
+
+use std::{borrow::Cow, collections::HashSet};
 
 use crate::{
     arena::Arena,
@@ -55,8 +57,17 @@ pub(super) fn decode<'a>(
     let names = event.query.names();
     let overridden_by = (!names.is_empty()).then_some(&names);
     match event.payload {
-        Payload::Empty | Payload::NdJson(_) => {}
+        payload if !event.hiding.is_empty() => walk.hiding_payload(payload, root, overridden_by, event.hiding)?,
+        Payload::Empty | Payload::Batch { .. } => {}
         Payload::Json(text) => {
+            let kind = walk.document(text, root, overridden_by).map_err(Rejection::Syntax)?;
+            if kind != Kind::Object {
+                return Err(Rejection::NotAnObject(kind));
+            }
+        }
+        Payload::Item { text, shared } => {
+            walk.shared(shared, text, root, overridden_by)
+                .map_err(Rejection::Syntax)?;
             let kind = walk.document(text, root, overridden_by).map_err(Rejection::Syntax)?;
             if kind != Kind::Object {
                 return Err(Rejection::NotAnObject(kind));
@@ -114,6 +125,30 @@ impl<'a> Walk<'_, 'a> {
         }
         reader.end()?;
         Ok(kind)
+    }
+
+    /// Walks fields that an event shares with others, except those that it has itself.
+    fn shared(
+        &mut self,
+        shared: &'a [(&'a str, &'a str)],
+        event: &'a str,
+        root: Scope,
+        overridden_by: Option<&Names<'_>>,
+    ) -> Result<(), json::Error> {
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let own = keys_of(event, self.arena);
+        let mut duplicates = DuplicateKeys::new_in(self.arena);
+        for (name, value) in shared {
+            if own.contains(*name) || overridden_by.is_some_and(|names| names.contains(name)) {
+                continue;
+            }
+            let mut reader = Reader::new_in(value, self.arena);
+            reader.set_lenient(self.row.is_lenient());
+            self.entry(Cow::Borrowed(name), &mut reader, root, &mut duplicates)?;
+        }
+        Ok(())
     }
 
     /// Walks the fields of a query or a form, except those that `overridden_by` contains, too.
@@ -305,6 +340,23 @@ impl<'a> Walk<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the keys of an object, as far as the text is one.
+fn keys_of<'a>(object: &'a str, arena: &'a Arena) -> HashSet<Cow<'a, str>> {
+    let mut keys = HashSet::new();
+    let mut reader = Reader::new_in(object, arena);
+    let mut read = || -> Result<(), json::Error> {
+        reader.begin_object()?;
+        while let Some(key) = reader.next_key()? {
+            keys.insert(key);
+            reader.skip_unchecked()?;
+        }
+        Ok(())
+    };
+    // The decoder reports the error.
+    let _ = read();
+    keys
 }
 
 /// Returns whether the array that `reader` is positioned at is empty, or begins with an object or a

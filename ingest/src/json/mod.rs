@@ -78,6 +78,15 @@ pub struct Position {
 }
 
 impl Position {
+    /// Returns the position of a document that begins at byte `at`.
+    pub(crate) const fn start(at: usize) -> Self {
+        Self {
+            at,
+            depth: 0,
+            fresh: false,
+        }
+    }
+
     /// Returns the number of bytes before the position.
     ///
     /// ```

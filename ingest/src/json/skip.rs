@@ -14,6 +14,18 @@ impl<'a> Reader<'a> {
         Ok(self.slice(start))
     }
 
+    /// Skips any value without checking it, and returns it as it is written. Only for values that
+    /// other code checks.
+    ///
+    /// # Errors
+    /// The text ends before the value does, or no value starts here.
+    pub(crate) fn raw_value_unchecked(&mut self) -> Result<&'a str, Error> {
+        self.skip_space();
+        let start = self.at;
+        self.skip_unchecked()?;
+        Ok(self.slice(start))
+    }
+
     /// Skips any value.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::{
     arena::Arena,
     fields::Fields,
     json::{self, Reader},
+    request::batch_format::BatchFormat,
     request::content_type::{ContentTypeError, Declared, PLAIN_JSON, charset_of, contains_ignoring_case, essence},
 };
 
@@ -21,8 +22,11 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// The accepted types, for the header `Accept` of an error response.
-pub(crate) const ACCEPTED_TYPES: &str =
-    "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
+pub(crate) const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, application/json-seq, text/csv, text/tab-separated-values, \
+     application/x-www-form-urlencoded, text/plain";
+
+/// The accepted codings, for the header `Accept-Encoding` of an error response.
+pub(crate) const ACCEPTED_CODINGS: &str = "gzip, deflate, br, zstd";
 
 /// A body as text of a known kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +35,36 @@ pub(crate) enum Payload<'a> {
     Empty,
     /// Text that should be JSON; the decoder checks whether it is.
     Json(&'a str),
-    /// Lines that should each be JSON ([NDJSON](https://github.com/ndjson/ndjson-spec)).
-    NdJson(&'a str),
+    /// Text that should be many events.
+    Batch {
+        /// The text.
+        text: &'a str,
+        /// The format of the events.
+        format: BatchFormat,
+    },
     /// A urlencoded form.
     Form(Fields<'a>),
+    /// One of many events.
+    Item {
+        /// Text that should be JSON.
+        text: &'a str,
+        /// Fields of the whole body with their values as JSON, which has been checked. They are
+        /// fields of the event, unless it has a field of that name itself.
+        shared: &'a [(&'a str, &'a str)],
+    },
 }
 
 /// The reason why a body is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// The body is compressed.
-    ContentEncoding,
+    /// The body is compressed and must be decoded first; not a failure of the request.
+    Encoded,
+    /// The `Content-Encoding` names an unknown coding, or too many.
+    UnknownCoding,
+    /// The body is not what its `Content-Encoding` states.
+    Coding,
+    /// The decoded body is far larger than the body as sent.
+    Expansion,
     /// The `Content-Type` is malformed.
     ContentType,
     /// The charset is unknown.
@@ -54,16 +77,14 @@ pub(crate) enum BodyError {
     Text,
     /// The type is JSON, but the body is empty.
     EmptyJson,
-    /// A byte order mark precedes the JSON, which
-    /// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) forbids.
-    ByteOrderMark,
 }
 
 impl BodyError {
     /// Returns the status of the response.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Multipart | Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Multipart | Self::MediaType | Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Expansion => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -71,17 +92,20 @@ impl BodyError {
     /// Returns the message for the client.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
-            Self::ContentEncoding => "compressed bodies are not accepted; send it without Content-Encoding",
+            Self::Encoded => "the body is compressed",
+            Self::UnknownCoding => "the Content-Encoding must be gzip, deflate, br or zstd, or two of them",
+            Self::Coding => "the body is not what its Content-Encoding states, or its end is missing",
+            Self::Expansion => "the decoded body is more than 200 times as large as the body",
             Self::ContentType => "the Content-Type header is malformed",
             Self::Charset => "the charset of the Content-Type header is unknown",
             Self::Multipart => "multipart bodies are not accepted; send JSON or a urlencoded form",
             Self::MediaType => {
                 "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
-                 application/x-www-form-urlencoded, or text/plain with one of these in it"
+                 application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, or \
+                 text/plain with JSON or a form in it"
             }
             Self::Text => "the body is neither a JSON object nor a form of key=value pairs",
             Self::EmptyJson => "the body is empty, but its type is JSON",
-            Self::ByteOrderMark => "the body begins with a byte order mark, which JSON does not allow",
         }
     }
 }
@@ -109,8 +133,8 @@ impl<'a> Payload<'a> {
     /// any other payload.
     pub(crate) fn json_text(&self) -> &'a str {
         match self {
-            Self::Json(text) => text,
-            Self::Empty | Self::NdJson(_) | Self::Form(_) => "",
+            Self::Json(text) | Self::Item { text, .. } => text,
+            Self::Empty | Self::Batch { .. } | Self::Form(_) => "",
         }
     }
 
@@ -121,12 +145,12 @@ impl<'a> Payload<'a> {
     /// The payload is not JSON.
     pub(crate) fn check(&self) -> Result<(), json::Error> {
         match self {
-            Self::Json(text) => {
+            Self::Json(text) | Self::Item { text, .. } => {
                 let mut reader = Reader::new(text);
                 reader.skip()?;
                 reader.end()
             }
-            Self::Empty | Self::NdJson(_) | Self::Form(_) => Ok(()),
+            Self::Empty | Self::Batch { .. } | Self::Form(_) => Ok(()),
         }
     }
 
@@ -134,9 +158,10 @@ impl<'a> Payload<'a> {
     ///
     /// A body is JSON if its type contains `json`, or if it begins with `{`: `sendBeacon` sends
     /// JSON as `text/plain`, `curl -d` as a form, and other clients with no type or as
-    /// `application/octet-stream`. Only the type makes a body NDJSON. A body without a type, a
-    /// form, or `text/plain` may also be a urlencoded form, if its text looks like one
-    /// ([`is_form`]); mere white space counts as no body. Bodies of other types are not accepted.
+    /// `application/octet-stream`. The type makes a body lines; its `[` makes it an array. A body
+    /// without a type, a form, or `text/plain` may also be an array or a urlencoded form, if its
+    /// text looks like one ([`is_form`]); mere white space counts as no body. Bodies of other types
+    /// are not accepted. A byte order mark is skipped.
     ///
     /// Bytes that are invalid in the charset become U+FFFD.
     ///
@@ -145,8 +170,8 @@ impl<'a> Payload<'a> {
     /// Any [`BodyError`].
     pub(crate) fn parse(declared: Declared<'_>, body: &'a [u8], arena: &'a Arena) -> Result<Self, BodyError> {
         let encoding = declared.content_encoding.unwrap_or_default().trim_ascii();
-        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
-            return Err(BodyError::ContentEncoding);
+        if !encoding.is_empty() && !body.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
+            return Err(BodyError::Encoded);
         }
         // The header determines the charset even if the extension determines the type.
         let charset = match declared.content_type {
@@ -165,19 +190,26 @@ impl<'a> Payload<'a> {
             Cow::Borrowed(text) => text,
             Cow::Owned(text) => arena.alloc_str(&text),
         };
-        let without_mark = text.strip_prefix(BYTE_ORDER_MARK);
-        if is_json || without_mark.unwrap_or(text).trim_ascii_start().starts_with('{') {
-            return match without_mark {
-                Some(_) => Err(BodyError::ByteOrderMark),
-                None if declared.is_ndjson() => Ok(Self::NdJson(text)),
-                None => Ok(Self::Json(text)),
+        // RFC 8259, 8.1 allows a parser to ignore the mark.
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        if is_json || text.trim_ascii_start().starts_with('{') {
+            let format = match declared.batch_format().filter(|format| format.is_json()) {
+                None if !text.starts_with('{') && text.trim_ascii_start().starts_with('[') => Some(BatchFormat::Array),
+                declared => declared,
             };
+            return Ok(match format {
+                Some(format) => Self::Batch { text, format },
+                None => Self::Json(text),
+            });
         }
         // A line end at the end of a file is not part of its last value.
-        let text = without_mark.unwrap_or(text).trim_end_matches(['\r', '\n']);
+        let text = text.trim_end_matches(['\r', '\n']);
         let start = text.trim_ascii_start();
         if start.is_empty() {
             return Ok(Self::Empty);
+        }
+        if let Some(format) = declared.batch_format() {
+            return Ok(Self::Batch { text, format });
         }
         let media_type = essence(declared.content_type.unwrap_or_default());
         let is_urlencoded = media_type.eq_ignore_ascii_case(FORM);
@@ -190,8 +222,8 @@ impl<'a> Payload<'a> {
             return Ok(Self::Form(Fields::from_body(text, arena)));
         }
         if start.starts_with('[') {
-            // The decoder reports the error.
-            return Ok(Self::Json(text));
+            let format = BatchFormat::Array;
+            return Ok(Self::Batch { text, format });
         }
         Err(BodyError::Text)
     }

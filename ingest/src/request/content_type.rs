@@ -2,6 +2,8 @@
 
 use encoding_rs::{Encoding, UTF_8};
 
+use crate::request::batch_format::BatchFormat;
+
 /// The types that an extension of the path implies; they take precedence over the header.
 const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
     ("json", "application/json"),
@@ -9,6 +11,11 @@ const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
     ("js", "text/javascript"),
     ("html", "text/html"),
 ];
+
+/// The words in the names of types with one JSON document per line: `application/x-ndjson`,
+/// `application/jsonl`, `application/jsonlines`, `application/json-lines`,
+/// `application/x-json-stream` and `application/stream+json`.
+const LINES: [&str; 5] = ["ndjson", "jsonl", "json-lines", "json-stream", "stream+json"];
 
 pub(super) const PLAIN_JSON: &[u8] = b"application/json";
 
@@ -45,11 +52,25 @@ impl<'r> Declared<'r> {
         self.is_plainly_json() || contains_ignoring_case(self.media_type(), b"json")
     }
 
-    /// Returns whether each line of the body is an event: `application/x-ndjson`,
-    /// `application/jsonl` and the like.
-    pub(crate) fn is_ndjson(&self) -> bool {
-        let is_named = |word| contains_ignoring_case(self.media_type(), word);
-        !self.is_plainly_json() && (is_named(b"ndjson") || is_named(b"jsonl"))
+    /// Returns the format of a body that is declared as many events; `None` if the type does not
+    /// declare many.
+    pub(crate) fn batch_format(&self) -> Option<BatchFormat> {
+        if self.is_plainly_json() {
+            return None;
+        }
+        let media_type = self.media_type();
+        let is_named = |word: &&str| contains_ignoring_case(media_type, word.as_bytes());
+        if LINES.iter().any(is_named) {
+            Some(BatchFormat::Lines)
+        } else if is_named(&"json-seq") {
+            Some(BatchFormat::Sequence)
+        } else if is_named(&"text/csv") || is_named(&"application/csv") {
+            Some(BatchFormat::Csv)
+        } else if is_named(&"text/tab-separated-values") {
+            Some(BatchFormat::Tsv)
+        } else {
+            None
+        }
     }
 
     /// Returns whether the type is exactly the one that most clients send, so that no search is

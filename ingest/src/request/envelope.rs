@@ -30,23 +30,25 @@ impl<'a> Envelope<'a> {
     /// The body should be JSON and is not.
     pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
         match payload {
-            Payload::Empty | Payload::NdJson(_) => Ok(Self::default()),
-            Payload::Json(text) if !may_contain_any(FIELDS, text) => Ok(Self::default()),
-            Payload::Json(text) => Self::of_json(Reader::new_in(text, arena)),
+            Payload::Empty | Payload::Batch { .. } => Ok(Self::default()),
+            Payload::Json(text) | Payload::Item { text, .. } if !may_contain_any(FIELDS, text) => Ok(Self::default()),
+            Payload::Json(text) | Payload::Item { text, .. } => Self::of_json(Reader::new_in(text, arena)),
             Payload::Form(fields) => Ok(Self::of_fields(fields)),
         }
     }
 
-    /// Reads the envelope of an NDJSON line. Skips a line that cannot contain `projectId` or `uid`.
+    /// Reads the envelope of an item of a batch. Skips JSON that cannot contain `projectId` or `uid`.
     ///
     /// # Errors
     ///
-    /// The line is not JSON.
-    pub(crate) fn open_line(line: &'a str, arena: &'a Arena) -> Result<Self, json::Error> {
-        if may_contain_sender_keys(line) {
-            Self::of_json(Reader::new_in(line, arena))
-        } else {
-            Ok(Self::default())
+    /// The item should be JSON and is not.
+    pub(crate) fn open_item(item: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
+        match item {
+            Payload::Json(text) | Payload::Item { text, .. } if may_contain_sender_keys(text) => {
+                Self::of_json(Reader::new_in(text, arena))
+            }
+            Payload::Form(fields) => Ok(Self::of_fields(fields)),
+            _ => Ok(Self::default()),
         }
     }
 
@@ -111,9 +113,9 @@ const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"u
 /// The fields that identify the sender.
 const SENDER_FIELDS: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
 
-/// Returns whether any of the lines may contain a field that identifies the sender.
-pub(crate) fn may_contain_sender_keys(lines: &str) -> bool {
-    may_contain_any(SENDER_FIELDS, lines)
+/// Returns whether any of the items may contain a field that identifies the sender.
+pub(crate) fn may_contain_sender_keys(items: &str) -> bool {
+    may_contain_any(SENDER_FIELDS, items)
 }
 
 /// Returns whether a text may contain one of the fields. The search takes a tenth of the time of a

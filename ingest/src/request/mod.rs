@@ -6,11 +6,14 @@
 //! read_body     the body as bytes, within its limits
 //! turns         how many bodies are read at a time
 //! content_type  the declared type of the body
-//! body          the kind of the body: JSON, NDJSON, a form, nothing
+//! body          the kind of the body: JSON, many events, a form, nothing
+//! batch_format  the format of many events: lines, an array
 //! envelope      the few fields of a body that decide where its event goes
+//! text_field    the text of one field of a body, and the JSON in a text
 //! claims        the service, name, project and visitor that a query or a body names
 //! ```
 
+pub(crate) mod batch_format;
 pub(crate) mod body;
 pub(crate) mod claims;
 pub(crate) mod content_type;
@@ -18,4 +21,5 @@ pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod read_body;
 pub(crate) mod target;
+pub(crate) mod text_field;
 pub(crate) mod turns;

@@ -27,8 +27,21 @@ use crate::{
 pub(crate) struct BodyLimits {
     /// The largest accepted body, in bytes.
     pub(crate) max_bytes: usize,
+    /// The largest accepted body that is a JSON array, in bytes; not less than `max_bytes`.
+    pub(crate) max_array_bytes: usize,
     /// The time in which the body must arrive.
     pub(crate) timeout: Duration,
+}
+
+impl BodyLimits {
+    /// Returns the maximum length of a body that begins with `start`, in bytes.
+    pub(crate) fn max_of(&self, start: &[u8]) -> usize {
+        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+        match start.trim_ascii_start().starts_with(b"[") {
+            true => self.max_array_bytes,
+            false => self.max_bytes,
+        }
+    }
 }
 
 /// The reason why a body could not be read.
@@ -91,6 +104,9 @@ pin_project! {
         body: Option<A>,
         pieces: Pieces,
         limits: BodyLimits,
+        // Whether the declared length is too large for a body that is not an array.
+        is_long: bool,
+        // Whether the declared length is too large for any body.
         is_too_large: bool,
         turn: Turn,
         sleep: Option<Pin<Box<Sleep>>>,
@@ -104,9 +120,9 @@ impl<A> ReadBody<A> {
             None,
             BodyLimits {
                 max_bytes: 0,
+                max_array_bytes: 0,
                 timeout: Duration::ZERO,
             },
-            false,
         )
     }
 
@@ -116,19 +132,25 @@ impl<A> ReadBody<A> {
         A: Body,
     {
         let size = body.size_hint();
-        let is_too_large = size.lower() > limits.max_bytes as u64;
-        let mut reader = Self::of(Some(body), limits, is_too_large);
+        let mut reader = Self::of(Some(body), limits);
+        reader.is_long = size.lower() > limits.max_bytes as u64;
+        reader.is_too_large = size.lower() > limits.max_array_bytes as u64;
         let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
-        reader.pieces.max_length = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
+        let max_bytes = match reader.is_long {
+            true => limits.max_array_bytes,
+            false => limits.max_bytes,
+        };
+        reader.pieces.max_length = exact.unwrap_or(usize::MAX).min(max_bytes);
         reader
     }
 
-    fn of(body: Option<A>, limits: BodyLimits, is_too_large: bool) -> Self {
+    fn of(body: Option<A>, limits: BodyLimits) -> Self {
         Self {
             body,
             pieces: Pieces::default(),
             limits,
-            is_too_large,
+            is_long: false,
+            is_too_large: false,
             turn: Turn::default(),
             sleep: None,
         }
@@ -184,7 +206,8 @@ impl<A: Body> ReadBody<A> {
                 Some(Err(_)) => return Poll::Ready(Err(ReadBodyError::Broken)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    if this.pieces.len() + data.remaining() > this.limits.max_bytes {
+                    let is_long = *this.is_long || this.pieces.len() + data.remaining() > this.limits.max_bytes;
+                    if is_long && !this.pieces.is_array(&data, this.limits) {
                         return Poll::Ready(Err(ReadBodyError::TooLarge));
                     }
                     this.pieces.push(data, parts, memory)?;
@@ -208,6 +231,20 @@ struct Pieces {
 impl Pieces {
     fn len(&self) -> usize {
         self.first.len() + self.joined.len()
+    }
+
+    /// Returns whether the body is a JSON array within `limits` with the next piece, as far as its
+    /// first byte shows.
+    #[cold]
+    fn is_array(&mut self, next: &impl Buf, limits: &BodyLimits) -> bool {
+        let start = [&self.first[..], &self.joined, next.chunk()]
+            .into_iter()
+            .find(|piece| !piece.is_empty())
+            .unwrap_or_default();
+        let max_bytes = limits.max_of(start);
+        // The memory of the body grows up to this length from now on.
+        self.max_length = self.max_length.max(max_bytes);
+        max_bytes > limits.max_bytes && self.len() + next.remaining() <= max_bytes
     }
 
     fn push(&mut self, mut data: impl Buf, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<(), SpoolFull> {
@@ -288,6 +325,7 @@ mod tests {
         let turns = Turns::with_permits(1, 1);
         let limits = BodyLimits {
             max_bytes: 1 << 20,
+            max_array_bytes: 1 << 20,
             timeout: Duration::from_secs(60),
         };
         let body = |pieces| Ready(vec![Bytes::from_static(&[b'x'; PIECE]); pieces].into());
@@ -304,5 +342,72 @@ mod tests {
         assert!(first.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
         assert!(second.as_mut().poll(&mut cx, &parts, &memory, &turns).is_pending());
         assert_eq!(second.pieces.len(), 3 * PIECE);
+    }
+
+    #[tokio::test]
+    async fn an_array_may_be_longer_than_another_body() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let memory = RequestMemory::new(Arc::new(Budget::new(1 << 30)));
+        let turns = Turns::with_permits(1, 1);
+        let limits = BodyLimits {
+            max_bytes: 5,
+            max_array_bytes: 10,
+            timeout: Duration::from_secs(60),
+        };
+        let length = |body: Poll<Result<ReadyBody, _>>| match body {
+            Poll::Ready(body) => Some(body.map(|body| body.bytes.len())),
+            Poll::Pending => None,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for (pieces, expected) in [
+            (&["[1,2,3]"][..], Some(Ok(7))),
+            (&[" \n[1,", "2,3]"], Some(Ok(9))),
+            (&["\u{feff}[1,2]"], Some(Ok(8))),
+            (&["[1,2,", "3,4,5]"], Some(Err(ReadBodyError::TooLarge))),
+            (&["{1,2,3}"], Some(Err(ReadBodyError::TooLarge))),
+            (&["{1,2,", "[]"], Some(Err(ReadBodyError::TooLarge))),
+            (&["      ", "[]"], Some(Err(ReadBodyError::TooLarge))),
+        ] {
+            let body = StreamBody(
+                pieces
+                    .iter()
+                    .map(|piece| Bytes::from_static(piece.as_bytes()))
+                    .collect(),
+            );
+            let mut reader = pin!(ReadBody::new(body, limits));
+            assert_eq!(
+                length(reader.as_mut().poll(&mut cx, &parts, &memory, &turns)),
+                expected,
+                "{pieces:?}"
+            );
+        }
+        // A declared length is refused with the first piece.
+        for (body, expected) in [
+            ("[1,2,3]", Some(Ok(7))),
+            ("x123456", Some(Err(ReadBodyError::TooLarge))),
+            ("[1,2,3,4,5]", Some(Err(ReadBodyError::TooLarge))),
+        ] {
+            let mut reader = pin!(ReadBody::new(
+                http_body_util::Full::new(Bytes::from_static(body.as_bytes())),
+                limits
+            ));
+            assert_eq!(
+                length(reader.as_mut().poll(&mut cx, &parts, &memory, &turns)),
+                expected,
+                "{body}"
+            );
+        }
+    }
+
+    /// A body of some pieces, of unknown length.
+    struct StreamBody(VecDeque<Bytes>);
+
+    impl Body for StreamBody {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
     }
 }

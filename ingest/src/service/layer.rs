@@ -303,7 +303,7 @@ where
         let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route);
         let collector = Arc::clone(&self.collector);
         let reader = if reads_body {
-            let limits = collector.body_limits(body.size_hint().exact(), &parts);
+            let limits = collector.body_limits(body.size_hint().exact(), &parts, route.as_ref());
             ReadBody::new(body, limits)
         } else {
             ReadBody::empty()

@@ -12,10 +12,12 @@ const STATUSES: [u16; 9] = [400, 401, 403, 404, 408, 413, 415, 429, 503];
 
 /// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
 /// `other` for unlisted ones.
-const CODES: [&str; 21] = [
+const CODES: [&str; 23] = [
     "body",
     "json",
     "not-an-object",
+    "no-items",
+    "csv",
     "no-room",
     "rate-limited",
     "out-of-range",

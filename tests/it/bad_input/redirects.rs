@@ -134,6 +134,97 @@ fn a_cyrillic_target_is_percent_encoded() {
 }
 
 #[test]
+fn a_link_that_html_escapes_leads_on() {
+    let site = "https://example.org/";
+    let queries = [
+        "&amp;to=https%3A%2F%2Fexample.org%2F",
+        "&amp%3Bto=https%3A%2F%2Fexample.org%2F",
+        "&amp;amp;to=https%3A%2F%2Fexample.org%2F",
+        "&%2338%3Bto=https%3A%2F%2Fexample.org%2F",
+    ];
+    let mut links: Vec<_> = queries.map(|query| link(query, site, Location(site))).into();
+    // The escaped separator within a target belongs to the target.
+    links.push(link(
+        "&amp;to=https%3A%2F%2Fexample.org%2F%3Fa%3D1%26amp%3Bb%3D2",
+        "https://example.org/?a=1&amp;b=2",
+        Location("https://example.org/?a=1&amp;b=2"),
+    ));
+    follow(&links);
+}
+
+#[test]
+fn a_target_with_percent_sequences_of_its_own_is_decoded_once() {
+    follow(&[
+        link(
+            "&to=https%3A%2F%2Fexample.org%2Fa%2520b%3Fq%3D100%2525%23part",
+            "https://example.org/a%20b?q=100%25#part",
+            Location("https://example.org/a%20b?q=100%25#part"),
+        ),
+        link(
+            "&to=https%3A%2F%2Fexample.org%2F%3Fq%3Da%20b",
+            "https://example.org/?q=a b",
+            Location("https://example.org/?q=a%20b"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_target_with_unreadable_percent_sequences_leads_on() {
+    follow(&[
+        link(
+            "&to=https%3A%2F%2Fexample.org%2F%3Fq%3D50%",
+            "https://example.org/?q=50%",
+            Location("https://example.org/?q=50%"),
+        ),
+        // A search in windows-1251: the site gets the bytes that it expects.
+        link(
+            "&to=https%3A%2F%2Fexample.org%2F%3Fq%3D%CF%F0%E8%26b%3D%D1%8F",
+            "https://example.org/?q=%CF%F0%E8&b=я",
+            Location("https://example.org/?q=%CF%F0%E8&b=%D1%8F"),
+        ),
+        link(
+            "&to=https%3A%2F%2Fexample.org%2F%3Fq%3D%25CF%25F0",
+            "https://example.org/?q=%CF%F0",
+            Location("https://example.org/?q=%CF%F0"),
+        ),
+        // The parts that a checked target must not have are found beside unreadable ones.
+        link("&to=https://ya.ru%zz%40evil.com", "https://ya.ru%zz@evil.com", USER),
+        link("&to=javascript%3Aalert(1)%", "javascript:alert(1)%", NOT_WEB),
+        link("&to=https://ya.ru/%0d%0a%", "https://ya.ru/\r\n%", CONTROL),
+    ]);
+}
+
+#[test]
+fn the_columns_of_a_click_have_values_in_every_spelling() {
+    let victim = Victim::start();
+    let to = "to=https%3A%2F%2Fexample.org%2F";
+    for query in [
+        format!("event=amp&amp;email=amp1@example.com&amp;{to}"),
+        format!("event=percent&email=pct1@example.com&{to}%3Fq%3D50%"),
+        format!("event=tag&email=*|EMAIL|*&task_id={{{{id}}}}&{to}"),
+        format!("event=plus&email=a%2Bb@example.com&task_id=50%25&{to}"),
+        format!("event=broken&email=a%40b.example%zz&task_id=%CF%F0&{to}"),
+    ] {
+        let answer = victim.get(&format!("/redir/mail?{query}"));
+        assert_eq!(answer.status, 302, "{query}");
+        assert!(
+            answer.header("location").unwrap().starts_with("https://example.org/"),
+            "{query}"
+        );
+    }
+    let after = victim.stop();
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
+    assert_eq!(
+        after.rows("mail_statistics", "event, email, task_id"),
+        "amp\tamp1@example.com\t\n\
+         percent\tpct1@example.com\t\n\
+         tag\t*|EMAIL|*\t{{id}}\n\
+         plus\ta+b@example.com\t50%\n\
+         broken\ta@b.example%zz\t%CF%F0\n"
+    );
+}
+
+#[test]
 fn a_missing_target_is_reported() {
     let without = Link {
         query: "",

@@ -20,6 +20,7 @@ fn a_body_becomes_a_row() {
         ("/wh/mail?n=7", FORM, "n=5", "wh/mail 7 0 n=7"),
         ("/wh/mail", FORM, r#" {"n":5}"#, "wh/mail 7 0 n=5"),
         ("/wh/mail", "text/plain", "n=5\r\n", "wh/mail 7 0 n=5"),
+        ("/wh/mail", JSON, "\u{feff}{\"n\":5}", "wh/mail 7 0 n=5"),
         ("/wh/mail", "", "", "wh/mail 7 0"),
         ("/wh/mail", FORM, " \n", "wh/mail 7 0"),
         ("/wh/mail?n=7", "", "", "wh/mail 7 0 n=7"),
@@ -57,10 +58,11 @@ fn a_body_that_cannot_become_a_row_is_rejected_with_its_reason() {
     let invalid =
         r#"{"message":"Bad Request","refused":[{"column":"n","code":"out-of-range","expected":"Int8","got":"300"}]}"#;
     for (content_type, body, status, answer, code) in [
+        (JSON, "5", 400, rejected("expected a JSON object, got a number"), "not-an-object"),
+        (JSON, "\"x\"", 400, rejected("expected a JSON object, got a string"), "not-an-object"),
+        (JSON, " null\n", 400, rejected("expected a JSON object, got null"), "not-an-object"),
         (JSON, r#"{"n":300}"#, 400, invalid.to_owned(), "out-of-range"),
         (FORM, "n=300", 400, invalid.to_owned(), "out-of-range"),
-        (JSON, "[1]", 400, rejected("expected a JSON object, got an array"), "not-an-object"),
-        ("", "[1]", 400, rejected("expected a JSON object, got an array"), "not-an-object"),
         (
             JSON,
             "{\"n\":\n x}",
@@ -84,13 +86,6 @@ fn a_body_that_cannot_become_a_row_is_rejected_with_its_reason() {
             "json",
         ),
         (JSON, "", 400, rejected("the body is empty, but its type is JSON"), "body"),
-        (
-            JSON,
-            "\u{feff}{}",
-            400,
-            rejected("the body begins with a byte order mark, which JSON does not allow"),
-            "body",
-        ),
         (
             "",
             "hello",

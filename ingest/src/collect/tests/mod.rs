@@ -4,14 +4,20 @@
 //! world         a collector, and the outcome of a request
 //! bodies        bodies, and the rows or the rejections that they become
 //! responses     pixels, redirects, addresses in fields, requests for an acknowledgement
-//! ndjson        many events in one body
+//! route_options paths, methods, answers and hidden JSON of routes
+//! batch         many events in one body
+//! encodings     compressed bodies
+//! json_kinds    valid and invalid JSON in every place of a body
 //! dead_letters  the dead letter of each rejection
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod batch;
 mod bodies;
 mod dead_letters;
-mod ndjson;
+mod encodings;
+mod json_kinds;
 mod responses;
+mod route_options;
 mod world;

@@ -1,4 +1,4 @@
-//! A collector of one table, whose requests need no runtime: each outcome is complete at once.
+//! A collector of one table, and the outcomes of its requests.
 
 use std::{
     cell::RefCell,
@@ -9,18 +9,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 
 use crate::{
     ack::{Ack, AckPolicy},
+    answer::FixedAnswer,
     block::receipt::Receipt,
     collect::{
         Collector, Decision, Response,
+        echo::Echo,
         head::Arrival,
+        item_path::ItemPath,
         options::EventOptions,
-        route::{Destination, Route, Routes},
+        own_paths::{Methods, OwnPaths},
+        route::{Destination, Route, RouteOptions, Routes},
     },
     intake::{
         event::{Event, Sink},
@@ -65,6 +69,64 @@ const ROUTE: Route = Route {
     options: None,
 };
 
+/// The route `wh/options`, with options of each kind.
+pub(super) const OPTIONS_ROUTE: Route = Route {
+    options: Some(&RouteOptions {
+        own_paths: Some(OwnPaths {
+            service: "wh",
+            name: "options",
+            paths: &["/track", "/v1/batch/", "/hooks/*"],
+        }),
+        methods: Methods(&["POST", "PUT", "GET"]),
+        answer: Some(FixedAnswer {
+            status: 202,
+            content_type: Some("text/plain"),
+            body: "ok",
+        }),
+        echo: Some(Echo {
+            field: "challenge",
+            is_json: false,
+            token: None,
+        }),
+        hiding: &["address", "tags", "payload"],
+        items: None,
+    }),
+    ..ROUTE
+};
+
+/// A route whose events are in an array that hides in a text.
+const HIDDEN_BATCH: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                items: Some(ItemPath {
+                    keys: &["events"],
+                    shared: &["city"],
+                }),
+                hiding: &["events"],
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
+/// A route whose documents have many events inside.
+const BATCH: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                items: Some(ItemPath {
+                    keys: &["data", "events"],
+                    shared: &["page", "n", "projectId"],
+                }),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
 #[derive(Debug)]
 struct TestRoutes;
 
@@ -75,7 +137,21 @@ impl Routes for TestRoutes {
         &SCHEMA
     }
 
+    fn find_path(path: &str) -> Option<Route> {
+        let is_own = matches!(path, "/track" | "/v1/batch/") || (path.starts_with("/hooks/") && path.len() > 7);
+        is_own.then_some(OPTIONS_ROUTE)
+    }
+
     fn find(service: &str, name: &str) -> Option<Route> {
+        if (service, name) == ("wh", "options") {
+            return Some(OPTIONS_ROUTE);
+        }
+        if (service, name) == ("wh", "mandrill") {
+            return Some(HIDDEN_BATCH);
+        }
+        if (service, name) == ("wh", "batch") {
+            return Some(BATCH);
+        }
         let is_declared = matches!(
             (service, name),
             ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
@@ -88,10 +164,11 @@ impl Routes for TestRoutes {
     }
 }
 
-/// A collector, and the runtime that its writer needs. The runtime is never polled.
+/// A collector, and the runtime that its writer needs. The runtime runs only while a response is
+/// not ready at once.
 pub(super) struct World {
     collector: Arc<Collector>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// The outcome of one request.
@@ -116,7 +193,7 @@ impl World {
         let collector = Collector::new(writer, options, TestRoutes::DESTINATIONS);
         Self {
             collector: Arc::new(collector),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -146,8 +223,14 @@ impl World {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
-            Response::Waiting(_) => panic!("the response is not ready"),
+            Response::Waiting(response) => self.runtime.block_on(response),
         }
+    }
+
+    /// Returns whether the layer passes a request to the inner service.
+    pub(super) fn passes_on(&self, method: &Method, path: &'static str) -> bool {
+        let decision = self.collector.decide::<TestRoutes>(method, &Uri::from_static(path));
+        matches!(decision, Decision::Inner)
     }
 
     pub(super) fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
@@ -164,6 +247,11 @@ impl World {
         }
     }
 
+    /// Returns the memory that requests have booked, in bytes.
+    pub(super) fn request_memory(&self) -> usize {
+        self.collector.writer.request_memory().used()
+    }
+
     /// Sends a POST with a content type and a body.
     pub(super) fn post(&self, uri: &str, content_type: &str, body: &str) -> Outcome {
         let mut request = Request::post(uri).header(header::COOKIE, "uid=1000000007");
@@ -171,6 +259,15 @@ impl World {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         self.outcome(request.body(Ok(Bytes::from(body.to_owned()))).unwrap())
+    }
+
+    /// Sends a POST with headers and a body of any bytes to `/wh/mail`.
+    pub(super) fn post_bytes(&self, headers: &[(&str, &str)], body: &[u8]) -> Outcome {
+        let mut request = Request::post("/wh/mail").header(header::COOKIE, "uid=1000000007");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.outcome(request.body(Ok(Bytes::copy_from_slice(body))).unwrap())
     }
 
     pub(super) fn send(&self, method: Method, uri: &str) -> Outcome {

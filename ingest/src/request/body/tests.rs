@@ -22,6 +22,10 @@ fn json(text: &str) -> Result<Payload<'_>, BodyError> {
     Ok(Payload::Json(text))
 }
 
+fn batch(text: &str, format: BatchFormat) -> Result<Payload<'_>, BodyError> {
+    Ok(Payload::Batch { text, format })
+}
+
 fn form(text: &str) -> Result<Payload<'_>, BodyError> {
     Ok(Payload::Form(Fields::from_body(text, arena())))
 }
@@ -32,7 +36,7 @@ fn the_extension_overrides_the_header() {
         extension: Some(extension),
         ..of_type("text/plain")
     };
-    assert_eq!(parse(extension("json"), b"[1]"), json("[1]"));
+    assert_eq!(parse(extension("json"), b"[1]"), batch("[1]", BatchFormat::Array));
     assert_eq!(parse(extension("png"), b"a=1"), form("a=1"));
     let gif = Declared {
         extension: Some("gif"),
@@ -143,16 +147,17 @@ fn rejects_text_that_is_not_a_form() {
             );
         }
     }
-    // The decoder rejects an array.
     for text in ["[1]", " [{\"a\":\"b=c\"}]", "[1"] {
-        assert_eq!(parse(of_type("text/plain"), text.as_bytes()), json(text));
+        assert_eq!(
+            parse(of_type("text/plain"), text.as_bytes()),
+            batch(text, BatchFormat::Array)
+        );
     }
 }
 
 #[test]
 fn rejects_other_types_unless_the_body_is_an_object() {
     for content_type in [
-        "text/csv",
         "application/xml",
         "text/html",
         "application/octet-stream",
@@ -173,7 +178,7 @@ fn rejects_other_types_unless_the_body_is_an_object() {
     // body.
     let gif = Declared {
         extension: Some("gif"),
-        ..of_type("text/csv")
+        ..of_type("text/xml")
     };
     assert_eq!(parse(gif, b"a=1"), Err(BodyError::MediaType));
     assert_eq!(BodyError::MediaType.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -255,10 +260,36 @@ fn borrows_utf8_and_replaces_invalid_bytes() {
 }
 
 #[test]
-fn rejects_a_byte_order_mark_before_json_only() {
+fn skips_a_byte_order_mark() {
     let body = "\u{feff}{\"a\":1}".as_bytes();
-    assert_eq!(parse(of_type("application/json"), body), Err(BodyError::ByteOrderMark));
-    assert_eq!(parse(of_type("text/plain"), body), Err(BodyError::ByteOrderMark));
+    assert_eq!(parse(of_type("application/json"), body), json("{\"a\":1}"));
+    assert_eq!(parse(of_type("text/plain"), body), json("{\"a\":1}"));
+    assert_eq!(
+        parse(of_type("application/jsonl"), body),
+        batch("{\"a\":1}", BatchFormat::Lines)
+    );
+    assert_eq!(parse(of_type("application/json"), "\u{feff}".as_bytes()), json(""));
+}
+
+#[test]
+fn the_type_or_the_first_byte_declares_many_events() {
+    for (content_type, body, format) in [
+        ("application/x-ndjson", "{}", BatchFormat::Lines),
+        ("Application/NDJSON", "[", BatchFormat::Lines),
+        ("application/x-json-stream;charset=utf-8", "x", BatchFormat::Lines),
+        ("application/json-seq", "\u{1e}{}", BatchFormat::Sequence),
+        ("text/csv; header=present", "a,b\n1,2", BatchFormat::Csv),
+        ("application/csv", "[1]", BatchFormat::Csv),
+        ("text/tab-separated-values", "a\tb", BatchFormat::Tsv),
+        ("application/json", " \n[", BatchFormat::Array),
+        ("", "[]", BatchFormat::Array),
+    ] {
+        assert_eq!(
+            parse(of_type(content_type), body.as_bytes()),
+            batch(body, format),
+            "{content_type}"
+        );
+    }
 }
 
 #[test]
@@ -267,8 +298,9 @@ fn rejects_compressed_and_multipart_bodies() {
         content_encoding: Some(encoding.as_bytes()),
         ..Declared::default()
     };
-    for encoding in ["gzip", "br", "identity, gzip"] {
-        assert_eq!(parse(encoded(encoding), b"{}"), Err(BodyError::ContentEncoding));
+    for encoding in ["gzip", "br", "identity, gzip", "unknown"] {
+        assert_eq!(parse(encoded(encoding), b"{}"), Err(BodyError::Encoded));
+        assert_eq!(parse(encoded(encoding), b""), Ok(Payload::Empty));
     }
     assert_eq!(parse(encoded(" Identity "), b"{}"), json("{}"));
     let multipart = of_type("Multipart/form-data; boundary=b");

@@ -1,7 +1,7 @@
-//! The rejected lines of an NDJSON request: their reasons and their dead letters, up to limits.
+//! The rejected items of a batch: their reasons and their dead letters, up to limits.
 
 use crate::{
-    answer::LineError,
+    answer::{ItemError, ItemNumber},
     block::rows::RowBatch,
     collect::head::RequestHead,
     intake::{event_meta::EventMeta, rejection::Rejection},
@@ -9,11 +9,11 @@ use crate::{
     writer::Writer,
 };
 
-/// The maximum number of rejected lines whose reasons a response contains.
+/// The maximum number of rejected items whose reasons a response contains.
 const MAX_ERRORS: usize = 10;
 
-/// The maximum number of dead letters for single lines of a request; one more dead letter counts
-/// the remaining lines. More dead letters would add no information.
+/// The maximum number of dead letters for single items of a request; one more dead letter counts
+/// the remaining items. More dead letters would add no information.
 const MAX_DEAD_LETTERS: usize = 1_000;
 
 /// The maximum size of a request's dead letters, as a multiple of its text and query, in addition
@@ -23,22 +23,32 @@ const DEAD_LETTERS_EXPANSION: usize = 4;
 /// The size that the dead letters of any request may have.
 const DEAD_LETTERS_BYTES: usize = 64 << 10;
 
-/// The lines of one request that did not become rows.
-pub(super) struct RejectedLines {
+/// An item that did not become a row.
+#[derive(Debug)]
+pub(super) struct RejectedItem<'t> {
+    pub(super) number: ItemNumber,
+    /// The item as sent.
+    pub(super) payload: &'t str,
+    /// The text in which a syntax error has its position.
+    pub(super) json: &'t str,
+}
+
+/// The items of one request that did not become rows.
+pub(super) struct RejectedItems {
     pub(super) count: usize,
-    /// The reasons of the first rejected lines.
-    pub(super) errors: Vec<LineError>,
-    /// The number of rejected lines for each code.
+    /// The reasons of the first rejected items.
+    pub(super) errors: Vec<ItemError>,
+    /// The number of rejected items for each code.
     pub(super) codes: Vec<(&'static str, u64)>,
     /// Dead letters, as rows of their table. Only the first one contains the query.
     pub(super) dead_letters: RowBatch,
     /// The maximum size of `dead_letters`, in bytes.
     max_bytes: usize,
-    /// The number of the first rejected line without a dead letter.
-    first_without_dead_letter: Option<usize>,
+    /// The number of the first rejected item without a dead letter.
+    first_without_dead_letter: Option<ItemNumber>,
 }
 
-impl RejectedLines {
+impl RejectedItems {
     /// Returns an empty value for a request with this text.
     pub(super) fn of_request(text: &str, head: &RequestHead<'_>) -> Self {
         let query = head.parts.uri.query().unwrap_or_default();
@@ -55,8 +65,7 @@ impl RejectedLines {
     #[cold]
     pub(super) fn push(
         &mut self,
-        number: usize,
-        line: &str,
+        item: &RejectedItem<'_>,
         meta: &EventMeta<'_>,
         rejection: &Rejection,
         head: &RequestHead<'_>,
@@ -71,16 +80,16 @@ impl RejectedLines {
         let has_dead_letter =
             self.dead_letters.count() < MAX_DEAD_LETTERS && self.dead_letters.bytes().len() < self.max_bytes;
         if !has_dead_letter {
-            self.first_without_dead_letter.get_or_insert(number);
+            self.first_without_dead_letter.get_or_insert(item.number);
         }
         if !has_dead_letter && self.errors.len() == MAX_ERRORS {
             return;
         }
-        let message = rejection.message(line);
+        let message = rejection.message(item.json);
         if has_dead_letter && let Some(dead_letter) = rejection.dead_letter(head, meta, &message) {
             let payload = match self.dead_letters.count() {
-                0 => head.payload_with_query(line.as_bytes()),
-                _ => line.as_bytes().into(),
+                0 => head.payload_with_query(item.payload.as_bytes()),
+                _ => item.payload.as_bytes().into(),
             };
             let dead_letter = DeadLetter {
                 payload: &payload,
@@ -89,18 +98,20 @@ impl RejectedLines {
             self.write(&dead_letter, writer.payload_bytes_to_keep(payload.len()));
         }
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(LineError {
-                line: number,
-                reason: message.into_owned(),
-            });
+            self.errors
+                .push(ItemError::new(item.number, rejection.column(), message.into_owned()));
         }
     }
 
-    /// Adds a dead letter that counts the lines without one.
+    /// Adds a dead letter that counts the items without one.
     pub(super) fn count_others(&mut self, head: &RequestHead<'_>) {
         if let Some(first) = self.first_without_dead_letter {
             let others = self.count - self.dead_letters.count();
-            let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");
+            let (items, first) = match first {
+                ItemNumber::Line(line) => ("lines", format!("line {line}")),
+                ItemNumber::Index(index) => ("items", format!("item {index}")),
+            };
+            let reason = format!("{others} more {items} of the request were refused, the first of them is {first}");
             self.write(&head.dead_letter("more-lines", &reason), 0);
         }
     }

@@ -1,0 +1,49 @@
+//! The options of a route.
+
+use serde_json::{Value, json};
+
+use crate::declare::METHODS;
+
+/// A text, or a list of texts that match `item`.
+fn one_or_more(item: &Value, description: &str) -> Value {
+    json!({ "description": description, "anyOf": [item, { "type": "array", "items": item }] })
+}
+
+pub(super) fn paths() -> Value {
+    one_or_more(
+        &json!({ "type": "string", "pattern": "^/" }),
+        "The paths beside /service/name that lead to this destination, for example /batch/ or /hooks/*.",
+    )
+}
+
+pub(super) fn methods() -> Value {
+    one_or_more(
+        &json!({ "enum": METHODS }),
+        "The methods of the events, if not GET and POST.",
+    )
+}
+
+pub(super) fn parse() -> Value {
+    one_or_more(
+        &json!({ "$ref": "#/$defs/text" }),
+        "The fields of the body whose text is JSON: its values are read as if they were in place of the text.",
+    )
+}
+
+pub(super) fn answer() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
+    json!({
+        "description": "The answer that the sender expects.",
+        "type": "object",
+        "properties": {
+            "body": text("The body of the response to a recorded event."),
+            "content_type": text("The type of the body, or of the echo: text/plain or application/json."),
+            "echo": text("The field that the response sends back: a request with the field is no event."),
+            "status": { "type": "integer", "minimum": 200, "maximum": 299, "description": "The status of the response to \
+                a recorded event." },
+            "token": text("The field of such a request that contains a token, for example hub.verify_token."),
+            "token_env": text("The environment variable with the expected token."),
+        },
+        "additionalProperties": false,
+    })
+}
