@@ -63,7 +63,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Collect events; `rowmill` without a command does the same.
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Run only the embedded ClickHouse.
     Engine(EngineOptions),
     /// Report the problems of a schema folder that a build would report, without building.

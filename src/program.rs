@@ -30,7 +30,7 @@ pub fn run<R: Routes>() -> ExitCode {
     let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
     let result = match cli.command {
         None => serve::serve::<R>(cli.serve, cli.log_format),
-        Some(Command::Serve(options)) => serve::serve::<R>(options, cli.log_format),
+        Some(Command::Serve(options)) => serve::serve::<R>(*options, cli.log_format),
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Init(options)) => init::init(&options),

@@ -114,12 +114,8 @@ fn curl_sends_events_over_both_versions_of_http() {
     server.database.wait_for_rows("mail_statistics", 3);
     // A body of many frames, an image, a redirect and an unknown path, over HTTP/2.
     let lines = server.folder.path().join("lines");
-    fs::write(
-        &lines,
-        r#"{"event":"line","detailed":"0123456789"}"#.to_owned().repeat(1) + "\n",
-    )
-    .unwrap();
-    fs::write(&lines, fs::read_to_string(&lines).unwrap().repeat(20_000)).unwrap();
+    let line = r#"{"event":"line","detailed":"0123456789"}"#;
+    fs::write(&lines, format!("{line}\n").repeat(20_000)).unwrap();
     let upload = format!("@{}", lines.display());
     let (bulk, status) = (server.url("/wh/mail"), " %{http_code}");
     let arguments = [

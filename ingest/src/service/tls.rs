@@ -77,6 +77,16 @@ impl Tls {
     ///
     /// # Errors
     /// A file is unreadable or not as TLS needs it, or the key is another certificate's.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    ///
+    /// use rowmill_ingest::server::{ServeOptions, Tls};
+    ///
+    /// let tls = Tls::load(Path::new("fullchain.pem"), Path::new("privkey.pem"))?;
+    /// let options = ServeOptions { tls: Some(tls), ..ServeOptions::default() };
+    /// # Ok::<(), rowmill_ingest::server::TlsError>(())
+    /// ```
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         // The files may change between the two reads. The version before them makes the next
         // comparison notice.

@@ -133,6 +133,15 @@ impl ClickHouseUrl {
     ///
     /// # Errors
     /// A file is unreadable or not as TLS needs it, or the URL does not begin with `https://`.
+    ///
+    /// ```no_run
+    /// use rowmill_ingest::{ClickHouseUrl, store::ClickHouseTls};
+    ///
+    /// let url: ClickHouseUrl = "https://ann@db.example.com/stats".parse()?;
+    /// let tls = ClickHouseTls { ca: Some("ca.pem".into()), ..ClickHouseTls::default() };
+    /// let url = url.with_tls(&tls)?.with_password("secret")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_tls(mut self, certificates: &ClickHouseTls) -> Result<Self, TlsError> {
         if certificates.is_empty() {
             return Ok(self);
