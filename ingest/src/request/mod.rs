@@ -8,6 +8,7 @@
 //! content_type  the declared type of the body
 //! body          the kind of the body: JSON, many events, a form, nothing
 //! batch_format  the format of many events: lines, an array
+//! multipart     the parts of a multipart form
 //! envelope      the few fields of a body that decide where its event goes
 //! claims        the service, name, project and visitor that a query or a body names
 //! ```
@@ -18,6 +19,7 @@ pub(crate) mod claims;
 pub(crate) mod content_type;
 pub(crate) mod envelope;
 pub(crate) mod headers;
+mod multipart;
 pub(crate) mod read_body;
 pub(crate) mod target;
 pub(crate) mod turns;

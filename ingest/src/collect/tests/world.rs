@@ -67,6 +67,7 @@ const ROUTE: Route = Route {
 };
 
 /// A route whose documents have many events inside.
+#[allow(clippy::needless_update, reason = "a route may have other options besides")]
 const BATCH: Route = Route {
     options: Some(
         const {
