@@ -173,14 +173,15 @@ fn the_requests_of_the_document_work_as_typed() {
         );
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
     assert_eq!(collector.stop().code, Some(0));
     assert_eq!(
         database.query(
             "SELECT email, groupArray(event) FROM (SELECT * FROM mail_statistics ORDER BY id) GROUP BY 1 ORDER BY 1"
         ),
         "ann@example.com\t['sent']\nbob@example.com\t['sent','open']\ndan@example.com\t['sent','open']\n\
-         eve@example.com\t['sent','open']\nfay@example.com\t['sent']\ngus@example.com\t['sent']\n"
+         eve@example.com\t['sent','open']\nfay@example.com\t['sent']\ngus@example.com\t['sent']\n\
+         hal@example.com\t['sent']\n"
     );
     assert_eq!(
         database.query("SELECT detailed FROM mail_statistics WHERE email LIKE 'dan%' AND event = 'sent'"),

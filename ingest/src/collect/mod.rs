@@ -42,7 +42,7 @@ use crate::{
     answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, header_set::HeaderSet},
     arena::{self, Arena},
     collect::{
-        batch::{AsBatch, BatchRequest, BatchText, is_lines},
+        batch::{AsBatch, BatchRequest, Place, is_lines},
         head::{Arrival, RequestHead},
         options::EventOptions,
         rate::Rates,
@@ -108,6 +108,10 @@ fn max_batch_decodings() -> usize {
 }
 
 /// The result of processing the body.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all results are drafts, and a box would cost each of them an allocation"
+)]
 enum Processed {
     Draft(ResponseDraft),
     /// A batch whose items are not decoded yet.
@@ -300,8 +304,8 @@ impl Collector {
             Err(error) => return self.reject_body::<R>(head, &body, error).into(),
         };
         if let Payload::Batch { text, format } = payload {
-            let text = BatchText::new(text, &body);
-            return self.begin_batch::<R>(head, text.of_body(body), AsBatch::new(format), booking);
+            let text = Place::of(text, &body);
+            return self.begin_batch::<R>(head, text.take_from(body), AsBatch::new(format), booking);
         }
         let recorded = match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(head, &body, &payload, &envelope, arena),
@@ -312,11 +316,11 @@ impl Collector {
             Ok(draft) => Processed::Draft(draft),
             Err(as_batch) => {
                 let text = match (self.unhidden::<R>(head, &payload, arena), payload) {
-                    (Some(text), _) => BatchText::converted(text),
-                    (None, Payload::Json(text)) => BatchText::new(text, &body),
-                    _ => BatchText::WHOLE_BODY,
+                    (Some(text), _) => Place::Converted(text),
+                    (None, Payload::Json(text)) => Place::of(text, &body),
+                    _ => Place::WHOLE_BODY,
                 };
-                self.begin_batch::<R>(head, text.of_body(body), as_batch, booking)
+                self.begin_batch::<R>(head, text.take_from(body), as_batch, booking)
             }
         }
     }

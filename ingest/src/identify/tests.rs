@@ -20,9 +20,10 @@ const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 9] = [
     (".gif ext with JSON ctype", Some(r#"{"event":"b"}"#)),
     // The type is matched in any case.
     ("json upper ctype", Some(r#"{"event":"b"}"#)),
-    // Rockstat made absurd keys of this, too; now it is rejected with a reason.
-    ("multipart", None),
-    // Rockstat made rows without a value of these; only an object has fields.
+    // Rockstat made absurd keys of the parts of a form.
+    ("multipart", Some(r#"{"a":"1"}"#)),
+    // Rockstat made rows without a value of these; only an object has fields, and an array has
+    // events.
     ("json array", None),
     ("json number", None),
     ("json null", None),

@@ -13,8 +13,11 @@ use crate::{
     arena::Arena,
     fields::Fields,
     json::{self, Reader},
-    request::batch_format::BatchFormat,
-    request::content_type::{ContentTypeError, Declared, PLAIN_JSON, charset_of, contains_ignoring_case, essence},
+    request::{
+        batch_format::BatchFormat,
+        content_type::{ContentTypeError, Declared, PLAIN_JSON, charset_of, contains_ignoring_case, essence},
+        multipart,
+    },
 };
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -23,7 +26,7 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// The accepted types, for the header `Accept` of an error response.
 pub(crate) const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, application/json-seq, text/csv, text/tab-separated-values, \
-     application/x-www-form-urlencoded, text/plain";
+     application/x-www-form-urlencoded, multipart/form-data, text/plain";
 
 /// The accepted codings, for the header `Accept-Encoding` of an error response.
 pub(crate) const ACCEPTED_CODINGS: &str = "gzip, deflate, br, zstd";
@@ -69,8 +72,14 @@ pub(crate) enum BodyError {
     ContentType,
     /// The charset is unknown.
     Charset,
-    /// The body is a multipart form.
+    /// The body is multipart, but not a form.
     Multipart,
+    /// The multipart form is malformed.
+    MalformedMultipart,
+    /// The multipart form has several files, or a file beside fields.
+    FileBesideFields,
+    /// The file in a multipart form is neither JSON nor CSV.
+    File,
     /// The type is not accepted, and the body is not a JSON object.
     MediaType,
     /// The text is neither JSON nor a form.
@@ -83,7 +92,7 @@ impl BodyError {
     /// Returns the status of the response.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Multipart | Self::MediaType | Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Multipart | Self::File | Self::MediaType | Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Expansion => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -98,11 +107,14 @@ impl BodyError {
             Self::Expansion => "the decoded body is more than 200 times as large as the body",
             Self::ContentType => "the Content-Type header is malformed",
             Self::Charset => "the charset of the Content-Type header is unknown",
-            Self::Multipart => "multipart bodies are not accepted; send JSON or a urlencoded form",
+            Self::Multipart => "multipart bodies other than multipart/form-data are not accepted",
+            Self::MalformedMultipart => "the multipart form is malformed, or its end is missing",
+            Self::FileBesideFields => "a multipart form may have fields or one file, not both",
+            Self::File => "the file in a multipart form must be JSON, lines of JSON or CSV, by its Content-Type",
             Self::MediaType => {
                 "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
-                 application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, or \
-                 text/plain with JSON or a form in it"
+                 application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, \
+                 multipart/form-data, or text/plain with JSON or a form in it"
             }
             Self::Text => "the body is neither a JSON object nor a form of key=value pairs",
             Self::EmptyJson => "the body is empty, but its type is JSON",
@@ -176,7 +188,10 @@ impl<'a> Payload<'a> {
         // The header determines the charset even if the extension determines the type.
         let charset = match declared.content_type {
             None | Some(PLAIN_JSON) => UTF_8,
-            Some(content_type) => charset_of(content_type)?,
+            Some(content_type) => match charset_of(content_type) {
+                Err(ContentTypeError::Multipart) => return Self::of_multipart(content_type, body, arena),
+                charset => charset?,
+            },
         };
         let is_json = declared.is_json();
         if body.is_empty() {
@@ -227,6 +242,50 @@ impl<'a> Payload<'a> {
         }
         Err(BodyError::Text)
     }
+}
+
+impl<'a> Payload<'a> {
+    /// Parses a multipart form: its fields are those of a urlencoded form, and a file alone is a body of
+    /// its own.
+    #[cold]
+    fn of_multipart(content_type: &[u8], body: &'a [u8], arena: &'a Arena) -> Result<Self, BodyError> {
+        let is_form = essence(content_type).eq_ignore_ascii_case(b"multipart/form-data");
+        let boundary = match multipart::boundary_of(content_type) {
+            Some(boundary) => boundary,
+            None if is_form => return Err(BodyError::MalformedMultipart),
+            None => return Err(BodyError::Multipart),
+        };
+        let text = match decode(body, UTF_8) {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => arena.alloc_str(&text),
+        };
+        let parts = multipart::parts(text, &boundary).ok_or(BodyError::MalformedMultipart)?;
+        match &parts[..] {
+            parts if parts.iter().all(|part| !part.is_file) => {
+                let text = arena.alloc_str(&multipart::urlencoded(parts));
+                Ok(Self::Form(Fields::from_body(text, arena)))
+            }
+            [file] => {
+                let declared = Declared {
+                    content_type: file.content_type.map(str::as_bytes),
+                    ..Declared::default()
+                };
+                if file.content_type.is_some_and(|content_type| !is_text(content_type)) {
+                    return Err(BodyError::File);
+                }
+                match Self::parse(declared, file.content.as_bytes(), arena)? {
+                    payload @ (Self::Json(_) | Self::Batch { .. }) => Ok(payload),
+                    _ => Err(BodyError::File),
+                }
+            }
+            _ => Err(BodyError::FileBesideFields),
+        }
+    }
+}
+
+/// Returns whether the file of a multipart form may be read by itself; a form in a form may not.
+fn is_text(content_type: &str) -> bool {
+    !essence(content_type.as_bytes()).eq_ignore_ascii_case(b"multipart/form-data")
 }
 
 /// Returns whether a text looks like a urlencoded form: it has a value, and no name contains a

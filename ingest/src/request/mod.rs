@@ -8,6 +8,7 @@
 //! content_type  the declared type of the body
 //! body          the kind of the body: JSON, many events, a form, nothing
 //! batch_format  the format of many events: lines, an array
+//! multipart     the parts of a multipart form
 //! envelope      the few fields of a body that decide where its event goes
 //! text_field    the text of one field of a body, and the JSON in a text
 //! claims        the service, name, project and visitor that a query or a body names
@@ -19,6 +20,7 @@ pub(crate) mod claims;
 pub(crate) mod content_type;
 pub(crate) mod envelope;
 pub(crate) mod headers;
+mod multipart;
 pub(crate) mod read_body;
 pub(crate) mod target;
 pub(crate) mod text_field;

@@ -283,20 +283,18 @@ fn damaged_compressed_bodies_are_refused_and_kept_byte_for_byte() {
 }
 
 #[test]
-fn multipart_bodies_are_refused_and_kept() {
+fn a_multipart_form_is_an_event_and_a_cut_one_is_refused_and_kept() {
     let victim = Victim::start();
     let multipart = [("Content-Type", "multipart/form-data; boundary=b")];
     let body = "--b\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nopen\r\n--b--\r\n";
-    let answer = victim.send("POST", "/wh/mail", &multipart, body.as_bytes());
-    let reason = "multipart bodies are not accepted; send JSON or a urlencoded form";
-    assert_eq!(answer.status, 415);
-    assert_eq!(
-        answer.json(),
-        json!({"message": "Unsupported Media Type", "reason": reason})
-    );
+    assert_eq!(victim.send("POST", "/wh/mail", &multipart, body.as_bytes()).status, 200);
+    let cut = &body[..body.len() - 4];
+    let answer = victim.send("POST", "/wh/mail", &multipart, cut.as_bytes());
+    let reason = "the multipart form is malformed, or its end is missing";
+    assert_eq!((answer.status, answer.json()), (400, bad_request(reason)));
     let after = victim.stop();
-    assert_eq!(after.dead_letters, [dead_letter_of_body("body", reason, body)]);
-    after.assert_no_rows();
+    assert_eq!(after.dead_letters, [dead_letter_of_body("body", reason, cut)]);
+    assert_eq!(after.rows("mail_statistics", "event, extra.key"), "open\t[]\n");
 }
 
 #[test]

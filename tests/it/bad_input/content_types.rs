@@ -4,8 +4,8 @@
 use super::{Victim, dead_letter_of_body};
 
 const UNSUPPORTED_TYPE: &str = "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
-                         application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, or \
-                         text/plain with JSON or a form in it";
+                         application/json-seq, text/csv, text/tab-separated-values, application/x-www-form-urlencoded, \
+                         multipart/form-data, or text/plain with JSON or a form in it";
 const NOT_A_FORM: &str = "the body is neither a JSON object nor a form of key=value pairs";
 
 const ARRAY: &str = r#"[{"event":"delivered","email":"a@example.com"},{"event":"open","email":"b@example.com"}]"#;
@@ -88,7 +88,7 @@ fn a_body_that_is_not_an_event_is_refused_and_kept() {
             "{content_type} {body}"
         );
         let accepted = "application/json, application/x-ndjson, application/json-seq, text/csv, \
-                        text/tab-separated-values, application/x-www-form-urlencoded, text/plain";
+                        text/tab-separated-values, application/x-www-form-urlencoded, multipart/form-data, text/plain";
         assert_eq!(answer.header("accept"), (*status == 415).then_some(accepted));
     }
     let after = victim.stop();

@@ -26,7 +26,7 @@ mod text;
 
 pub(super) use self::{
     items::is_lines,
-    text::{AsBatch, BatchText},
+    text::{AsBatch, BatchText, Place},
 };
 use std::sync::Arc;
 

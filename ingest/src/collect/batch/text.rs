@@ -1,5 +1,7 @@
 //! The text of a batch, and how a body is a batch.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::request::batch_format::BatchFormat;
@@ -55,39 +57,36 @@ pub(in crate::collect) struct BatchText {
 /// The place of a text.
 #[derive(Debug)]
 pub(in crate::collect) enum Place {
-    /// In the body, from a byte on.
-    InBody(usize),
+    /// In the body, from one byte to another one.
+    InBody(Range<usize>),
     /// Outside of the body, converted from another charset.
     Converted(String),
 }
 
-impl BatchText {
+impl Place {
     /// A body that is the text of a batch as a whole.
-    pub(in crate::collect) const WHOLE_BODY: Place = Place::InBody(0);
-
-    /// A text that is not in the body.
-    pub(in crate::collect) fn converted(text: String) -> Place {
-        Place::Converted(text)
-    }
+    pub(in crate::collect) const WHOLE_BODY: Self = Self::InBody(0..usize::MAX);
 
     /// Returns the place of `text`, the text of `body`.
-    pub(in crate::collect) fn new(text: &str, body: &[u8]) -> Place {
+    pub(in crate::collect) fn of(text: &str, body: &[u8]) -> Self {
         let start = (text.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);
         match body.get(start..) {
-            Some(rest) if rest.len() >= text.len() => Place::InBody(start),
-            _ => Place::Converted(text.to_owned()),
+            Some(rest) if rest.len() >= text.len() => Self::InBody(start..start + text.len()),
+            _ => Self::Converted(text.to_owned()),
         }
     }
-}
 
-impl Place {
     /// Returns the text, in the buffer of its body if it is there.
-    pub(in crate::collect) fn of_body(self, body: Bytes) -> BatchText {
+    pub(in crate::collect) fn take_from(self, body: Bytes) -> BatchText {
         match self {
-            Self::InBody(start) => BatchText {
-                text: String::from_utf8(body.into()).unwrap_or_default(),
-                start,
-            },
+            Self::InBody(Range { start, end }) => {
+                let mut body = Vec::from(body);
+                body.truncate(end);
+                BatchText {
+                    text: String::from_utf8(body).unwrap_or_default(),
+                    start,
+                }
+            }
             Self::Converted(text) => BatchText { text, start: 0 },
         }
     }

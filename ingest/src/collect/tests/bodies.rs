@@ -108,10 +108,10 @@ fn a_body_that_cannot_become_a_row_is_rejected_with_its_reason() {
             "body",
         ),
         (
-            "multipart/form-data; boundary=b",
+            "multipart/mixed; boundary=b",
             "--b--",
             415,
-            r#"{"message":"Unsupported Media Type","reason":"multipart bodies are not accepted; send JSON or a urlencoded form"}"#
+            r#"{"message":"Unsupported Media Type","reason":"multipart bodies other than multipart/form-data are not accepted"}"#
                 .to_owned(),
             "body",
         ),

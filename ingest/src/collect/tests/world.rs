@@ -112,6 +112,7 @@ const HIDDEN_BATCH: Route = Route {
 };
 
 /// A route whose documents have many events inside.
+#[allow(clippy::needless_update, reason = "a route may have other options besides")]
 const BATCH: Route = Route {
     options: Some(
         const {

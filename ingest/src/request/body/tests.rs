@@ -293,6 +293,59 @@ fn the_type_or_the_first_byte_declares_many_events() {
 }
 
 #[test]
+fn a_multipart_form_has_fields_or_one_file() {
+    let parse = |parts: &[(&str, &str)]| {
+        let parts = parts
+            .iter()
+            .map(|(head, content)| format!("--b\r\nContent-Disposition: form-data; name={head}\r\n\r\n{content}\r\n"));
+        let body = parts.collect::<String>() + "--b--\r\n";
+        Payload::parse(
+            of_type("multipart/form-data; boundary=b"),
+            body.leak().as_bytes(),
+            arena(),
+        )
+    };
+    assert_eq!(parse(&[]), form(""));
+    assert_eq!(
+        parse(&[("a", "1 & 2"), ("b", "\u{44f}\r\n")]),
+        form("a=1+%26+2&b=\u{44f}%0D%0A")
+    );
+    assert_eq!(
+        parse(&[("a[x]", "1"), ("a[y]", "2"), ("b", ""), ("b", "c")]),
+        form("a[x]=1&a[y]=2&b=&b=c")
+    );
+    let lines = "f; filename=x\r\nContent-Type: application/x-ndjson";
+    assert_eq!(parse(&[(lines, "{}\n{}")]), batch("{}\n{}", BatchFormat::Lines));
+    let csv = "f; filename=x.csv\r\nContent-Type: text/csv";
+    assert_eq!(parse(&[(csv, "a,b\r\n1,2\r\n")]), batch("a,b\r\n1,2", BatchFormat::Csv));
+    assert_eq!(parse(&[("f; filename=x", "[1]")]), batch("[1]", BatchFormat::Array));
+    let json_type = "f; filename=x\r\nContent-Type: application/json";
+    assert_eq!(parse(&[(json_type, "{}")]), json("{}"));
+    for (parts, error) in [
+        (&[("a", "1"), (csv, "a\n1")][..], BodyError::FileBesideFields),
+        (&[(csv, "a\n1"), (csv, "a\n1")], BodyError::FileBesideFields),
+        (&[("f; filename=x", "a=1")], BodyError::File),
+        (
+            &[("f; filename=x\r\nContent-Type: image/png", "png")],
+            BodyError::MediaType,
+        ),
+        (
+            &[(
+                "f; filename=x\r\nContent-Type: multipart/form-data; boundary=c",
+                "--c--",
+            )],
+            BodyError::File,
+        ),
+    ] {
+        assert_eq!(parse(parts), Err(error), "{parts:?}");
+    }
+    for content_type in ["multipart/form-data", "multipart/form-data; boundary=c"] {
+        let cut = Payload::parse(of_type(content_type), b"--b--", arena());
+        assert_eq!(cut, Err(BodyError::MalformedMultipart), "{content_type}");
+    }
+}
+
+#[test]
 fn rejects_compressed_and_multipart_bodies() {
     let encoded = |encoding: &'static str| Declared {
         content_encoding: Some(encoding.as_bytes()),
@@ -303,8 +356,8 @@ fn rejects_compressed_and_multipart_bodies() {
         assert_eq!(parse(encoded(encoding), b""), Ok(Payload::Empty));
     }
     assert_eq!(parse(encoded(" Identity "), b"{}"), json("{}"));
-    let multipart = of_type("Multipart/form-data; boundary=b");
-    assert_eq!(parse(multipart, b"--b--"), Err(BodyError::Multipart));
+    let mixed = of_type("Multipart/mixed; boundary=b");
+    assert_eq!(parse(mixed, b"--b--"), Err(BodyError::Multipart));
     assert_eq!(BodyError::Multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(BodyError::Charset.status(), StatusCode::BAD_REQUEST);
 }

@@ -208,8 +208,11 @@ mod tests {
 
     use super::*;
 
+    /// The fields of a record, or the reason why it has none.
+    type Fielded = Result<Vec<(String, String)>, String>;
+
     /// Returns the records with their lines, as the fields of a form.
-    fn records(text: &str, delimiter: u8) -> Vec<(usize, Result<Vec<(String, String)>, String>)> {
+    fn records(text: &str, delimiter: u8) -> Vec<(usize, Fielded)> {
         let mut table = Table::open(text, 0, delimiter).unwrap();
         let mut records = Vec::new();
         loop {
@@ -241,7 +244,7 @@ mod tests {
         }
     }
 
-    fn pairs(pairs: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
+    fn pairs(pairs: &[(&str, &str)]) -> Fielded {
         Ok(pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
