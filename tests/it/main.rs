@@ -36,6 +36,7 @@ mod far_off_dates;
 mod flatten;
 mod flood;
 mod gallery;
+mod generated_rows;
 mod golden;
 mod headers;
 mod ids;
