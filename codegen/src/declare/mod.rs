@@ -37,6 +37,7 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        rust_name::RustNames,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},
