@@ -76,8 +76,8 @@ pub(crate) struct ResolvedColumn {
     pub(crate) event: declare::EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
-    /// The name that the schema gives the field in Rust.
-    pub(crate) rust: Option<Key>,
+    /// The names that the schema gives the field and the values of enums in Rust.
+    pub(crate) rust: declare::RustNames,
     /// Since when or why the column should not be filled any more.
     pub(crate) deprecated: Option<String>,
     /// The Nested that the column is an element of.
@@ -454,7 +454,10 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             event: event.of_element(&field),
             deprecated: deprecated.clone(),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
-            rust: rust.as_ref().map(|name| of_element(name, &field)),
+            rust: declare::RustNames {
+                field: rust.field.as_ref().map(|name| of_element(name, &field)),
+                values: rust.values.clone(),
+            },
             nested: Some(name.text.clone()),
         })
         .collect()

@@ -345,7 +345,7 @@ fn column() -> Value {
                         "description": "The unit of a JSON number for a DateTime or a DateTime64, which counts the time since \
                             1970; `raw` is the unit of the type, as in ClickHouse.",
                     },
-                    "rust": key("The name of the field in the generated Rust, if it is not to follow the column's name."),
+                    "rust": rust_names(),
                     "strict": {
                         "type": "boolean",
                         "description": "Whether values of the column are read by ClickHouse's rules alone, whatever the \
@@ -441,6 +441,29 @@ fn options() -> Value {
             "ttl": text("The time at which ClickHouse deletes or moves rows, for example `date + INTERVAL 1 YEAR`."),
         },
         "additionalProperties": false,
+    })
+}
+
+fn rust_names() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
+    json!({
+        "description": "The name of the field in the generated Rust, if it is not to follow the column's name; or a \
+            mapping, which can name the values of enums as well.",
+        "anyOf": [
+            { "$ref": "#/$defs/text" },
+            {
+                "type": "object",
+                "properties": {
+                    "name": text("The name of the field."),
+                    "values": {
+                        "type": "object",
+                        "description": "The names of values of the column's enums, for example `'in progress': Running`.",
+                        "additionalProperties": { "type": "string", "pattern": "^[^_]+$" },
+                    },
+                },
+                "additionalProperties": false,
+            },
+        ],
     })
 }
 

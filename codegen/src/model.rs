@@ -86,6 +86,8 @@ pub(crate) struct Column {
     pub(crate) field: String,
     /// The name that the schema gives the field in Rust.
     pub(crate) rust: Option<String>,
+    /// The values of enums to which the schema gives a name in Rust, with these names.
+    pub(crate) rust_values: Vec<(String, String)>,
     pub(crate) role: Role,
     /// The YAML comments on the column.
     pub(crate) doc_comments: Vec<String>,
@@ -122,7 +124,13 @@ impl Table {
             .zip(roles.into_iter().zip(paths))
             .map(|((column, field), (role, paths))| Column {
                 field,
-                rust: column.rust.map(|rust| rust.text),
+                rust: column.rust.field.map(|rust| rust.text),
+                rust_values: column
+                    .rust
+                    .values
+                    .into_iter()
+                    .map(|named| (named.value.text, named.name.text))
+                    .collect(),
                 name: column.name,
                 declaration: column.declaration,
                 event: column.event,

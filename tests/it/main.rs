@@ -39,6 +39,7 @@ mod flatten;
 mod flood;
 mod formats;
 mod gallery;
+mod generated_rows;
 mod golden;
 mod headers;
 mod ids;

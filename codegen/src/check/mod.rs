@@ -9,6 +9,7 @@ mod destinations;
 mod dictionaries;
 mod engine;
 mod engine_columns;
+mod enum_names;
 mod expressions;
 mod insert_settings;
 mod keys;
@@ -76,6 +77,7 @@ const RULES: &[Rule] = rules![
     Table(names::long_name),
     Table(names::duplicate_column),
     Table(names::field_collision),
+    Table(enum_names::named_values),
     Table(names::similar_columns),
     Table(renamed::renamed_column),
     Table(columns::extra_of_no_texts),

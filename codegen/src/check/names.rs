@@ -101,7 +101,7 @@ impl ResolvedTable {
             .iter()
             .map(|column| Named {
                 name: &column.name,
-                rust: column.rust.as_ref().map(|rust| rust.text.as_str()),
+                rust: column.rust.field.as_ref().map(|rust| rust.text.as_str()),
             })
             .collect();
         names::fields(&named)

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
+use super::{DeclarationReader, EventKeys, RustNames, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
     declare::value::truncation_help,
     diagnostic::Diagnostic,
@@ -23,8 +23,8 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
-    /// The name of the field in Rust, if the schema gives it one.
-    pub(crate) rust: Option<Key>,
+    /// The names in Rust that the schema gives.
+    pub(crate) rust: RustNames,
     /// Since when or why the column should not be filled any more.
     pub(crate) deprecated: Option<String>,
     /// The place of the declaration.
@@ -89,7 +89,7 @@ impl DeclarationReader<'_> {
                     declaration: None,
                     event: EventKeys::default(),
                     was: Vec::new(),
-                    rust: None,
+                    rust: RustNames::default(),
                     deprecated: None,
                     span: node.span,
                     expressions: Expressions::default(),
@@ -116,7 +116,7 @@ impl DeclarationReader<'_> {
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
-        let rust = long.as_mut().and_then(LongColumn::take_rust);
+        let rust = long.as_mut().map(LongColumn::take_rust).unwrap_or_default();
         let documentation = long.as_mut().map(LongColumn::take_documentation).unwrap_or_default();
         let parsed = match types::parse_filled_by(self.filler, text) {
             Ok(mut declaration) => {

@@ -14,7 +14,7 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 use {
-    super::{DeclarationReader, EventKeys, documentation::Documentation, options::OPTION_KEYS},
+    super::{DeclarationReader, EventKeys, RustNames, documentation::Documentation, options::OPTION_KEYS},
     crate::declare::value::truncation_help,
 };
 
@@ -89,8 +89,8 @@ pub(super) struct LongColumn {
     event: EventKeys,
     /// The earlier names of the column.
     was: Vec<Key>,
-    /// The name of the field in Rust.
-    rust: Option<Key>,
+    /// The names in Rust.
+    rust: RustNames,
     documentation: Documentation,
     pieces: Vec<Piece>,
 }
@@ -156,7 +156,7 @@ impl DeclarationReader<'_> {
                     continue;
                 }
                 "rust" => {
-                    long.rust = self.rust_name(node);
+                    long.rust = self.rust_names(node);
                     continue;
                 }
                 "codec" => Modifier::Codec,
@@ -235,9 +235,9 @@ impl LongColumn {
         mem::take(&mut self.was)
     }
 
-    /// Moves the name in Rust out.
-    pub(super) fn take_rust(&mut self) -> Option<Key> {
-        self.rust.take()
+    /// Moves the names in Rust out.
+    pub(super) fn take_rust(&mut self) -> RustNames {
+        mem::take(&mut self.rust)
     }
 
     /// Adds the parts under other keys to `short`, the declaration that `ty` holds alone.

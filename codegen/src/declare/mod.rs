@@ -53,6 +53,7 @@ pub(crate) use {
         route_redirect::{REDIRECTS, Redirect},
         route_verify::{ALGORITHMS, Algorithm, ENCODINGS, Encoding, SCHEMES, Scheme, Verify},
         secret::SecretSource,
+        rust_name::RustNames,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},

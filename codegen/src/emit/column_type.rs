@@ -4,6 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use crate::{
+    model::Column,
     names,
     types::{Json, Type, text_order},
 };
@@ -15,6 +16,8 @@ pub(super) struct Declarations {
     items: Vec<TokenStream>,
     used: names::UsedNames,
     zones: Vec<(String, String)>,
+    /// The names that the schema gives values of the column's enums.
+    value_names: Vec<(String, String)>,
 }
 
 impl Declarations {
@@ -25,6 +28,12 @@ impl Declarations {
 
     pub(super) fn into_items(self) -> Vec<TokenStream> {
         self.items
+    }
+
+    /// Returns the Rust type of a column.
+    pub(super) fn column_type(&mut self, column: &Column) -> TokenStream {
+        self.value_names.clone_from(&column.rust_values);
+        self.rust_type(&column.declaration.ty, column.type_prefix())
     }
 
     /// Returns the Rust type of a value of `ty`; a type declared for it derives its name from
@@ -314,8 +323,15 @@ impl Declarations {
         let mut used = names::UsedNames::default();
         // The macro's constant with all variants, which a variant of this name would hide.
         used.unique_type("ALL");
+        let given = |text: &str| self.value_names.iter().find(|(value, _)| value == text);
+        for (_, name) in values.iter().filter_map(|(text, _)| given(text)) {
+            used.unique_type(name);
+        }
         let variants = values.iter().map(|(text, number)| {
-            let variant = names::ident(&used.unique_type(&names::type_name(text)));
+            let variant = match given(text) {
+                Some((_, name)) => names::ident(name),
+                None => names::ident(&used.unique_type(&names::type_name(text))),
+            };
             let number = Literal::i16_unsuffixed(*number);
             let doc = format!(" `{text}`.");
             quote! {

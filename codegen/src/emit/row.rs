@@ -62,7 +62,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);
-        let ty = declarations.rust_type(&column.declaration.ty, column.type_prefix());
+        let ty = declarations.column_type(column);
         let docs = docs::field(column);
         let rename = (column.field != column.name || field != column.field).then(|| {
             let name = &column.name;

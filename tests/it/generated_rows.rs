@@ -1,0 +1,316 @@
+//! Rows of ClickHouse's `generateRandom` for each table of the gallery, sent singly and in bulk: the
+//! table and a twin that ClickHouse fills from the same values differ in no row.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, thread, time::Duration};
+
+use gallery::tables;
+use rowmill_ingest::{
+    server::not_found,
+    table::{Column, ColumnKind, Table},
+};
+use tower::{Layer, service_fn};
+
+use crate::support::{engine::Database, http, service::Served};
+
+const ROWS: usize = 600;
+
+/// The rows of a table whose route accepts ten events in a second.
+const FEW_ROWS: usize = 20;
+
+/// The part of the rows that are single events.
+const SINGLE: usize = 6;
+
+/// The columns that the collector fills.
+const OF_COLLECTOR: [&str; 15] = [
+    "id",
+    "uid",
+    "date",
+    "dateTime",
+    "timestamp",
+    "channel",
+    "projectId",
+    "name",
+    "service",
+    "td_ip",
+    "td_ua",
+    "td_fpid",
+    "td_ref",
+    "td_extra.key",
+    "td_extra.value",
+];
+
+/// A column of a table, or a Nested.
+struct Field {
+    /// The names of the columns: one, or those of a Nested's elements.
+    columns: Vec<&'static str>,
+    /// The path of the value in an event.
+    path: String,
+    /// The type of the random values, and the expression that makes a value of the column of one of
+    /// them, `x`.
+    random: (String, String),
+}
+
+/// The path of each column in its event, from the lines of a schema.
+fn paths(schema: &str) -> BTreeMap<String, String> {
+    let mut paths = BTreeMap::new();
+    let mut column = String::new();
+    for line in schema.lines() {
+        let text = line.trim_start();
+        if line.len() - text.len() == 6 {
+            column = text.split(':').next().unwrap_or_default().to_owned();
+        }
+        if let Some((_, path)) = text.split_once("from: ") {
+            let path = path.trim_start_matches('[');
+            let end = path.find([',', ']', ' ', '}']).unwrap_or(path.len());
+            paths.insert(column.clone(), path[..end].to_owned());
+        }
+    }
+    paths
+}
+
+/// Returns the type of the random values of a column, and the expression for its value.
+fn random(column: &Column) -> (String, String) {
+    let (data_type, value) = match column.data_type {
+        // The schema refuses other times.
+        text if ["measured_at", "happened_at"].contains(&column.name) => {
+            let time = "now64(9) - toIntervalSecond(x % 1728000) - toIntervalNanosecond(x)";
+            ("UInt32".to_owned(), format!("CAST({time}, '{text}')"))
+        }
+        // A ReplacingMergeTree keeps one row of each order.
+        _ if column.name == "order" => ("UInt64".to_owned(), "toString(x)".to_owned()),
+        // A text of random bytes is no JSON.
+        text if text.contains("FixedString(") => {
+            let length = text
+                .split_once("FixedString(")
+                .and_then(|(_, rest)| rest.split_once(')'));
+            let length = length.map_or("1", |(length, _)| length);
+            (
+                "UInt64".to_owned(),
+                format!("substring(repeat(hex(x), 8), 1, {length})"),
+            )
+        }
+        json if json.starts_with("JSON") => ("Tuple(a UInt32, b String, c Array(Int16))".to_owned(), "x".to_owned()),
+        other => (other.to_owned(), "x".to_owned()),
+    };
+    (data_type, value)
+}
+
+fn fields(table: &'static Table, schema: &str) -> Vec<Field> {
+    let paths = paths(schema);
+    let path = |name: &str| paths.get(name).cloned().unwrap_or_else(|| name.to_owned());
+    let mut fields: Vec<Field> = Vec::new();
+    let columns = table
+        .columns
+        .iter()
+        .filter(|column| column.kind == ColumnKind::Plain || column.kind == ColumnKind::Default);
+    // An extra has the keys without a column.
+    let is_of_event = |column: &&Column| !OF_COLLECTOR.contains(&column.name) && !column.name.starts_with("extra.");
+    for column in columns.filter(is_of_event) {
+        let Some((nested, element)) = column.name.split_once('.') else {
+            fields.push(Field {
+                columns: vec![column.name],
+                path: path(column.name),
+                random: random(column),
+            });
+            continue;
+        };
+        let element_type = column
+            .data_type
+            .strip_prefix("Array(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .unwrap();
+        let element = format!("{element} {element_type}");
+        match fields
+            .last_mut()
+            .filter(|last| last.path == path(nested) && last.columns[0].contains('.'))
+        {
+            Some(last) => {
+                last.columns.push(column.name);
+                last.random
+                    .0
+                    .insert_str(last.random.0.len() - 2, &format!(", {element}"));
+            }
+            None => fields.push(Field {
+                columns: vec![column.name],
+                path: path(nested),
+                random: (format!("Array(Tuple({element}))"), "x".to_owned()),
+            }),
+        }
+    }
+    fields
+}
+
+/// An object of JSON whose values are texts of JSON.
+#[derive(Default)]
+struct Object(BTreeMap<String, Member>);
+
+enum Member {
+    Value(String),
+    Object(Object),
+}
+
+impl Object {
+    /// Puts a value to a path. Where another column has the value around it, the value is lost.
+    fn put(&mut self, path: &str, value: &str) {
+        match path.split_once('.') {
+            None => {
+                self.0
+                    .entry(path.to_owned())
+                    .or_insert_with(|| Member::Value(value.to_owned()));
+            }
+            Some((first, rest)) => {
+                let member = self.0.entry(first.to_owned());
+                if let Member::Object(object) = member.or_insert_with(|| Member::Object(Self::default())) {
+                    object.put(rest, value);
+                }
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let members = self.0.iter().map(|(key, member)| match member {
+            Member::Value(value) => format!("\"{key}\":{value}"),
+            Member::Object(object) => format!("\"{key}\":{}", object.text()),
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Returns events and the same rows for ClickHouse, one on each line.
+fn rows(database: &Database, fields: &[Field], rows: usize, seed: usize) -> (Vec<String>, Vec<String>) {
+    let structure: Vec<String> = fields
+        .iter()
+        .enumerate()
+        .map(|(n, field)| format!("r{n} {}", field.random.0))
+        .collect();
+    let mut values = Vec::new();
+    for (n, field) in fields.iter().enumerate() {
+        let value = format!(
+            "ifNull(toJSONString(arrayMap(x -> ({}), [r{n}])[1]), 'null')",
+            field.random.1
+        );
+        values.push(value);
+        if field.columns.len() > 1 || field.columns[0].contains('.') {
+            let elements = 1..=field.columns.len();
+            values.extend(elements.map(|element| format!("toJSONString(arrayMap(x -> x.{element}, r{n}))")));
+        }
+    }
+    let random = database.query(&format!(
+        "SELECT {} FROM generateRandom('{}', {seed}, 12, 4) LIMIT {rows} FORMAT TSVRaw \
+         SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 0",
+        values.join(", "),
+        structure.join(", ").replace('\\', "\\\\").replace('\'', "\\'")
+    ));
+    random
+        .lines()
+        .map(|line| {
+            let (mut event, mut row) = (Object::default(), String::new());
+            let mut values = line.split('\t');
+            let mut next = || values.next().unwrap();
+            for field in fields {
+                let value = next();
+                event.put(&field.path, value);
+                let is_nested = field.columns[0].contains('.');
+                for column in &field.columns {
+                    let value = if is_nested { next() } else { value };
+                    write!(row, "{}\"{column}\":{value}", if row.is_empty() { "" } else { "," }).unwrap();
+                }
+            }
+            (event.text(), format!("{{{row}}}"))
+        })
+        .unzip()
+}
+
+/// Sends a request again while its route takes no more events.
+fn send(served: &Served, path: &str, content_type: &str, body: &str) {
+    loop {
+        let answer = http::send(
+            served.address,
+            "POST",
+            path,
+            &[("Content-Type", content_type)],
+            body.as_bytes(),
+        );
+        if answer.status != 429 {
+            let is_taken = answer.status == 200 && !answer.text().contains(r#""refused":1"#);
+            assert!(is_taken, "{path}: {} {}: {body}", answer.status, answer.text());
+            return;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn generated_rows_of_the_gallery_are_stored_as_clickhouse_stores_them() {
+    let database = Database::create("generated_rows");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
+    });
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/gallery");
+    let mut compared = Vec::new();
+    for (seed, file) in fs::read_dir(folder).unwrap().enumerate() {
+        let file = file.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        let schema = fs::read_to_string(&file).unwrap();
+        let key = |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && !line.trim().starts_with('#');
+        let keys: Vec<&str> = schema
+            .lines()
+            .filter(key)
+            .filter_map(|line| line.trim().split_once(':'))
+            .map(|(key, _)| key)
+            .collect();
+        let path = keys.iter().find(|key| key.starts_with("wh/")).unwrap();
+        let name = keys.iter().find(|key| !key.contains('/')).unwrap();
+        let table = tables::SCHEMA.tables.iter().find(|table| table.name == *name).unwrap();
+        let fields = fields(table, &schema);
+        let columns: Vec<String> = fields
+            .iter()
+            .flat_map(|field| &field.columns)
+            .map(|column| format!("`{column}`"))
+            .collect();
+        // Random times are old, and a table removes old rows.
+        if schema.contains(" ttl:") {
+            database.query(&format!("ALTER TABLE {name} REMOVE TTL"));
+        }
+        database.query(&format!("CREATE TABLE twin_{name} AS {name} ENGINE = Memory"));
+        let count = if schema.contains("rate_limit: 10/s") {
+            FEW_ROWS
+        } else {
+            ROWS
+        };
+        let (events, rows) = rows(&database, &fields, count, seed);
+        let (single, bulk) = events.split_at(count / SINGLE);
+        for event in single {
+            send(&served, &format!("/{path}"), "application/json", event);
+        }
+        for lines in bulk.chunks(if count == ROWS { 100 } else { 5 }) {
+            send(&served, &format!("/{path}"), "application/x-ndjson", &lines.join("\n"));
+        }
+        database.query(&format!(
+            "INSERT INTO twin_{name} ({}) FORMAT JSONEachRow\n{}",
+            columns.join(", "),
+            rows.join("\n")
+        ));
+        compared.push((name.to_string(), columns.join(", "), count));
+    }
+    served.drain();
+    assert_eq!(compared.len(), 12);
+    for (name, columns, count) in compared {
+        let rows = |from: &str| format!("SELECT toString(tuple({columns})) AS row FROM {from}");
+        assert_eq!(database.count(&format!("twin_{name}")), u64::try_from(count).unwrap());
+        for (ours, theirs) in [
+            (name.clone(), format!("twin_{name}")),
+            (format!("twin_{name}"), name.clone()),
+        ] {
+            let difference = format!("{} EXCEPT {}", rows(&ours), rows(&theirs));
+            let differing = database.query(&format!("SELECT count(), any(row) FROM ({difference})"));
+            assert!(
+                differing.starts_with("0\t"),
+                "{ours} has rows that {theirs} lacks: {differing}"
+            );
+        }
+    }
+    assert_eq!(database.count("rejected"), 0);
+}
