@@ -148,15 +148,19 @@ pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>>
         table,
         acks,
         rate_limit,
+        options,
     } in destinations
     {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header { " or by X-Rowmill-Ack" } else { "" };
+        let keys = options
+            .and_then(|options| options.idempotency)
+            .map_or_else(String::new, |keys| format!("  {keys}"));
         let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
         writeln!(
             out,
             "{}",
-            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}").trim_end()
+            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}{keys}").trim_end()
         )?;
     }
     Ok(())

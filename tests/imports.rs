@@ -19,10 +19,35 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 27] = [
-    "test", "service", "collect", "intake", "answer", "writer", "rejected", "backfill", "deliver", "spool", "block",
-    "native", "lease", "sync", "ids", "value", "identify", "table", "request", "json", "fields", "store", "ack",
-    "arena", "scan", "budget", "leb128",
+const STAGES: [&str; 28] = [
+    "test",
+    "service",
+    "collect",
+    "intake",
+    "answer",
+    "writer",
+    "rejected",
+    "backfill",
+    "deliver",
+    "spool",
+    "idempotency",
+    "block",
+    "native",
+    "lease",
+    "sync",
+    "ids",
+    "value",
+    "identify",
+    "table",
+    "request",
+    "json",
+    "fields",
+    "store",
+    "ack",
+    "arena",
+    "scan",
+    "budget",
+    "leb128",
 ];
 
 /// The module that generated code uses; it re-exports from everywhere.

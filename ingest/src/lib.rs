@@ -88,6 +88,7 @@
 //! backfill   the rows of a view that are older than the view
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
+//! idempotency the keys of accepted requests, over restarts
 //! block      the rows of one table that are inserted together
 //! native     the rows of a block in ClickHouse's columnar format, compressed
 //! lease      a node number that no other process has
@@ -126,6 +127,7 @@ pub(crate) mod budget;
 mod collect;
 mod deliver;
 mod fields;
+mod idempotency;
 mod identify;
 mod ids;
 mod intake;
@@ -177,7 +179,10 @@ pub mod layer {
 pub mod route {
     pub use crate::{
         block::rows::RowBatch,
-        collect::route::{Destination, Route, Routes},
+        collect::{
+            once::{Idempotency, KeySource},
+            route::{Destination, Route, RouteOptions, Routes},
+        },
         intake::{
             event::{Event, Sink, TableHandler},
             rejection::Rejection,

@@ -15,6 +15,7 @@ mod keys;
 mod names;
 mod partition;
 mod renamed;
+mod route_idempotency;
 mod server_names;
 mod table;
 mod throwing;
@@ -133,6 +134,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::unknown_table),
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
+    Destination(route_idempotency::idempotency_column),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),

@@ -1,6 +1,6 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
-use super::DeclarationReader;
+use super::{DeclarationReader, route_idempotency::Idempotency};
 use crate::{
     diagnostic::Diagnostic,
     types,
@@ -20,6 +20,7 @@ pub(crate) struct Destination {
 pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) idempotency: Option<Idempotency>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -60,7 +61,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 4] = ["ack", "ack_header", "rate_limit", "table"];
+pub(crate) const KEYS: [&str; 5] = ["ack", "ack_header", "idempotency", "rate_limit", "table"];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -121,6 +122,7 @@ impl DeclarationReader<'_> {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "idempotency" => options.idempotency = self.idempotency(node),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }

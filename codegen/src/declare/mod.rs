@@ -9,6 +9,7 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_idempotency;
 mod rust_name;
 mod source;
 mod table_element;
@@ -37,6 +38,7 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_idempotency::{Idempotency, IdempotencyKey},
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},

@@ -3,7 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::{MIN_NESTED_ARMS, text_match};
+use super::{
+    route_idempotency::idempotency,
+    text_match::{MIN_NESTED_ARMS, text_match},
+};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
@@ -13,16 +16,16 @@ use crate::{
 /// Returns the routes of all tables, and the layer over them.
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
-    let route_of = |table: usize, options: &RouteOptions| {
+    let route_of = |path: &str, table: usize, options: &RouteOptions| {
         let module = names::ident(&model.tables[table].rust.module);
         let row = row_type(&model.tables[table]);
-        some_route(&quote!(#module::#row), options)
+        some_route(path, &quote!(#module::#row), options)
     };
-    let declared = declared(&routes, |route| route_of(route.table, &route.options));
+    let declared = declared(&routes, |route| route_of(&route.path(), route.table, &route.options));
     let other = model
         .other
         .as_ref()
-        .map_or_else(|| quote!(None), |(table, options)| route_of(*table, options));
+        .map_or_else(|| quote!(None), |(table, options)| route_of("other", *table, options));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
         .map(|route| destination(&route.path(), route.table, &route.options, model))
@@ -81,7 +84,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     let row = row_type(table);
     let declared = declared(&known, |route| {
         if route.table == index {
-            some_route(&row, &route.options)
+            some_route(&route.path(), &row, &route.options)
         } else {
             quote!(None)
         }
@@ -185,18 +188,19 @@ fn destination(path: &str, table: usize, options: &RouteOptions, model: &Model) 
             quote!(Some(__rt::RateLimit::new(#requests, #seconds)))
         }
     };
-    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
+    let options = route_options(path, options);
+    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit, options: #options })
 }
 
-fn some_route(row: &TokenStream, options: &RouteOptions) -> TokenStream {
+fn some_route(path: &str, row: &TokenStream, options: &RouteOptions) -> TokenStream {
     let acks = ack_policy(options.acks);
-    let options = route_options(options);
+    let options = route_options(path, options);
     quote!(Some(__rt::Route { handler: __rt::intake::<#row>, acks: #acks, options: #options }))
 }
 
-/// Returns the runtime's options of a route; `None` if all of them are the defaults.
-fn route_options(_options: &RouteOptions) -> TokenStream {
-    let fields: Vec<TokenStream> = Vec::new();
+/// Returns the runtime's options of the route with this path; `None` if all of them are the defaults.
+fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
+    let fields: Vec<TokenStream> = idempotency(path, options.idempotency.as_ref()).into_iter().collect();
     if fields.is_empty() {
         return quote!(None);
     }

@@ -42,6 +42,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             &NdJson {
                 key: format_args!("in.gen.{}.{}", report.service, report.name),
                 recorded: report.recorded,
+                duplicates: report.duplicates,
                 refused: report.rejected,
                 errors: &report.errors,
             },
@@ -187,9 +188,15 @@ struct Recorded<'a> {
 struct NdJson<'a> {
     key: fmt::Arguments<'a>,
     recorded: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    duplicates: usize,
     refused: usize,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [LineError],
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]

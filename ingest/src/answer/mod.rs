@@ -157,6 +157,8 @@ pub(crate) struct NdjsonReport<'a> {
     pub(crate) name: &'a str,
     /// The number of lines that became rows.
     pub(crate) recorded: usize,
+    /// The part of them that was recorded before.
+    pub(crate) duplicates: usize,
     /// The number of rejected lines.
     pub(crate) rejected: usize,
     /// The reasons of the first rejected lines.

@@ -6,6 +6,7 @@
 pub(crate) mod head;
 mod ndjson;
 mod offload;
+pub(crate) mod once;
 pub(crate) mod options;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
@@ -38,6 +39,7 @@ use crate::{
     collect::{
         head::{Arrival, RequestHead},
         ndjson::NdjsonRequest,
+        once::{Reply, idempotency_of},
         options::EventOptions,
         rate::Rates,
         resolve::{declared, declares_ndjson},
@@ -305,7 +307,22 @@ impl Collector {
             ack,
             arena,
         };
-        let rejection = match (route.handler)(&event, Sink::Block(&self.writer)) {
+        let taken = match idempotency_of(&route) {
+            None => (route.handler)(&event, Sink::Block(&self.writer)),
+            Some(once) => {
+                let reply = Reply {
+                    answer: answer.clone(),
+                    requested,
+                    best_effort,
+                    uid,
+                };
+                match self.record_once(once, route.handler, head, body, &event, reply) {
+                    Ok(draft) => return draft,
+                    Err(rejection) => Err(rejection),
+                }
+            }
+        };
+        let rejection = match taken {
             Ok(receipt) => {
                 let draft = self.draft(answer, head, Some(uid));
                 return if receipt.is_pending() {

@@ -19,11 +19,12 @@ use crate::{
     answer::{Answer, NdjsonReport, PendingAck, ResponseDraft},
     arena::{self, Arena},
     block::rows::RowBatch,
-    budget::{Booking, SpoolFull},
+    budget::Booking,
     collect::{
         Collector, Processed, Response,
         head::{Arrival, RequestHead},
         offload::unavailable,
+        once::idempotency_of,
         rejected_lines::RejectedLines,
         response::{accepted, redirect},
         route::{Route, Routes},
@@ -300,16 +301,28 @@ impl Collector {
             requested,
             ack,
             uid,
+            route,
+            text,
             ..
         } = lines;
         let recorded = rows.count();
         // The block books the rows' memory from here on.
         booking.shrink_to(booked_for_text + rejected.dead_letters.memory());
-        let receipt = match self.writer.append_rows(ack, &mut rows) {
-            Ok(receipt) => receipt,
-            Err(SpoolFull) => return self.draft(Answer::FULL, head, Some(uid)),
+        let appended = match idempotency_of(&route) {
+            None => self
+                .writer
+                .append_rows(ack, &mut rows)
+                .map_or(Err(Answer::FULL), |receipt| Ok((receipt, 0, false))),
+            Some(once) => self
+                .append_batch_once(once, head, text.as_bytes(), ack, &mut rows)
+                .map(|once| (once.receipt, once.duplicates, once.is_repeat)),
         };
-        if rejected.count > 0 {
+        let (receipt, duplicates, is_repeat) = match appended {
+            Ok(appended) => appended,
+            Err(answer) => return self.draft(answer, head, Some(uid)),
+        };
+        // The first request has recorded its rejected lines.
+        if rejected.count > 0 && !is_repeat {
             rejected.count_others(head);
             for (code, count) in &rejected.codes {
                 self.writer.rejections().count_events(code, *count);
@@ -329,6 +342,7 @@ impl Collector {
             service: address.service,
             name: address.name,
             recorded,
+            duplicates,
             rejected: rejected.count,
             errors: rejected.errors,
         };
@@ -338,6 +352,7 @@ impl Collector {
             _ => Answer::NdJson(&report),
         };
         let draft = self.draft(answer, head, Some(uid));
+        let draft = if is_repeat { draft.replayed() } else { draft };
         match recorded {
             0 => draft,
             _ if receipt.is_pending() => draft.waiting_for(PendingAck {

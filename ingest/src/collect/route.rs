@@ -1,6 +1,11 @@
 //! Routes: the handler for the events of a service and a name.
 
-use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
+use crate::{
+    ack::AckPolicy,
+    collect::{once::Idempotency, rate_limit::RateLimit},
+    intake::event::TableHandler,
+    table::Schema,
+};
 
 /// The destinations of a schema or of one table; the build step generates the lookup as one
 /// `match`.
@@ -36,12 +41,15 @@ pub struct Route {
 }
 
 /// The options of a destination that most routes do not have.
-#[derive(Debug, Clone, Copy)]
-pub struct RouteOptions {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteOptions {
+    /// The idempotency keys of the events; `None` if each event is recorded.
+    pub idempotency: Option<Idempotency>,
+}
 
 impl RouteOptions {
     /// No options; generated code sets some of them.
-    pub const NONE: Self = Self {};
+    pub const NONE: Self = Self { idempotency: None };
 }
 
 /// An entry of a schema's `destinations`.
@@ -55,4 +63,6 @@ pub struct Destination {
     pub acks: AckPolicy,
     /// The rate limit that the schema sets, if any.
     pub rate_limit: Option<RateLimit>,
+    /// The options that most routes do not have.
+    pub options: Option<&'static RouteOptions>,
 }

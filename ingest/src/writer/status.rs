@@ -1,7 +1,8 @@
 //! The status of a writer.
 
 use crate::{
-    lease::NodeStatus, spool::TableCounts, sync::state::SchemaState, writer::rejection_counts::RejectionCounts,
+    idempotency::KeyCounts, lease::NodeStatus, spool::TableCounts, sync::state::SchemaState,
+    writer::rejection_counts::RejectionCounts,
 };
 
 /// The status of a writer at one moment, from [`Writer::status`](crate::Writer::status): what a
@@ -44,6 +45,8 @@ pub struct WriterStatus {
     /// The part of `memory_bytes` that requests in flight take: bodies that have not arrived in
     /// full, and the rows of a request of many events until all of them are decoded.
     pub request_bytes: usize,
+    /// The idempotency keys, of routes that have them.
+    pub idempotency: KeyCounts,
 }
 
 impl WriterStatus {

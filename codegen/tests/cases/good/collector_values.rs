@@ -866,6 +866,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "pushes",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -908,6 +909,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "pushes",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -186,6 +186,7 @@ ENGINE = Memory",
                     table: "counters",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -228,6 +229,7 @@ ENGINE = Memory",
                 table: "counters",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -182,6 +182,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -270,6 +271,7 @@ LAYOUT(COMPLEX_KEY_DIRECT())",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -304,6 +304,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "people",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -346,6 +347,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "people",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -436,6 +436,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "signups",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -478,6 +479,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "signups",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -226,6 +226,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "payments",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -268,6 +269,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "payments",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

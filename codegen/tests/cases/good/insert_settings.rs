@@ -154,6 +154,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "mail",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -316,6 +317,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "post",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -476,6 +478,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "note",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -533,18 +536,21 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "mail",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "wh/post",
                 table: "post",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "wh/note",
                 table: "note",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

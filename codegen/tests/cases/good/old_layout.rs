@@ -188,12 +188,14 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
                 __rt::Destination {
                     path: "pixel/default",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -410,6 +412,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "scrolls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -605,12 +608,14 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "calls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
                 __rt::Destination {
                     path: "test/call",
                     table: "calls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -662,30 +667,35 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "track/scroll",
                 table: "scrolls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "wh/default",
                 table: "calls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "test/call",
                 table: "calls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "pixel/default",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

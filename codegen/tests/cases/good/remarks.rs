@@ -264,6 +264,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -306,6 +307,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -191,6 +191,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -233,6 +234,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

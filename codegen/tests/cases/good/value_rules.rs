@@ -581,6 +581,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "sales",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -1163,6 +1164,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "strict",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -1468,6 +1470,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "kept",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -1512,18 +1515,21 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "sales",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "wh/strict",
                 table: "strict",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "wh/kept",
                 table: "kept",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 

@@ -189,6 +189,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -363,6 +364,7 @@ GROUP BY month",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
         ];
 
