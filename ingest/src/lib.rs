@@ -180,7 +180,7 @@ pub mod route {
     pub use crate::{
         block::rows::RowBatch,
         collect::{
-            once::{Idempotency, KeySource},
+            idempotency::{Idempotency, KeySource},
             route::{Destination, Route, RouteOptions, Routes},
         },
         intake::{

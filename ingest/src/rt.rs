@@ -8,7 +8,7 @@ pub use crate::{
     ack::{Ack, AckPolicy},
     block::layout::columns_of,
     collect::{
-        once::{Idempotency, KeySource},
+        idempotency::{Idempotency, KeySource},
         rate_limit::RateLimit,
         route::{Destination, Route, RouteOptions, Routes},
     },

@@ -38,6 +38,7 @@ mod flood;
 mod gallery;
 mod golden;
 mod headers;
+mod idempotency;
 mod ids;
 mod imported;
 mod init;

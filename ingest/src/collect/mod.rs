@@ -4,9 +4,10 @@
 //! A request of many events, one per line, branches off into [`ndjson`] once its body is known.
 
 pub(crate) mod head;
+pub(crate) mod idempotency;
 mod ndjson;
 mod offload;
-pub(crate) mod once;
+mod once;
 pub(crate) mod options;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;

@@ -24,9 +24,9 @@ use crate::{
         Collector, Processed, Response,
         head::{Arrival, RequestHead},
         offload::unavailable,
-        once::idempotency_of,
+        once::{idempotency_of, reached_already},
         rejected_lines::RejectedLines,
-        response::{accepted, redirect},
+        response::redirect,
         route::{Route, Routes},
         throttle::too_many_requests,
     },
@@ -312,12 +312,12 @@ impl Collector {
             None => self
                 .writer
                 .append_rows(ack, &mut rows)
-                .map_or(Err(Answer::FULL), |receipt| Ok((receipt, 0, false))),
+                .map_or(Err(Answer::FULL), |receipt| Ok((receipt, Ack::Accepted, 0, false))),
             Some(once) => self
                 .append_batch_once(once, head, text.as_bytes(), ack, &mut rows)
-                .map(|once| (once.receipt, once.duplicates, once.is_repeat)),
+                .map(|once| (once.receipt, once.reached, once.duplicates, once.is_repeat)),
         };
-        let (receipt, duplicates, is_repeat) = match appended {
+        let (receipt, reached, duplicates, is_repeat) = match appended {
             Ok(appended) => appended,
             Err(answer) => return self.draft(answer, head, Some(uid)),
         };
@@ -360,7 +360,7 @@ impl Collector {
                 ack,
                 best_effort: false,
             }),
-            _ => accepted(draft, requested, ack),
+            _ => reached_already(draft, requested, ack, reached),
         }
     }
 }

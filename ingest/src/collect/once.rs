@@ -6,7 +6,7 @@
 //! row, as the first request does. A request that is rejected, or that the spool has no space for,
 //! leaves its key unused.
 
-use std::{fmt, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -19,7 +19,13 @@ use crate::{
         rows::RowBatch,
     },
     budget::SpoolFull,
-    collect::{Collector, head::RequestHead, response::accepted, route::Route},
+    collect::{
+        Collector,
+        head::RequestHead,
+        idempotency::{Idempotency, KeySource},
+        response::accepted,
+        route::Route,
+    },
     idempotency::now_s,
     intake::{
         event::{Event, Sink, TableHandler},
@@ -28,43 +34,6 @@ use crate::{
     table::row_value::value_in,
     writer::once::{Once, Repeat},
 };
-
-/// The idempotency keys of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The destination: keys of different destinations are different.
-    pub scope: &'static str,
-    /// The place of the key.
-    pub key: KeySource,
-    /// The time for which a key is known, in seconds.
-    pub window_s: u32,
-    /// Whether a request without a key is rejected; otherwise it is always recorded.
-    pub required: bool,
-}
-
-/// The place of an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeySource {
-    /// The header with this name in lower case: a key for the whole request.
-    Header(&'static str),
-    /// The column with this name: a key for each event. The column's empty value is no key.
-    Column(&'static str),
-}
-
-impl fmt::Display for Idempotency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key {
-            KeySource::Header(name) => write!(f, "once per header {name}")?,
-            KeySource::Column(name) => write!(f, "once per column {name}")?,
-        }
-        let days_hours_minutes = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
-        let (seconds, unit) = days_hours_minutes
-            .into_iter()
-            .find(|(seconds, _)| self.window_s % seconds == 0)
-            .unwrap_or((1, 's'));
-        write!(f, " in {}{unit}", self.window_s / seconds)
-    }
-}
 
 /// The header of an answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -80,6 +49,8 @@ pub(super) struct Reply<'a> {
 /// The outcome of a batch on a route with keys.
 pub(super) struct BatchOnce {
     pub(super) receipt: Receipt,
+    /// The level that the rows have reached, as far as is known without a wait.
+    pub(super) reached: Ack,
     /// The number of events that were recorded before.
     pub(super) duplicates: usize,
     /// Whether the request as a whole was recorded before.
@@ -90,6 +61,15 @@ pub(super) struct BatchOnce {
 #[inline]
 pub(super) fn idempotency_of(route: &Route) -> Option<&'static Idempotency> {
     route.options?.idempotency.as_ref()
+}
+
+/// Returns the draft of a response that waits for no row. The row has `reached` a level, and `ack` was
+/// promised.
+pub(super) fn reached_already(draft: ResponseDraft, requested: Option<Ack>, ack: Ack, reached: Ack) -> ResponseDraft {
+    match reached.min(ack) {
+        Ack::Accepted => accepted(draft, requested, ack),
+        reached => draft.acknowledged(reached),
+    }
 }
 
 impl Collector {
@@ -126,7 +106,7 @@ impl Collector {
             Ok(Some(record)) => record,
             Ok(None) => {
                 let receipt = handler(event, Sink::Block(&self.writer))?;
-                return Ok(self.reply_with(head, reply, receipt, ack));
+                return Ok(self.reply_with(head, reply, receipt, ack, Ack::Accepted));
             }
             Err(answer) => return Ok(self.draft(reply.answer.for_visitor_or(answer), head, Some(reply.uid))),
         };
@@ -157,17 +137,19 @@ impl Collector {
         let now_s = now_s();
         let recorded = |receipt| BatchOnce {
             receipt,
+            reached: Ack::Accepted,
             duplicates: 0,
             is_repeat: false,
         };
         let KeySource::Header(name) = once.key else {
             let records = self.records_of_rows(once, rows, 0, now_s).ok_or(Answer::FULL)?;
             let appended = self.writer.append_each_once(ack, rows, &records, now_s);
-            let (receipt, duplicates) = appended.map_err(|SpoolFull| Answer::FULL)?;
-            self.count_repeats(duplicates);
+            let appended = appended.map_err(|SpoolFull| Answer::FULL)?;
+            self.count_repeats(appended.repeated);
             return Ok(BatchOnce {
-                duplicates,
-                ..recorded(receipt)
+                reached: appended.reached,
+                duplicates: appended.repeated,
+                ..recorded(appended.receipt)
             });
         };
         let outcome = match self.record_of_request(once, name, head, body, 0, now_s)? {
@@ -188,9 +170,9 @@ impl Collector {
             (Once::Repeat(repeat), record) if repeat.record.fingerprint == record.fingerprint => {
                 self.count_repeats(1);
                 Ok(BatchOnce {
-                    receipt: repeat.receipt,
-                    duplicates: 0,
+                    reached: repeat.reached,
                     is_repeat: true,
+                    ..recorded(repeat.receipt)
                 })
             }
             (Once::Repeat(_), _) => Err(self.conflict()),
@@ -287,8 +269,12 @@ impl Collector {
         ack: Ack,
         fingerprint: Option<u32>,
     ) -> Result<ResponseDraft, Rejection> {
-        let Repeat { record, receipt } = match outcome.map_err(|SpoolFull| Rejection::SpoolFull)? {
-            Once::Recorded(receipt) => return Ok(self.reply_with(head, reply, receipt, ack)),
+        let Repeat {
+            record,
+            receipt,
+            reached,
+        } = match outcome.map_err(|SpoolFull| Rejection::SpoolFull)? {
+            Once::Recorded(receipt) => return Ok(self.reply_with(head, reply, receipt, ack, Ack::Accepted)),
             Once::Repeat(repeat) => repeat,
         };
         if fingerprint.is_some_and(|content| content != record.fingerprint) {
@@ -298,11 +284,19 @@ impl Collector {
         self.count_repeats(1);
         let answer = reply.answer.with_id(record.id);
         Ok(self
-            .reply_with(head, Reply { answer, ..reply }, receipt, ack)
+            .reply_with(head, Reply { answer, ..reply }, receipt, ack, reached)
             .replayed())
     }
 
-    fn reply_with(&self, head: &RequestHead<'_>, reply: Reply<'_>, receipt: Receipt, ack: Ack) -> ResponseDraft {
+    /// Answers with a receipt, or with the level that the row has `reached` without a wait.
+    fn reply_with(
+        &self,
+        head: &RequestHead<'_>,
+        reply: Reply<'_>,
+        receipt: Receipt,
+        ack: Ack,
+        reached: Ack,
+    ) -> ResponseDraft {
         let draft = self.draft(reply.answer, head, Some(reply.uid));
         if receipt.is_pending() {
             draft.waiting_for(PendingAck {
@@ -311,8 +305,7 @@ impl Collector {
                 best_effort: reply.best_effort,
             })
         } else {
-            // Without a receipt, the rows have reached the level, or the event waits for none.
-            accepted(draft, reply.requested, ack)
+            reached_already(draft, reply.requested, ack, reached)
         }
     }
 

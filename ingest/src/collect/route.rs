@@ -2,7 +2,7 @@
 
 use crate::{
     ack::AckPolicy,
-    collect::{once::Idempotency, rate_limit::RateLimit},
+    collect::{idempotency::Idempotency, rate_limit::RateLimit},
     intake::event::TableHandler,
     table::Schema,
 };

@@ -39,18 +39,27 @@ use crate::block::{
     row_key::{KeyHash, KeyRecord},
 };
 
-/// The rows of a key whose block is not done yet.
+/// The rows of a key, and the progress of their block.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingRows {
     pub(crate) progress: Arc<SharedProgress>,
     pub(crate) rows: RowRange,
 }
 
+impl PendingRows {
+    /// Returns whether the rows are not all in their table, so that their level matters.
+    fn is_open(&self) -> bool {
+        let is_refused = |row: &u32| self.rows.contains(row);
+        self.progress
+            .read(|progress| !progress.is_done || progress.refused.iter().any(is_refused))
+    }
+}
+
 /// A key that the index has.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownKey {
     pub(crate) record: KeyRecord,
-    /// `None` if the rows are in their table or in the dead letters, as far as this process knows.
+    /// `None` if the rows are in their table, as far as this process knows.
     pub(crate) pending: Option<PendingRows>,
 }
 
@@ -93,9 +102,9 @@ pub(crate) struct KeyIndex {
 #[derive(Debug)]
 pub(crate) struct Keys {
     all: Generations,
-    /// The rows of keys whose blocks are not done yet, and of some whose blocks are.
+    /// The rows of keys that are not in their table yet, and of some that are.
     pending: HashMap<KeyHash, PendingRows>,
-    /// The number of pending keys at which those of finished blocks are removed.
+    /// The number of pending keys at which those of stored rows are removed.
     sweep_at: usize,
 }
 
@@ -226,10 +235,10 @@ impl Keys {
     /// Returns the key at `now_s`; `None` if its window has passed.
     pub(crate) fn find(&self, hash: KeyHash, now_s: u32) -> Option<KnownKey> {
         let record = self.all.find(hash, now_s)?;
-        let is_waiting = |pending: &&PendingRows| pending.progress.read(|progress| !progress.is_done);
+        let is_open = |pending: &&PendingRows| pending.is_open();
         Some(KnownKey {
             record,
-            pending: self.pending.get(&hash).filter(is_waiting).cloned(),
+            pending: self.pending.get(&hash).filter(is_open).cloned(),
         })
     }
 
@@ -238,8 +247,9 @@ impl Keys {
         self.all.insert(record, now_s);
         self.pending.insert(record.hash, pending);
         if self.pending.len() >= self.sweep_at {
+            let all = &self.all;
             self.pending
-                .retain(|_, pending| pending.progress.read(|progress| !progress.is_done));
+                .retain(|hash, pending| pending.is_open() && all.find(*hash, now_s).is_some());
             self.sweep_at = MIN_SWEEP.max(self.pending.len() * 2);
         }
     }

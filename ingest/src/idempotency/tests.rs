@@ -106,7 +106,7 @@ fn a_full_index_forgets_the_oldest_keys_and_counts_them() {
 }
 
 #[test]
-fn the_rows_of_a_key_are_pending_until_their_block_is_done() {
+fn the_rows_of_a_key_are_pending_until_they_are_stored() {
     let index = KeyIndex::in_memory(1 << 20);
     let first = place();
     index.lock().insert(record(0), first.clone(), NOW);
@@ -115,14 +115,23 @@ fn the_rows_of_a_key_are_pending_until_their_block_is_done() {
     first.progress.update(|progress| progress.is_done = true);
     assert!(index.find(record(0).hash, NOW).unwrap().pending.is_none());
 
+    // Rows that ClickHouse has refused never reach their table.
+    let refused = place();
+    refused.progress.update(|progress| {
+        progress.is_done = true;
+        progress.refused = vec![3];
+    });
+    index.lock().insert(record(0), refused, NOW);
+    assert!(index.find(record(0).hash, NOW).unwrap().pending.is_some());
+
     let done = place();
     done.progress.update(|progress| progress.is_done = true);
-    for key in 0..10_000 {
+    for key in 1..10_000 {
         index.lock().insert(record(key), done.clone(), NOW);
     }
     assert!(
         index.lock().pending.len() <= MIN_SWEEP,
-        "the places of finished blocks are swept"
+        "the places of stored rows are swept"
     );
     assert_eq!(index.counts().keys, 10_000);
 }

@@ -29,6 +29,18 @@ pub(crate) struct Repeat {
     pub(crate) record: KeyRecord,
     /// Waits for those rows.
     pub(crate) receipt: Receipt,
+    /// The level that the rows have reached, as far as is known without a wait.
+    pub(crate) reached: Ack,
+}
+
+/// The outcome of an append of rows with a key each.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) receipt: Receipt,
+    /// The level that the rows have reached, as far as is known without a wait.
+    pub(crate) reached: Ack,
+    /// The number of rows that were not appended, since their keys have rows already.
+    pub(crate) repeated: usize,
 }
 
 impl Writer {
@@ -72,7 +84,7 @@ impl Writer {
 
     /// Accepts rows of one table as [`append_rows`](Self::append_rows) does, without those whose key
     /// has a row already. `records` has the key of each row, if it has one. Returns the number of
-    /// rows left out; the receipt waits for all others.
+    /// rows left out; the receipt waits for all others, or for the last one left out.
     ///
     /// # Errors
     ///
@@ -83,7 +95,7 @@ impl Writer {
         rows: &mut RowBatch,
         records: &[Option<KeyRecord>],
         now_s: u32,
-    ) -> Result<(Receipt, usize), SpoolFull> {
+    ) -> Result<Appended, SpoolFull> {
         let mut keys = self.keys().lock();
         let mut seen = HashSet::new();
         let mut last_known = None;
@@ -103,8 +115,13 @@ impl Writer {
         }
         if rows.count() == 0 {
             drop(keys);
-            let receipt = last_known.map_or(Receipt::NONE, |known| self.repeat(known, ack).receipt);
-            return Ok((receipt, repeated));
+            let last = last_known.map(|known| self.repeat(known, ack));
+            let (receipt, reached) = last.map_or((Receipt::NONE, Ack::Accepted), |last| (last.receipt, last.reached));
+            return Ok(Appended {
+                receipt,
+                reached,
+                repeated,
+            });
         }
         let new = records.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
         let new: Vec<RowKey> = (0..)
@@ -126,7 +143,11 @@ impl Writer {
             };
             keys.insert(record, place, now_s);
         }
-        Ok((receipt, repeated))
+        Ok(Appended {
+            receipt,
+            reached: Ack::Accepted,
+            repeated,
+        })
     }
 
     /// Appends at least one row.
@@ -149,6 +170,7 @@ impl Writer {
     fn repeat(&self, KnownKey { record, pending }: KnownKey, ack: Ack) -> Repeat {
         Repeat {
             record,
+            reached: if pending.is_none() { Ack::Stored } else { Ack::Accepted },
             receipt: self.shared.appender.receipt_of(pending, ack),
         }
     }
