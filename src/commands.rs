@@ -7,7 +7,7 @@ use std::{
 
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
-    route::Destination,
+    route::{Destination, Routes},
     schema::{
         CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
         plan_copies, sync, view_drift, without_passwords,
@@ -134,10 +134,9 @@ fn is_allowed(impact: Impact, options: &ApplyOptions) -> bool {
     }
 }
 
-/// Prints each destination with its table, and with its acknowledgement and rate limit where the
-/// schema sets them.
-pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>> {
-    let width = destinations
+/// Prints each destination with its table, and with the options that the schema sets.
+pub(crate) fn routes<R: Routes>() -> Result<(), Box<dyn Error>> {
+    let width = R::DESTINATIONS
         .iter()
         .map(|destination| destination.path.len())
         .max()
@@ -148,19 +147,21 @@ pub(crate) fn routes(destinations: &[Destination]) -> Result<(), Box<dyn Error>>
         table,
         acks,
         rate_limit,
-        options,
-    } in destinations
+    } in R::DESTINATIONS
     {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header { " or by X-Rowmill-Ack" } else { "" };
-        let keys = options
-            .and_then(|options| options.idempotency)
-            .map_or_else(String::new, |keys| format!("  {keys}"));
         let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
+        let route = match path.split_once('/') {
+            Some((service, name)) => R::find(service, name),
+            None => R::fallback(),
+        };
+        let options = route.and_then(|route| route.options);
+        let options = options.map_or_else(String::new, |options| format!("  {options}"));
         writeln!(
             out,
             "{}",
-            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}{keys}").trim_end()
+            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}{options}").trim_end()
         )?;
     }
     Ok(())

@@ -42,7 +42,7 @@ pub fn run<R: Routes>() -> ExitCode {
         },
         Some(Command::Apply(options)) => commands::apply(&options, schema),
         Some(Command::Backfill(options)) => backfill::backfill(options, schema),
-        Some(Command::Routes) => commands::routes(R::DESTINATIONS),
+        Some(Command::Routes) => commands::routes::<R>(),
         Some(Command::Spool(command)) => spool::spool(command, schema),
         Some(Command::Rejected(command)) => rejected::rejected(command, schema),
     };

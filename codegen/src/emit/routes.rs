@@ -188,8 +188,7 @@ fn destination(path: &str, table: usize, options: &RouteOptions, model: &Model) 
             quote!(Some(__rt::RateLimit::new(#requests, #seconds)))
         }
     };
-    let options = route_options(path, options);
-    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit, options: #options })
+    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
 }
 
 fn some_route(path: &str, row: &TokenStream, options: &RouteOptions) -> TokenStream {

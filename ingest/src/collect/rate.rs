@@ -284,7 +284,6 @@ mod tests {
                 table: "t",
                 acks: AckPolicy::NONE,
                 rate_limit,
-                options: None,
             }
         }
         static PLAIN: [Destination; 1] = [destination("wh/a", None)];

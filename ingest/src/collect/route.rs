@@ -1,5 +1,7 @@
 //! Routes: the handler for the events of a service and a name.
 
+use std::fmt;
+
 use crate::{
     ack::AckPolicy,
     collect::{idempotency::Idempotency, rate_limit::RateLimit},
@@ -41,7 +43,7 @@ pub struct Route {
 }
 
 /// The options of a destination that most routes do not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct RouteOptions {
     /// The idempotency keys of the events; `None` if each event is recorded.
     pub idempotency: Option<Idempotency>,
@@ -50,6 +52,17 @@ pub struct RouteOptions {
 impl RouteOptions {
     /// No options; generated code sets some of them.
     pub const NONE: Self = Self { idempotency: None };
+}
+
+/// Lists the options that are set, as `rowmill routes` shows them.
+impl fmt::Display for RouteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = Vec::new();
+        if let Some(idempotency) = &self.idempotency {
+            options.push(idempotency.to_string());
+        }
+        f.write_str(&options.join("  "))
+    }
 }
 
 /// An entry of a schema's `destinations`.
@@ -63,6 +76,4 @@ pub struct Destination {
     pub acks: AckPolicy,
     /// The rate limit that the schema sets, if any.
     pub rate_limit: Option<RateLimit>,
-    /// The options that most routes do not have.
-    pub options: Option<&'static RouteOptions>,
 }

@@ -866,7 +866,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "pushes",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -909,7 +908,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "pushes",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -186,7 +186,6 @@ ENGINE = Memory",
                     table: "counters",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -229,7 +228,6 @@ ENGINE = Memory",
                 table: "counters",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

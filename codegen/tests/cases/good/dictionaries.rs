@@ -182,7 +182,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -271,7 +270,6 @@ LAYOUT(COMPLEX_KEY_DIRECT())",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -304,7 +304,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "people",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -347,7 +346,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "people",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

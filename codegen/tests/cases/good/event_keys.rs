@@ -436,7 +436,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "signups",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -479,7 +478,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "signups",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

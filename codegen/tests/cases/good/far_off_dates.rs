@@ -226,7 +226,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "payments",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -269,7 +268,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "payments",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

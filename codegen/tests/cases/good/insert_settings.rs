@@ -154,7 +154,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "mail",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -317,7 +316,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "post",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -478,7 +476,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "note",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -536,21 +533,18 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "mail",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/post",
                 table: "post",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/note",
                 table: "note",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

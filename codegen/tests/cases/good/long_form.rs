@@ -371,7 +371,6 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -763,7 +762,6 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
                     table: "refunds",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -808,14 +806,12 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/refund",
                 table: "refunds",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -188,14 +188,12 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
                 __rt::Destination {
                     path: "pixel/default",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -412,7 +410,6 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "scrolls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -608,14 +605,12 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                     table: "calls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
                 __rt::Destination {
                     path: "test/call",
                     table: "calls",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -667,35 +662,30 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "track/scroll",
                 table: "scrolls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/default",
                 table: "calls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "test/call",
                 table: "calls",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "pixel/default",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -264,7 +264,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -307,7 +306,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

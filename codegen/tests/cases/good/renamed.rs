@@ -191,7 +191,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -234,7 +233,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -1104,14 +1104,12 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
                     table: "types",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
                 __rt::Destination {
                     path: "wh/order",
                     table: "types",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -1161,14 +1159,12 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
                 table: "types",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/order",
                 table: "types",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

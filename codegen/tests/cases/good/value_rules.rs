@@ -581,7 +581,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "sales",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -1164,7 +1163,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "strict",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -1470,7 +1468,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "kept",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -1515,21 +1512,18 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "sales",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/strict",
                 table: "strict",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
             __rt::Destination {
                 path: "wh/kept",
                 table: "kept",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 

@@ -189,7 +189,6 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "visits",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
-                    options: None,
                 },
             ];
 
@@ -364,7 +363,6 @@ GROUP BY month",
                 table: "visits",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
-                options: None,
             },
         ];
 
