@@ -33,7 +33,7 @@ impl fmt::Display for Idempotency {
         let days_hours_minutes = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
         let (seconds, unit) = days_hours_minutes
             .into_iter()
-            .find(|(seconds, _)| self.window_s % seconds == 0)
+            .find(|(seconds, _)| self.window_s.is_multiple_of(*seconds))
             .unwrap_or((1, 's'));
         write!(f, " in {}{unit}", self.window_s / seconds)
     }
