@@ -153,6 +153,7 @@ async fn collect<R: Routes>(
     let bounds = WriterOptions {
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
+        idempotency_keys: options.idempotency_keys,
         insert_timeout: options.insert_timeout_seconds,
         insert_quorum: options.insert_quorum,
         rejected_days: options.rejected_days,

@@ -19,10 +19,38 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 30] = [
-    "test", "service", "collect", "verify", "intake", "answer", "writer", "rejected", "backfill", "deliver", "spool",
-    "block", "native", "lease", "sync", "ids", "value", "identify", "table", "request", "json", "fields", "store",
-    "ack", "arena", "scan", "budget", "leb128", "private", "tls",
+const STAGES: [&str; 31] = [
+    "test",
+    "service",
+    "collect",
+    "verify",
+    "intake",
+    "answer",
+    "writer",
+    "rejected",
+    "backfill",
+    "deliver",
+    "spool",
+    "idempotency",
+    "block",
+    "native",
+    "lease",
+    "sync",
+    "ids",
+    "value",
+    "identify",
+    "table",
+    "request",
+    "json",
+    "fields",
+    "store",
+    "ack",
+    "arena",
+    "scan",
+    "budget",
+    "leb128",
+    "private",
+    "tls",
 ];
 
 /// The module that generated code uses; it re-exports from everywhere.

@@ -117,6 +117,7 @@ fn destination() -> Value {
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
                     "answer": routes::answer(),
+                    "idempotency": routes::idempotency(),
                     "methods": routes::methods(),
                     "parse": routes::parse(),
                     "paths": routes::paths(),

@@ -89,6 +89,7 @@
 //! backfill   the rows of a view that are older than the view
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
+//! idempotency the keys of accepted requests, over restarts
 //! block      the rows of one table that are inserted together
 //! native     the rows of a block in ClickHouse's columnar format, compressed
 //! lease      a node number that no other process has
@@ -129,6 +130,7 @@ pub(crate) mod budget;
 mod collect;
 mod deliver;
 mod fields;
+mod idempotency;
 mod identify;
 mod ids;
 mod intake;
@@ -187,6 +189,7 @@ pub mod route {
         block::rows::RowBatch,
         collect::{
             echo::{Echo, EchoToken},
+            idempotency::{Idempotency, KeySource},
             own_paths::{Methods, OwnPaths},
             redirect_policy::RedirectPolicy,
             route::{Destination, Route, RouteOptions, Routes},

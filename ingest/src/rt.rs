@@ -10,6 +10,7 @@ pub use crate::{
     block::layout::columns_of,
     collect::{
         echo::{Echo, EchoToken},
+        idempotency::{Idempotency, KeySource},
         item_path::ItemPath,
         own_paths::{Methods, OwnPaths},
         rate_limit::RateLimit,

@@ -90,6 +90,16 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) spool_bytes: u64,
 
+    /// Maximum number of idempotency keys, on routes that have them; each takes up to 75 bytes of
+    /// memory and 36 bytes of disk. Beyond it, the oldest keys are forgotten.
+    #[arg(
+        long,
+        env = "ROWMILL_IDEMPOTENCY_KEYS",
+        default_value_t = 2_000_000,
+        value_name = "COUNT"
+    )]
+    pub(crate) idempotency_keys: usize,
+
     /// Respond with exactly the headers of another collector. Default: the headers that current
     /// browsers and senders need.
     #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rowmill_ingest::{
     Writer,
     server::Connections,
-    writer::{NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
+    writer::{KeyCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
 };
 
 /// One family of counters or gauges with the source of its values.
@@ -187,6 +187,7 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "How often the collector found another process with the same node number.",
         clashes,
     );
+    idempotency(&mut text, &status.idempotency);
     text.counter(
         "rowmill_spool_damaged_total",
         "Damaged parts of the spool found on disk since the start.",
@@ -238,6 +239,31 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         status.is_disk_failing.into(),
     );
     text.0
+}
+
+/// Adds the metrics of idempotency keys.
+fn idempotency(text: &mut Exposition, keys: &KeyCounts) {
+    text.gauge("rowmill_idempotency_keys", "Idempotency keys in the index.", keys.keys);
+    text.gauge(
+        "rowmill_idempotency_bytes",
+        "Disk space of the index of idempotency keys, in bytes.",
+        keys.bytes,
+    );
+    text.counter(
+        "rowmill_idempotency_repeats_total",
+        "Requests and events that repeat a recorded one, and made no row.",
+        keys.repeats,
+    );
+    text.counter(
+        "rowmill_idempotency_conflicts_total",
+        "Requests that reuse an idempotency key with another content.",
+        keys.conflicts,
+    );
+    text.counter(
+        "rowmill_idempotency_forgotten_total",
+        "Idempotency keys forgotten before the end of their window, because of --idempotency-keys.",
+        keys.forgotten,
+    );
 }
 
 /// Builds the text: for each family its help and type, then its samples.

@@ -42,6 +42,7 @@ mod gallery;
 mod generated_rows;
 mod golden;
 mod headers;
+mod idempotency;
 mod ids;
 mod imported;
 mod init;

@@ -17,6 +17,7 @@ mod names;
 mod partition;
 mod redirects;
 mod renamed;
+mod route_idempotency;
 mod route_paths;
 mod server_names;
 mod table;
@@ -139,6 +140,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::buffered_ack),
     Destination(redirects::redirect_elsewhere),
     Schema(route_paths::path_conflict),
+    Destination(route_idempotency::idempotency_column),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),

@@ -3,6 +3,7 @@
 use super::{
     DeclarationReader, Redirect, Verify,
     route_answer::{Echo, FixedAnswer},
+    route_idempotency::Idempotency,
     route_items::{ItemKeys, Items},
     route_paths::OwnPaths,
 };
@@ -35,6 +36,7 @@ pub(crate) struct RouteOptions {
     /// The fields of a body that may hide JSON in a text.
     pub(crate) hiding: Vec<String>,
     pub(crate) items: Option<Items>,
+    pub(crate) idempotency: Option<Idempotency>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -75,10 +77,11 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 12] = [
+pub(crate) const KEYS: [&str; 13] = [
     "ack",
     "ack_header",
     "answer",
+    "idempotency",
     "items",
     "methods",
     "parse",
@@ -155,6 +158,7 @@ impl DeclarationReader<'_> {
                 "parse" => options.hiding = self.hiding(node),
                 "paths" => options.own_paths = self.own_paths(node, path),
                 "items" => self.item_path(node, &mut items),
+                "idempotency" => options.idempotency = self.idempotency(node),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 "redirect" => options.redirect = self.redirect(node, &key),
                 "verify" => options.verify = self.verify(node, &key),

@@ -180,7 +180,7 @@ impl DeclarationReader<'_> {
 }
 
 /// Returns the seconds of a period longer than 0 and shorter than 136 years.
-fn period(text: &str) -> Option<u32> {
+pub(super) fn period(text: &str) -> Option<u32> {
     let (number, unit) = text.trim().split_once(' ')?;
     let unit = match unit.trim().trim_end_matches('s') {
         "second" => 1,

@@ -5,11 +5,13 @@ mod destination;
 mod dictionary;
 mod documentation;
 mod event_keys;
+mod header_name;
 mod long_column;
 mod old_layout;
 mod options;
 mod outside;
 mod route_answer;
+mod route_idempotency;
 mod route_items;
 mod route_parse;
 mod route_paths;
@@ -48,12 +50,13 @@ pub(crate) use {
         long_column::COLUMN_KEYS,
         options::Options,
         route_answer::{Echo, FixedAnswer},
+        route_idempotency::{Idempotency, IdempotencyKey},
         route_items::Items,
         route_paths::{METHODS, OwnPaths},
         route_redirect::{REDIRECTS, Redirect},
         route_verify::{ALGORITHMS, Algorithm, ENCODINGS, Encoding, SCHEMES, Scheme, Verify},
-        secret::SecretSource,
         rust_name::RustNames,
+        secret::SecretSource,
         source::Source,
         table_element::{TableElement, TableElementKind, constraint_parts, projection_index},
         value_rules::{UNITS, UNKNOWN_KEYS, Unit, UnknownKeys},

@@ -47,3 +47,28 @@ pub(super) fn answer() -> Value {
         "additionalProperties": false,
     })
 }
+
+/// Returns the schema of `idempotency`.
+pub(super) fn idempotency() -> Value {
+    let period = "^ *0*[1-9][0-9]* *([smhd]|(second|minute|hour|day)s?) *$";
+    json!({
+        "description": "The key with which a repeat of a request or an event is recognized, so that it makes no second \
+            row: the name of a header, or a mapping.",
+        "anyOf": [
+            { "$ref": "#/$defs/text" },
+            {
+                "type": "object",
+                "properties": {
+                    "column": { "$ref": "#/$defs/text", "description": "The column whose value is the key of each event." },
+                    "header": { "$ref": "#/$defs/text", "description": "The header with the key of the request, for \
+                        example Idempotency-Key or webhook-id." },
+                    "required": { "type": ["boolean", "null"], "description": "Whether a request without the header is \
+                        rejected." },
+                    "window": { "type": "string", "pattern": period, "description": "The time for which a key is known, for \
+                        example 3d or 12h." },
+                },
+                "additionalProperties": false,
+            },
+        ],
+    })
+}

@@ -11,6 +11,8 @@ pub(crate) struct BatchReport<'a> {
     pub(crate) name: &'a str,
     /// The number of items that became rows.
     pub(crate) recorded: usize,
+    /// The part of them that was recorded before.
+    pub(crate) duplicates: usize,
     /// The number of rejected items.
     pub(crate) rejected: usize,
     /// The reasons of the first rejected items.

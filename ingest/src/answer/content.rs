@@ -43,6 +43,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             &Batch {
                 key: format_args!("in.gen.{}.{}", report.service, report.name),
                 recorded: report.recorded,
+                duplicates: report.duplicates,
                 refused: report.rejected,
                 errors: &report.errors,
             },
@@ -201,9 +202,15 @@ struct Recorded<'a> {
 struct Batch<'a> {
     key: fmt::Arguments<'a>,
     recorded: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    duplicates: usize,
     refused: usize,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ItemError],
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]

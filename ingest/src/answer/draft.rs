@@ -110,6 +110,13 @@ impl ResponseDraft {
         }
     }
 
+    /// Returns the response with one more header, unless its answer has one of its own.
+    #[cold]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.special = self.special.or(Some((name, value)));
+        self
+    }
+
     /// Returns the status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status

@@ -1,15 +1,18 @@
 //! The format of a segment's frames: its version, and the salt of its checksums.
 
 /// The version of new segments.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
-/// The previous version: one checksum for header and body.
+/// The version before rows could have keys; otherwise the same.
+pub(crate) const VERSION_2: u32 = 2;
+
+/// The first version: one checksum for header and body.
 pub(crate) const VERSION_1: u32 = 1;
 
 /// The length of a frame's header, in bytes.
 pub(crate) const FRAME_HEADER: usize = 52;
 
-/// The same in the previous version.
+/// The same in the first version.
 pub(crate) const FRAME_HEADER_1: usize = 48;
 
 /// The initial value of the checksums of a segment's frames.

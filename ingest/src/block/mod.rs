@@ -20,6 +20,7 @@ use crate::block::{
     logged::Logged,
     parts::Parts,
     progress::SharedProgress,
+    row_key::RowKey,
     rows::RowBatch,
     sealed::{BlockState, SealedBlock},
 };
@@ -71,6 +72,8 @@ pub(crate) struct Block {
     bytes: Vec<u8>,
     /// The offset at which each row ends.
     ends: Vec<u32>,
+    /// The idempotency keys of the rows that have one.
+    keys: Vec<RowKey>,
     /// `None` while the block is empty, unless the caller chose its id.
     opened: Option<OpenMeta>,
     /// The length of the previous block, if it was large enough for a pooled buffer.
@@ -115,6 +118,7 @@ impl Block {
         Self {
             bytes: Vec::new(),
             ends: Vec::new(),
+            keys: Vec::new(),
             opened: None,
             previous_len: None,
             pool,
@@ -174,6 +178,16 @@ impl Block {
         is_admitted
     }
 
+    /// Adds idempotency keys of the last rows. The memory budget counts them already.
+    pub(crate) fn add_keys(&mut self, keys: impl Iterator<Item = RowKey>) {
+        self.keys.extend(keys);
+    }
+
+    /// Returns the idempotency keys of the rows, in the order of the rows.
+    pub(crate) fn keys(&self) -> &[RowKey] {
+        &self.keys
+    }
+
     /// Returns the offset of the next row, and removes the partial row of an encoder that panicked.
     #[inline]
     fn start(&mut self) -> usize {
@@ -226,7 +240,7 @@ impl Block {
 
     /// Returns the memory that the rows take, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        self.committed() + self.rows() * ROW_OVERHEAD
+        self.committed() + self.rows() * ROW_OVERHEAD + size_of_val(&*self.keys)
     }
 
     /// Seals the rows as a block and leaves an empty one. Returns `None` if there is no row.
@@ -256,6 +270,7 @@ impl Block {
                     ends: ends.into(),
                 }),
                 logged: opened.logged,
+                keys: std::mem::take(&mut self.keys).into(),
             }),
         })
     }
@@ -284,6 +299,7 @@ pub(crate) mod random;
 pub(crate) mod receipt;
 #[cfg(test)]
 pub(crate) mod rng;
+pub(crate) mod row_key;
 pub(crate) mod rows;
 pub(crate) mod sealed;
 #[cfg(test)]

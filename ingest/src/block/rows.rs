@@ -83,6 +83,25 @@ impl RowBatch {
         std::mem::take(&mut self.unknown_keys)
     }
 
+    /// Keeps the rows for whose number `is_kept` returns true.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
+        let (mut start, mut kept) = (0, 0);
+        let ends = std::mem::take(&mut self.ends);
+        for (row, end) in ends.into_iter().enumerate() {
+            let length = end as usize - start;
+            if is_kept(row) {
+                self.bytes.copy_within(start..end as usize, kept);
+                kept += length;
+                self.ends.push(kept as u32);
+            }
+            start = end as usize;
+        }
+        self.bytes.truncate(kept);
+        if self.ends.is_empty() {
+            self.table = None;
+        }
+    }
+
     /// Returns the memory that the rows take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()

@@ -16,6 +16,7 @@ use crate::block::{
     logged::Logged,
     parts::{Part, Parts},
     progress::{Progress, SharedProgress},
+    row_key::RowKey,
 };
 
 /// A block whose rows do not change any more.
@@ -44,6 +45,8 @@ pub(crate) struct BlockState {
     pub(crate) logged: Logged,
     /// The rows that are not stored yet, in order: the whole block, or parts of it.
     pub(crate) parts: Parts,
+    /// The idempotency keys of the rows, until the block is complete on disk.
+    pub(crate) keys: Box<[RowKey]>,
 }
 
 impl SealedBlock {
@@ -71,6 +74,7 @@ impl SealedBlock {
                 content: None,
                 logged,
                 parts,
+                keys: Box::default(),
             }),
         }
     }

@@ -8,8 +8,10 @@ mod content_coding;
 pub(crate) mod echo;
 mod encoded;
 pub(crate) mod head;
+pub(crate) mod idempotency;
 pub(crate) mod item_path;
 mod offload;
+mod once;
 pub(crate) mod options;
 pub(crate) mod own_paths;
 pub(crate) mod rate;
@@ -44,6 +46,7 @@ use crate::{
     collect::{
         batch::{AsBatch, BatchRequest, Place, is_lines},
         head::{Arrival, RequestHead},
+        once::{Reply, idempotency_of},
         options::EventOptions,
         rate::Rates,
         redirects::Redirects,
@@ -393,7 +396,22 @@ impl Collector {
             hiding: route.options.map_or(&[], |options| options.hiding),
             arena,
         };
-        let rejection = match (route.handler)(&event, Sink::Block(&self.writer)) {
+        let taken = match idempotency_of(&route) {
+            None => (route.handler)(&event, Sink::Block(&self.writer)),
+            Some(once) => {
+                let reply = Reply {
+                    answer: answer.clone(),
+                    requested,
+                    best_effort,
+                    uid,
+                };
+                match self.record_once(once, route.handler, head, body, &event, reply) {
+                    Ok(draft) => return Ok(draft),
+                    Err(rejection) => Err(rejection),
+                }
+            }
+        };
+        let rejection = match taken {
             Ok(receipt) => {
                 let draft = self.draft(answer, head, Some(uid));
                 return Ok(if receipt.is_pending() {

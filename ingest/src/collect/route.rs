@@ -7,6 +7,7 @@ use crate::{
     answer::FixedAnswer,
     collect::{
         echo::Echo,
+        idempotency::Idempotency,
         item_path::ItemPath,
         own_paths::{Methods, OwnPaths},
         rate_limit::RateLimit,
@@ -84,6 +85,8 @@ pub struct RouteOptions {
     pub hiding: &'static [&'static str],
     /// Where the events of a document are; `None` if a document is one event.
     pub items: Option<ItemPath>,
+    /// The idempotency keys of the events; `None` if each event is recorded.
+    pub idempotency: Option<Idempotency>,
     /// The verification of requests; `None` accepts all of them.
     pub verify: Option<Verification>,
     /// The hosts that links lead to; `None` is any host, except private ones.
@@ -99,6 +102,7 @@ impl RouteOptions {
         echo: None,
         hiding: &[],
         items: None,
+        idempotency: None,
         verify: None,
         redirect: None,
     };
@@ -128,6 +132,9 @@ impl fmt::Display for RouteOptions {
             if !items.shared.is_empty() {
                 options.push(format!("with {}", items.shared.join(" ")));
             }
+        }
+        if let Some(idempotency) = &self.idempotency {
+            options.push(idempotency.to_string());
         }
         if let Some(verify) = &self.verify {
             options.push(format!("from {}", verify.scheme.name()));

@@ -13,9 +13,11 @@ use crate::{
     block::{
         BlockLimits, WORTH_TAKING_OVER,
         receipt::{Receipt, Waiting},
+        row_key::RowKey,
         rows::RowBatch,
     },
     budget::SpoolFull,
+    idempotency::PendingRows,
     spool::{
         counters::Counters,
         queue::{Blocks, LockedQueue},
@@ -79,6 +81,59 @@ impl Appender {
             }
             blocks.open.append_rows(rows, admit)
         })
+    }
+
+    /// Appends rows as [`append_rows`](Self::append_rows) does, at least one, with their idempotency
+    /// keys. The rows of a key are numbered within `rows`. Also returns the place of the rows.
+    ///
+    /// # Errors
+    /// See [`append`](Self::append).
+    pub(crate) fn append_with_keys(
+        &self,
+        table: TableId,
+        ack: Ack,
+        rows: &mut RowBatch,
+        keys: &[RowKey],
+    ) -> Result<(Receipt, PendingRows), SpoolFull> {
+        let (count, max_rows) = (rows.count(), self.shared.limits.rows);
+        let is_long = rows.bytes().len() >= WORTH_TAKING_OVER;
+        let mut place = None;
+        let receipt = self.append_counted(table, ack, count, |blocks, admit| {
+            if blocks.open.rows() + count > max_rows || is_long {
+                blocks.seal();
+            }
+            let first = blocks.open.rows();
+            if !blocks.open.append_rows(rows, |cost| admit(cost + size_of_val(keys))) {
+                return false;
+            }
+            let (Ok(first), Some(opened)) = (u32::try_from(first), blocks.open.opened()) else {
+                return false;
+            };
+            place = Some(PendingRows {
+                progress: Arc::clone(&opened.progress),
+                rows: first..u32::try_from(blocks.open.rows()).unwrap_or(u32::MAX),
+            });
+            blocks.open.add_keys(keys.iter().map(|key| RowKey {
+                rows: first + key.rows.start..first + key.rows.end,
+                record: key.record,
+            }));
+            true
+        })?;
+        Ok((receipt, place.ok_or(SpoolFull)?))
+    }
+
+    /// Returns the receipt of rows that were appended earlier.
+    pub(crate) fn receipt_of(&self, pending: Option<PendingRows>, ack: Ack) -> Receipt {
+        let has_disk = self.shared.log.is_some();
+        let waiting = pending.filter(|_| ack == Ack::Stored || (ack == Ack::Spooled && has_disk));
+        Receipt {
+            waiting: waiting.map(|PendingRows { progress, rows }| Waiting {
+                progress,
+                rows,
+                ack,
+                has_disk,
+            }),
+        }
     }
 
     /// Appends `rows` rows with `put`, and counts whether they were accepted.

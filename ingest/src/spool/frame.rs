@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! segment   0  8  magic            "ROWMILL\0"
-//!           8  4  version          2
+//!           8  4  version          3
 //!          12  4  salt             any number
 //!          16  4  checksum         CRC-32C of bytes 0..16
 //!          20  4  zero
@@ -13,7 +13,8 @@
 //!           4  4  header checksum  CRC-32C of bytes 8..52, begun with the salt
 //!           8  4  body checksum    CRC-32C of the body, begun with the salt
 //!          12  4  length           of the body, in bytes
-//!          16  1  kind             1 open, 2 rows, 3 seal, 4 split, 5 done, 6 moved, 7 synced
+//!          16  1  kind             1 open, 2 rows, 3 seal, 4 split, 5 done, 6 moved, 7 synced,
+//!                                  8 keyed rows
 //!          17  3  zero
 //!          20  8  batch            everything before this offset is on disk
 //!          28 16  block            the block's id, a UUID in its own byte order
@@ -26,6 +27,7 @@
 //! |---|---|---|
 //! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; if the writer knows the columns, a byte 0 and [the columns](put_columns) |
 //! | rows | the rows in the body | the length of each row (4 bytes), then the rows, as they are inserted |
+//! | keyed rows | the rows in the body | [the idempotency keys](super::keyed_rows) of the rows, then as for rows |
 //! | seal | all rows of the block | |
 //! | split | rows that continue as two halves, because ClickHouse refused some | |
 //! | done | rows that are stored, refused or lost | |
@@ -42,16 +44,16 @@
 //! before and after the rows of its first batch, so that damage to one costs no row. The salt keeps
 //! a text that a client has sent from passing for a frame.
 //!
-//! Version 1 has one checksum for header and body, in the place of the header's, and no body
-//! checksum: all later fields are 4 bytes earlier. Rowmill reads its segments and appends marks to
-//! them; new segments have version 2.
+//! Version 2 has no keyed rows. Version 1 has one checksum for header and body, in the place of the header's, and no body
+//! checksum: all later fields are 4 bytes earlier. Rowmill reads the segments of both and appends
+//! marks to them; new segments have version 3.
 
 use std::ops::Range;
 
 use uuid::Uuid;
 
 use crate::block::{
-    frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1},
+    frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1, VERSION_2},
     layout::{InsertTarget, put_columns, take_columns},
     parts::RowRange,
 };
@@ -77,6 +79,8 @@ pub(crate) enum Kind {
     Done = 5,
     Moved = 6,
     Synced = 7,
+    /// Rows, some of which have idempotency keys.
+    KeyedRows = 8,
 }
 
 impl Kind {
@@ -89,6 +93,7 @@ impl Kind {
             Self::Done,
             Self::Moved,
             Self::Synced,
+            Self::KeyedRows,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -146,13 +151,13 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     }
     // Check the version before the checksum: another version may have another checksum.
     match u32_at(header, 8) {
-        version @ (VERSION_1 | VERSION) if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
+        version @ (VERSION_1 | VERSION_2 | VERSION) if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
             SegmentHeader::Known(FrameFormat {
                 version,
                 salt: Salt(u32_at(header, 12)),
             })
         }
-        VERSION_1 | VERSION => broken,
+        VERSION_1 | VERSION_2 | VERSION => broken,
         version => SegmentHeader::Version(version),
     }
 }
@@ -297,7 +302,7 @@ pub(crate) fn read(bytes: &[u8], format: FrameFormat, offset: u64) -> Option<Fra
     outline.frame(bytes, format, offset)
 }
 
-/// The length of the fields after a header's checksums, the same in both versions.
+/// The length of the fields after a header's checksums, the same in all versions.
 pub(super) const FIELDS: usize = 40;
 
 /// A frame whose header passes its checks and whose body has not been read.

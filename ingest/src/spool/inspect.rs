@@ -92,7 +92,7 @@ pub struct PartReport {
 pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
     let disk = ReadOnly(Folder::unlocked(folder));
     let io_error = |error| SpoolError::Io(folder.to_owned(), error);
-    let recovered = recover(&disk, folder)?;
+    let recovered = recover(&disk, folder, 0)?;
     let quarantined = std::fs::read_dir(folder)
         .map_err(io_error)?
         .filter_map(|entry| Some(entry.ok()?.path()))

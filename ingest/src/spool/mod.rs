@@ -34,6 +34,7 @@
 //! ```text
 //! log           segments: rotation, removal, and marks on blocks
 //! frame         the bytes of a segment
+//! keyed_rows    idempotency keys beside their rows
 //! scan          finds the frames of a segment, damaged ones left out
 //! read          reads rows of a block from disk
 //! recover       reads blocks back after a start
@@ -51,6 +52,7 @@ mod dead_letters;
 mod disk;
 pub(crate) mod frame;
 mod inspect;
+mod keyed_rows;
 mod log;
 mod queue;
 mod read;
@@ -95,6 +97,7 @@ pub use self::{
 use crate::{
     block::BlockLimits,
     budget::{Budget, RequestMemory},
+    idempotency::{KeyIndex, now_s},
     table::Table,
 };
 
@@ -106,7 +109,12 @@ pub(crate) struct SpoolLimits {
     pub(crate) memory_bytes: usize,
     /// Disk space of all segments; used only with a folder.
     pub(crate) log: LogLimits,
+    /// The largest number of idempotency keys.
+    pub(crate) keys: usize,
 }
+
+/// The folder of the idempotency keys, in the spool's folder.
+const KEYS: &str = "keys";
 
 /// A spool: makes the handles that append and read rows, and reports its state. Clones share the
 /// same rows.
@@ -118,7 +126,8 @@ pub(crate) struct Spool {
 impl Spool {
     /// Returns an empty spool in memory, with a queue for each of `tables`.
     pub(crate) fn in_memory(tables: TableLayouts, limits: SpoolLimits) -> Self {
-        let shared = Shared::new(tables, Vec::new(), limits.blocks, limits.memory_bytes, None);
+        let keys = Arc::new(KeyIndex::in_memory(limits.keys));
+        let shared = Shared::new(tables, Vec::new(), limits.blocks, limits.memory_bytes, None, keys);
         Self {
             shared: Arc::new(shared),
         }
@@ -139,7 +148,8 @@ impl Spool {
         let disk = Folder::lock(folder)
             .map_err(io_error)?
             .ok_or_else(|| SpoolError::InUse(folder.to_owned()))?;
-        let (spool, committer) = Self::recovered(Arc::new(disk), folder, tables, limits)?;
+        let keys = KeyIndex::open(&folder.join(KEYS), limits.keys, now_s()).map_err(io_error)?;
+        let (spool, committer) = Self::recovered(Arc::new(disk), folder, tables, limits, keys)?;
         let thread = thread::Builder::new()
             .name("rowmill-spool".to_owned())
             .spawn(move || committer.run())
@@ -153,11 +163,20 @@ impl Spool {
         path: &Path,
         tables: TableLayouts,
         limits: SpoolLimits,
+        keys: KeyIndex,
     ) -> Result<(Self, Committer), SpoolError> {
-        let recovered = recover(&*disk, path)?;
+        let recovered = recover(&*disk, path, keys.max())?;
         recovered.log_summary();
+        recovered.restore_keys(&keys, now_s());
+        let keys = Arc::new(keys);
         let damaged = recovered.damage.len() as u64;
-        let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
+        let mut log = Log::new(
+            Arc::clone(&disk),
+            limits.log,
+            recovered.segments,
+            recovered.unmarked,
+            Arc::clone(&keys),
+        );
         // Write the marks again before `remove_finished` removes the segments that they come from.
         log.mark_again();
         log.remove_finished();
@@ -172,7 +191,7 @@ impl Spool {
         }
         let state = Arc::new(LogState::new(disk, limits.log, damaged, log.bytes()));
         let log_state = Some(Arc::clone(&state));
-        let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state);
+        let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state, keys);
         for block in recovered.blocks {
             if let Some(table) = shared.find(&block.layout.table) {
                 shared.queue(table).lock().restore(block);
@@ -186,6 +205,11 @@ impl Spool {
     /// Returns the handle that appends rows to the spool.
     pub(crate) fn appender(&self) -> Appender {
         Appender::new(Arc::clone(&self.shared))
+    }
+
+    /// Returns the idempotency keys of the rows that were accepted.
+    pub(crate) fn keys(&self) -> &KeyIndex {
+        &self.shared.keys
     }
 
     /// Returns the id of the queue of a schema's table, or of the dead letters.

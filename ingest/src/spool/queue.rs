@@ -71,7 +71,7 @@ pub(super) struct Usage {
 impl Usage {
     pub(super) fn of(state: &BlockState) -> Self {
         Self {
-            memory: state.content.as_ref().map_or(0, BlockRows::cost),
+            memory: state.content.as_ref().map_or(0, BlockRows::cost) + size_of_val(&*state.keys),
             disk: if state.logged.is_sealed { state.logged.bytes } else { 0 },
         }
     }
@@ -273,6 +273,7 @@ impl LockedQueue<'_> {
         let mut state = block.state();
         let before = Usage::of(&state);
         state.content = None;
+        state.keys = Box::default();
         drop(state);
         self.update_budgets(before, Usage::default());
     }

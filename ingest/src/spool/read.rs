@@ -11,11 +11,7 @@ use crate::{
         parts::{Part, overlap},
         sealed::SealedBlock,
     },
-    spool::{
-        disk::Disk,
-        frame::{self, Rows},
-        state::LogState,
-    },
+    spool::{disk::Disk, frame, keyed_rows, state::LogState},
 };
 
 /// Reads rows of a block from disk.
@@ -44,7 +40,7 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
             })?;
         let rows = frame::read(&bytes, format, at.offset)
             .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
-            .and_then(|frame| Rows::read(frame.body, at.rows.len() as u32))
+            .and_then(|frame| Some(keyed_rows::read_rows(frame.header.kind, frame.body, at.rows.len() as u32)?.1))
             .ok_or_else(|| ReadError::Damaged(at.clone()))?;
         for shared in shared {
             let within = shared.start - at.rows.start..shared.end - at.rows.start;

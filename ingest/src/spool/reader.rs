@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     block::{content::BlockRows, layout::InsertTarget, parts::Part, sealed::SealedBlock},
+    idempotency::now_s,
     spool::{
         counters::Counters,
         queue::TableQueue,
@@ -309,10 +310,19 @@ impl TableReader {
             part.ranges().iter().for_each(|rows| state.parts.remove(rows));
             state.parts.is_empty()
         };
+        // The log has the keys of a block that is complete on disk. Delivery does not wait for a
+        // disk that fails.
+        let keys: Vec<_> = match is_all {
+            true => block.state().keys.iter().map(|key| key.record).collect(),
+            false => Vec::new(),
+        };
         if is_all {
             blocks.forget(block);
         }
         drop(blocks);
+        if !keys.is_empty() {
+            self.shared.keys.logged(&keys, now_s());
+        }
         let rows = part.len() as u64;
         match outcome {
             Outcome::Stored => {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::{
     block::{Block, BlockLimits, layout::InsertTarget},
     budget::{Budget, RequestMemory},
+    idempotency::KeyIndex,
     spool::{queue::TableQueue, state::LogState},
     table::{Schema, Table, dead_letter::REJECTED},
 };
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) requests: Arc<RequestMemory>,
     /// `None` if rows are only in memory.
     pub(super) log: Option<Arc<LogState>>,
+    /// The idempotency keys of the rows that were accepted.
+    pub(super) keys: Arc<KeyIndex>,
     closed: AtomicBool,
     closing: Notify,
     /// The number of queues whose delivery has not ended. The dead letters' delivery ends last.
@@ -72,6 +75,7 @@ impl Shared {
         limits: BlockLimits,
         memory_bytes: usize,
         log: Option<Arc<LogState>>,
+        keys: Arc<KeyIndex>,
     ) -> Self {
         let pool = Block::pool();
         let memory = Arc::new(Budget::new(memory_bytes));
@@ -88,6 +92,7 @@ impl Shared {
             requests: RequestMemory::new(Arc::clone(&memory)),
             memory,
             log,
+            keys,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
         }

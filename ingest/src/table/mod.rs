@@ -7,6 +7,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod dictionary;
 pub(crate) mod node_leases;
 pub mod refusal;
+pub(crate) mod row_value;
 pub(crate) mod shape;
 pub(crate) mod view;
 

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! start               the spool, the ids, and the tasks in the background
+//! once                rows with idempotency keys
 //! options             the limits and the intervals of a writer
 //! schema_state        whether the servers' tables match the schema
 //! drain_report        the rows that a drain could not deliver
@@ -46,8 +47,8 @@ use crate::{
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
-    block::receipt::Receipt, budget::SpoolFull, deliver::ColumnChanges, lease::NodeStatus, spool::TableCounts,
-    table::dead_letter::DeadLetter,
+    block::receipt::Receipt, budget::SpoolFull, deliver::ColumnChanges, idempotency::KeyCounts, lease::NodeStatus,
+    spool::TableCounts, table::dead_letter::DeadLetter,
 };
 
 /// The handle through which rows go into the tables of one schema. Clones share the same writer.
@@ -273,6 +274,7 @@ impl Writer {
             disk_bytes: spool.disk_bytes(),
             memory_bytes: spool.memory_bytes(),
             request_bytes: self.request_memory().used(),
+            idempotency: self.keys().counts(),
         }
     }
 
@@ -388,6 +390,7 @@ impl Drop for Shared {
 
 mod drain_report;
 mod insert_error;
+pub(crate) mod once;
 mod options;
 mod payload_rate;
 mod rejection_counts;

@@ -47,6 +47,10 @@ pub struct WriterOptions {
     /// Disk space that all segments of the spool may use. One table may use at most as much as is
     /// free for all others.
     pub disk_bytes: u64,
+    /// The largest number of idempotency keys in the index, on routes that have them. Each takes up
+    /// to 75 bytes of memory and 36 bytes of disk. When more keys arrive within their window, the
+    /// oldest are forgotten, which is logged as a warning.
+    pub idempotency_keys: usize,
     /// Concurrent inserts over all tables. Two keep ClickHouse busy while one is in transit, and
     /// limit the rate of a backlog.
     pub inserts_in_flight: usize,
@@ -86,6 +90,7 @@ impl Default for WriterOptions {
             block_age: Duration::from_secs(1),
             memory_bytes: 256 << 20,
             disk_bytes: 8 << 30,
+            idempotency_keys: 2_000_000,
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
             insert_quorum: None,
@@ -117,6 +122,7 @@ impl WriterOptions {
                 segment_bytes: SEGMENT_BYTES.min(self.disk_bytes / 8),
                 max_bytes: self.disk_bytes.saturating_sub(DISK_RESERVE),
             },
+            keys: self.idempotency_keys.max(1),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The status of a writer.
 
 use crate::{
+    idempotency::KeyCounts,
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
@@ -49,6 +50,8 @@ pub struct WriterStatus {
     /// The part of `memory_bytes` that requests in flight take: bodies that have not arrived in
     /// full, and the rows of a request of many events until all of them are decoded.
     pub request_bytes: usize,
+    /// The idempotency keys, of routes that have them.
+    pub idempotency: KeyCounts,
 }
 
 impl WriterStatus {

@@ -38,7 +38,7 @@ use crate::{
     answer::{Answer, BatchReport, PendingAck, ResponseDraft},
     arena::{self, Arena},
     block::rows::RowBatch,
-    budget::{Booking, SpoolFull},
+    budget::Booking,
     collect::{
         Collector, Processed, Response,
         batch::{
@@ -49,7 +49,8 @@ use crate::{
         },
         head::{Arrival, RequestHead},
         offload::unavailable,
-        response::{accepted, answer_of, redirect},
+        once::{idempotency_of, reached_already},
+        response::{answer_of, redirect},
         route::{Route, Routes},
         throttle::too_many_requests,
     },
@@ -379,16 +380,28 @@ impl Collector {
             ack,
             uid,
             is_declared,
+            route,
+            text,
             ..
         } = batch;
         let recorded = rows.count();
         // The block books the rows' memory from here on.
         booking.shrink_to(booked_for_text + rejected.dead_letters.memory());
-        let receipt = match self.writer.append_rows(ack, &mut rows) {
-            Ok(receipt) => receipt,
-            Err(SpoolFull) => return self.draft(Answer::FULL, head, Some(uid)),
+        let appended = match idempotency_of(&route) {
+            None => self
+                .writer
+                .append_rows(ack, &mut rows)
+                .map_or(Err(Answer::FULL), |receipt| Ok((receipt, Ack::Accepted, 0, false))),
+            Some(once) => self
+                .append_batch_once(once, head, text.as_bytes(), ack, &mut rows)
+                .map(|once| (once.receipt, once.reached, once.duplicates, once.is_repeat)),
         };
-        if rejected.count > 0 {
+        let (receipt, reached, duplicates, is_repeat) = match appended {
+            Ok(appended) => appended,
+            Err(answer) => return self.draft(answer, head, Some(uid)),
+        };
+        // The first request has recorded its rejected items.
+        if rejected.count > 0 && !is_repeat {
             rejected.count_others(head);
             for (code, count) in &rejected.codes {
                 self.writer.rejections().count_events(code, *count);
@@ -408,6 +421,7 @@ impl Collector {
             service: address.service,
             name: address.name,
             recorded,
+            duplicates,
             rejected: rejected.count,
             errors: rejected.errors,
         };
@@ -421,6 +435,7 @@ impl Collector {
             },
         };
         let draft = self.draft(answer, head, Some(uid));
+        let draft = if is_repeat { draft.replayed() } else { draft };
         match recorded {
             0 => draft,
             _ if receipt.is_pending() => draft.waiting_for(PendingAck {
@@ -428,7 +443,7 @@ impl Collector {
                 ack,
                 best_effort: false,
             }),
-            _ => accepted(draft, requested, ack),
+            _ => reached_already(draft, requested, ack, reached),
         }
     }
 }

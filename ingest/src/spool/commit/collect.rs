@@ -6,10 +6,12 @@ use crate::{
     block::{
         layout::InsertTarget,
         logged::{FrameAt, Logged},
+        row_key::{KeyRecord, RowKey, keys_in},
         sealed::is_dead_letter,
     },
     spool::{
         frame::{self, Kind},
+        keyed_rows::put_keys,
         log::{Admits, Batch},
         queue::Blocks,
         shared::TableId,
@@ -29,6 +31,8 @@ pub(super) struct Entry {
     pub(super) rows: u32,
     pub(super) bytes: u64,
     pub(super) is_sealed: bool,
+    /// The keys whose rows are all on disk with this batch, and were not before.
+    pub(super) keys: Vec<KeyRecord>,
 }
 
 /// Adds the new rows of a queue to the batch; returns whether all of them fit. While the log is
@@ -70,6 +74,7 @@ pub(super) fn collect_rows(
             block: block.id,
             bytes: &content.bytes,
             ends: &content.ends,
+            keys: &state.keys,
         };
         if !source.put(logged, true, batch, entries) {
             return false;
@@ -83,6 +88,7 @@ pub(super) fn collect_rows(
             block: opened.id,
             bytes,
             ends,
+            keys: blocks.open.keys(),
         };
         let none_logged = Logged::default();
         let logged = match &opened.logged {
@@ -104,6 +110,7 @@ struct Source<'a> {
     block: Uuid,
     bytes: &'a [u8],
     ends: &'a [u32],
+    keys: &'a [RowKey],
 }
 
 impl Source<'_> {
@@ -133,12 +140,20 @@ impl Source<'_> {
             rows: logged.rows,
             bytes: 0,
             is_sealed: false,
+            keys: Vec::new(),
         };
         while entry.rows < rows && (entry.frames.is_empty() || !batch.is_full()) {
             let range = entry.rows..self.frame_end(entry.rows);
-            let frame = batch.put(Kind::Rows, self.block, range.clone(), |out| {
-                frame::put_rows(out, self.bytes, self.ends, &range)
+            let keys = keys_in(self.keys, &range);
+            let kind = if keys.is_empty() { Kind::Rows } else { Kind::KeyedRows };
+            let frame = batch.put(kind, self.block, range.clone(), |out| {
+                if !keys.is_empty() {
+                    put_keys(out, keys);
+                }
+                frame::put_rows(out, self.bytes, self.ends, &range);
             });
+            let is_complete = |key: &&RowKey| key.rows.end <= range.end;
+            entry.keys.extend(keys.iter().filter(is_complete).map(|key| key.record));
             entry.frames.push(frame);
             entry.rows = range.end;
         }

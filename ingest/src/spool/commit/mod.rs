@@ -24,6 +24,7 @@ use std::{
 
 use crate::{
     block::sealed::SealedBlock,
+    idempotency::now_s,
     spool::{
         commit::{
             collect::collect_rows,
@@ -197,6 +198,9 @@ impl Committer {
             self.log.keep(segment, entry.block, entry.bytes);
             let is_sealed = entry.is_sealed;
             let block = entry.block;
+            if !entry.keys.is_empty() {
+                self.log.keys.logged(&entry.keys, now_s());
+            }
             let settled = publish(&self.shared, entry, segment, format);
             // Rows that were settled before their block was in any segment have no mark yet. One of
             // them may be a row that ClickHouse has refused, which has no other proof once its dead

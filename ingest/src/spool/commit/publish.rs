@@ -43,6 +43,7 @@ pub(super) fn publish(shared: &Shared, entry: Entry, segment: u64, format: Frame
             state.logged.is_sealed = entry.is_sealed;
             if entry.is_sealed {
                 settled = state.parts.settled(block.rows);
+                state.keys = Box::default();
             }
             has_moved
         });

@@ -30,6 +30,7 @@ pub(crate) use crate::spool::log::{
 };
 use crate::{
     block::{frame_format::FrameFormat, random},
+    idempotency::KeyIndex,
     spool::{
         disk::{Disk, Segment},
         frame::{self, Kind, SEGMENT_HEADER},
@@ -57,6 +58,8 @@ pub(crate) struct Log {
     unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
+    /// The idempotency keys, whose index outlives the segments.
+    pub(super) keys: Arc<KeyIndex>,
 }
 
 #[derive(Debug)]
@@ -80,6 +83,7 @@ impl Log {
         limits: LogLimits,
         segments: BTreeMap<u64, SegmentUse>,
         unmarked: Vec<Mark>,
+        keys: Arc<KeyIndex>,
     ) -> Self {
         let next_segment = segments.last_key_value().map_or(1, |(last, _)| last + 1);
         Self {
@@ -89,6 +93,7 @@ impl Log {
             unmarked,
             active: None,
             next_segment,
+            keys,
         }
     }
 
@@ -247,6 +252,8 @@ impl Log {
             Err(_) => return,
             Ok(segments) => segments,
         };
+        // The keys of deleted segments are still in memory.
+        _ = self.keys.save();
         self.segments.retain(|number, _| left.contains(number));
     }
 
@@ -326,6 +333,10 @@ impl Log {
             .is_some_and(|segment| segment.live.is_empty());
         let is_needed = self.unmarked.iter().any(|mark| mark.depends_on == Some(segment));
         if is_active || !is_done || is_needed {
+            return false;
+        }
+        if let Err(error) = self.keys.save() {
+            tracing::warn!(segment, %error, "a finished segment stays: its idempotency keys could not be written elsewhere");
             return false;
         }
         match self.disk.remove(segment) {

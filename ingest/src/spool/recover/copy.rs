@@ -12,11 +12,13 @@ use crate::{
     block::{
         layout::InsertTarget,
         logged::{FrameAt, Logged},
-        parts::{Part, Parts, RowRange},
+        parts::{Part, Parts, RowRange, overlap},
+        row_key::RowKey,
         sealed::SealedBlock,
     },
     spool::{
-        frame::{self, Frame, Kind, Rows},
+        frame::{self, Frame, Kind},
+        keyed_rows::read_rows,
         log::SegmentUse,
     },
 };
@@ -31,6 +33,8 @@ pub(super) struct BlockCopy {
     bytes: usize,
     pub(super) frame_bytes: u64,
     pub(super) is_sealed: bool,
+    /// The idempotency keys of the rows; one whose rows are in several frames is there as often.
+    pub(super) keys: Vec<RowKey>,
     splits: Vec<RowRange>,
     pub(super) done: Vec<RowRange>,
     pub(super) is_moved: bool,
@@ -40,6 +44,28 @@ pub(super) struct BlockCopy {
 }
 
 impl BlockCopy {
+    /// Returns the keys whose rows are all in the copy.
+    pub(super) fn complete_keys(&self) -> impl Iterator<Item = &RowKey> {
+        self.keys.iter().filter(|key| {
+            let found = self.frames.iter().filter_map(|frame| overlap(&frame.rows, &key.rows));
+            let is_single = key.rows.len() == 1;
+            // The frame of a key contains at least one of its rows.
+            is_single || found.map(|rows| rows.len()).sum::<usize>() >= key.rows.len()
+        })
+    }
+
+    /// Returns the rows of requests that a torn write has cut. No request was acknowledged that has
+    /// not all its rows in the copy, so a repeat of it records all of them.
+    pub(super) fn incomplete_rows(&self) -> Vec<RowRange> {
+        let complete: HashSet<_> = self.complete_keys().map(|key| key.record.hash).collect();
+        let is_incomplete = |key: &&RowKey| !complete.contains(&key.record.hash);
+        self.keys
+            .iter()
+            .filter(is_incomplete)
+            .map(|key| key.rows.clone())
+            .collect()
+    }
+
     /// Adds a frame of the block.
     pub(super) fn add(&mut self, frame: &Frame<'_>) {
         if frame.is_after_tear && self.sound.is_none() {
@@ -52,10 +78,11 @@ impl BlockCopy {
             Kind::Open => {
                 self.layout = frame::read_layout(frame.body);
             }
-            Kind::Rows => {
-                let Some(content) = Rows::read(frame.body, rows.len() as u32) else {
+            Kind::Rows | Kind::KeyedRows => {
+                let Some((keys, content)) = read_rows(frame.header.kind, frame.body, rows.len() as u32) else {
                     return;
                 };
+                self.keys.extend(keys);
                 self.bytes += content.lengths().map(|length| length as usize).sum::<usize>();
                 self.rows = self.rows.max(rows.end);
                 self.frames.push(FrameAt {
@@ -76,8 +103,9 @@ impl BlockCopy {
     }
 }
 
-/// Returns the best copy, its segment, and the segments of the other copies.
-pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCopy, Vec<u64>)> {
+/// Returns the copies of a block; if there are several, without the rows that were never acknowledged
+/// from their copy.
+pub(super) fn sound(mut copies: Vec<(u64, BlockCopy)>) -> Vec<(u64, BlockCopy)> {
     if copies.len() > 1 {
         // A copy with a torn write may lack rows that another copy has, and that were acknowledged
         // from there.
@@ -92,6 +120,11 @@ pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCo
             }
         }
     }
+    copies
+}
+
+/// Returns the best of the [`sound`] copies, its segment, and the segments of the other copies.
+pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCopy, Vec<u64>)> {
     // Copies agree as far as they go. A sealed copy has every row that was ever acknowledged,
     // except for damage. Without a sealed copy, the longest one has them: the log has
     // continued it.

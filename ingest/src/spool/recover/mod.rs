@@ -17,6 +17,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     path::Path,
+    sync::Arc,
 };
 
 use uuid::Uuid;
@@ -25,13 +26,15 @@ pub use crate::spool::recover::error::SpoolError;
 use crate::{
     block::{
         parts::RowRange,
+        row_key::RowKey,
         sealed::{SealedBlock, is_dead_letter},
     },
+    idempotency::{KeyIndex, PendingRows},
     spool::{
         disk::Disk,
         frame::{self, Kind, SegmentHeader},
         log::{Mark, SegmentUse},
-        recover::copy::{BlockCopy, assemble, best_of},
+        recover::copy::{BlockCopy, assemble, best_of, sound},
         scan::scan,
     },
 };
@@ -59,9 +62,16 @@ pub(crate) struct Recovered {
     ended: HashMap<Uuid, u64>,
     /// Bytes of incomplete writes.
     pub(crate) torn_bytes: u64,
+    /// The idempotency keys of rows in the segments, each with its block, the latest block last.
+    pub(crate) keys: Vec<(Uuid, RowKey)>,
 }
 
 impl Recovered {
+    /// Adds the keys whose rows are all in a copy.
+    fn add_keys(&mut self, block: Uuid, copy: &BlockCopy) {
+        self.keys.extend(copy.complete_keys().map(|key| (block, key.clone())));
+    }
+
     /// Removes rows whose dead letters are on disk from their blocks: the process ended before it
     /// had marked the rows.
     fn remove_rows_with_dead_letters(&mut self) {
@@ -113,6 +123,18 @@ impl Recovered {
         });
     }
 
+    /// Adds the keys of rows in the segments to the index.
+    pub(crate) fn restore_keys(&self, index: &KeyIndex, now_s: u32) {
+        let progress: HashMap<_, _> = self.blocks.iter().map(|block| (block.id, &block.progress)).collect();
+        for (block, key) in &self.keys {
+            let pending = progress.get(block).map(|progress| PendingRows {
+                progress: Arc::clone(progress),
+                rows: key.rows.clone(),
+            });
+            index.restore(key.record, pending, now_s);
+        }
+    }
+
     /// Logs the blocks and the damage that recovery found.
     pub(crate) fn log_summary(&self) {
         for Damage { segment, bytes } in &self.damage {
@@ -139,16 +161,17 @@ impl Recovered {
     }
 }
 
-/// Reads all segments.
+/// Reads all segments, and at least the newest `max_keys` of their idempotency keys.
 ///
 /// # Errors
 /// See [`SpoolError`]; its messages name the spool by `path`.
-pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolError> {
+pub(crate) fn recover(disk: &dyn Disk, path: &Path, max_keys: usize) -> Result<Recovered, SpoolError> {
     let io_error = |error| SpoolError::Io(path.to_owned(), error);
     let mut recovered = Recovered::default();
     let mut blocks: BTreeMap<Uuid, Vec<(u64, BlockCopy)>> = BTreeMap::new();
     let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
     let mut synced: HashMap<u64, u64> = HashMap::new();
+    let mut keys = 0;
     // Newest first: each segment records how much of the one before it is on disk.
     for segment in disk.segments().map_err(io_error)?.into_iter().rev() {
         let bytes = disk.read(segment).map_err(io_error)?;
@@ -201,7 +224,16 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
             tear: scan.torn.first().map(|tear| tear.start),
             live: HashMap::new(),
         };
-        for (block, copy) in copies {
+        let is_enough = keys >= max_keys;
+        for (block, mut copy) in copies {
+            if is_enough {
+                // Older keys than the index has space for must not fill the memory.
+                copy.keys.retain(|key| key.rows.len() > 1);
+            }
+            keys += copy.keys.len();
+            if copy.is_moved {
+                recovered.add_keys(block, &copy);
+            }
             if copy.is_moved || !copy.done.is_empty() {
                 recovered.ended.insert(block, segment);
             }
@@ -216,7 +248,11 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
 
     let mut layouts = HashSet::new();
     for (id, copies) in blocks {
-        let done = done.remove(&id).unwrap_or_default();
+        let mut done = done.remove(&id).unwrap_or_default();
+        let copies = sound(copies);
+        for (_, copy) in &copies {
+            recovered.add_keys(id, copy);
+        }
         let Some((segment, copy, others)) = best_of(copies) else {
             continue;
         };
@@ -243,6 +279,10 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
             }
         }
         let is_sealed = copy.is_sealed;
+        // Rows that the disk has lost from a block that was complete had been acknowledged.
+        if !is_sealed && !recovered.damage.iter().any(|damage| damage.segment == segment) {
+            done.extend(copy.incomplete_rows());
+        }
         match assemble(&recovered.segments, id, segment, copy, &done, &mut layouts) {
             Some(block) => {
                 if !is_sealed {
@@ -258,5 +298,6 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
         }
     }
     recovered.remove_rows_with_dead_letters();
+    recovered.keys.sort_by_key(|(block, key)| (*block, key.rows.start));
     Ok(recovered)
 }

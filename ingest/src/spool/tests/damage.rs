@@ -53,7 +53,7 @@ fn readable(segment: &[u8]) -> usize {
     let mut file = disk.create(1).unwrap();
     file.append(segment).unwrap();
     file.sync().unwrap();
-    let recovered = recover(&disk, Path::new("simulated")).unwrap();
+    let recovered = recover(&disk, Path::new("simulated"), usize::MAX).unwrap();
     let rows = recovered.blocks.iter().flat_map(|block| {
         let state = block.state();
         let part = |part| read_rows(&disk, block.id, &state.logged, &part).unwrap().ends.len();
@@ -142,7 +142,7 @@ fn a_truncated_segment_is_damaged_if_a_later_one_records_its_length() {
         let disk = SimulatedDisk::default();
         disk.0.lock().unwrap().segments = world.disk.0.lock().unwrap().segments.clone();
         disk.0.lock().unwrap().segments.get_mut(&segment).unwrap().bytes.pop();
-        let recovered = recover(&disk, Path::new("simulated")).unwrap();
+        let recovered = recover(&disk, Path::new("simulated"), usize::MAX).unwrap();
         (recovered.damage.len(), recovered.torn_bytes > 0)
     };
     assert_eq!(cut(first), (1, false));

@@ -248,7 +248,7 @@ mod deleted {
         commit::{Committer, Remaining},
         disk::Folder,
         reader::Found,
-        tests::world::layouts,
+        tests::world::{keys, layouts},
     };
 
     struct Opened {
@@ -261,7 +261,7 @@ mod deleted {
     impl Opened {
         fn on(folder: &Path) -> Self {
             let disk = Folder::lock(folder).unwrap().unwrap();
-            let (spool, committer) = Spool::recovered(Arc::new(disk), folder, layouts(2), LIMITS).unwrap();
+            let (spool, committer) = Spool::recovered(Arc::new(disk), folder, layouts(2), LIMITS, keys()).unwrap();
             Self {
                 appender: spool.appender(),
                 readers: spool.readers(),

@@ -6,11 +6,16 @@ use uuid::Uuid;
 
 use crate::{
     block::{
-        frame_format::{FrameFormat, Salt, VERSION, VERSION_1},
+        frame_format::{FrameFormat, Salt, VERSION, VERSION_1, VERSION_2},
         layout::InsertTarget,
         parts::RowRange,
+        row_key::{KeyHash, KeyRecord, RowKey},
     },
-    spool::{frame::*, scan::*},
+    spool::{
+        frame::*,
+        keyed_rows::{put_keys, read_rows},
+        scan::*,
+    },
 };
 
 const SALT: Salt = Salt(0x0102_0304);
@@ -24,12 +29,17 @@ const FORMAT_1: FrameFormat = FrameFormat {
     version: VERSION_1,
     salt: SALT,
 };
+const FORMAT_2: FrameFormat = FrameFormat {
+    version: VERSION_2,
+    salt: SALT,
+};
 
 /// A segment of each version with a frame of each kind but `Synced`, as it was when that
 /// version was fixed.
-const GOLDEN: &[u8] = include_bytes!("../golden/version2.spool");
+const GOLDEN: &[u8] = include_bytes!("../golden/version3.spool");
+const GOLDEN_2: &[u8] = include_bytes!("../golden/version2.spool");
 const GOLDEN_1: &[u8] = include_bytes!("../golden/version1.spool");
-const BOTH: [(FrameFormat, &[u8]); 2] = [(FORMAT_1, GOLDEN_1), (FORMAT, GOLDEN)];
+const ALL: [(FrameFormat, &[u8]); 3] = [(FORMAT_1, GOLDEN_1), (FORMAT_2, GOLDEN_2), (FORMAT, GOLDEN)];
 
 fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
     Header {
@@ -43,6 +53,18 @@ fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
 fn layout() -> InsertTarget {
     let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
     InsertTarget::new("table".into(), statement.into(), [].into(), None)
+}
+
+fn row_key() -> RowKey {
+    RowKey {
+        rows: 5..6,
+        record: KeyRecord {
+            hash: KeyHash(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
+            id: 0x1716_1514_1312_1110,
+            expires_s: 0x1b1a_1918,
+            fingerprint: 0x1f1e_1d1c,
+        },
+    }
 }
 
 fn segment(format: FrameFormat) -> Vec<u8> {
@@ -63,6 +85,13 @@ fn segment(format: FrameFormat) -> Vec<u8> {
         let at = out.len();
         put(&mut out, format, &header(kind, at, rows), |_| {});
     }
+    if format.version == VERSION {
+        let at = out.len();
+        put(&mut out, format, &header(Kind::KeyedRows, at, 4..6), |out| {
+            put_keys(out, &[row_key()]);
+            put_rows(out, b"fivesix", &[0, 0, 0, 0, 4, 7], &(4..6));
+        });
+    }
     out
 }
 
@@ -72,14 +101,14 @@ fn frame_at(format: FrameFormat, segment: &[u8], index: usize) -> usize {
 
 #[test]
 fn each_version_writes_its_golden_bytes() {
-    for (format, golden) in BOTH {
+    for (format, golden) in ALL {
         assert!(segment(format) == golden, "a change of the format needs a new version");
     }
 }
 
 #[test]
 fn each_version_reads_its_golden_bytes() {
-    for (format, golden) in BOTH {
+    for (format, golden) in ALL {
         assert_eq!(read_segment_header(golden), SegmentHeader::Known(format));
         let scan = scan(golden, format, 0);
         assert!(scan.damage.is_empty() && scan.torn.is_empty() && scan.end == golden.len() as u64);
@@ -88,6 +117,7 @@ fn each_version_reads_its_golden_bytes() {
             .iter()
             .map(|frame| (frame.header.kind, frame.header.rows.clone()))
             .collect();
+        let keyed = (format.version == VERSION).then_some((Kind::KeyedRows, 4..6));
         assert_eq!(
             kinds,
             [
@@ -99,7 +129,17 @@ fn each_version_reads_its_golden_bytes() {
                 (Kind::Done, 2..4),
                 (Kind::Moved, 0..0)
             ]
+            .into_iter()
+            .chain(keyed.clone())
+            .collect::<Vec<_>>()
         );
+        if let Some((kind, _)) = keyed {
+            let (keys, rows) = read_rows(kind, scan.frames[7].body, 2).unwrap();
+            assert_eq!((keys, rows.slice(0..2)), (vec![row_key()], &b"fivesix"[..]));
+            for length in 0..scan.frames[7].body.len() {
+                assert!(read_rows(kind, &scan.frames[7].body[..length], 2).is_none(), "{length}");
+            }
+        }
         assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
         let rows = Rows::read(scan.frames[1].body, 3).unwrap();
         assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
@@ -112,8 +152,8 @@ fn each_version_reads_its_golden_bytes() {
 #[test]
 fn segment_headers_are_distinguished() {
     let mut newer = GOLDEN.to_vec();
-    newer[8] = 3;
-    assert_eq!(read_segment_header(&newer), SegmentHeader::Version(3));
+    newer[8] = 4;
+    assert_eq!(read_segment_header(&newer), SegmentHeader::Version(4));
     let mut damaged = GOLDEN.to_vec();
     damaged[13] ^= 1;
     assert_eq!(read_segment_header(&damaged), SegmentHeader::Foreign);
@@ -134,7 +174,7 @@ fn segment_headers_are_distinguished() {
 
 #[test]
 fn one_flipped_bit_costs_one_frame() {
-    for (format, golden) in BOTH {
+    for (format, golden) in ALL {
         let whole = scan(golden, format, 0);
         for at in SEGMENT_HEADER..golden.len() {
             let mut bytes = golden.to_vec();
@@ -157,7 +197,7 @@ fn one_flipped_bit_costs_one_frame() {
 
 #[test]
 fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
-    for (format, golden) in BOTH {
+    for (format, golden) in ALL {
         let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
         // Damage in the first batch, which the second one confirms to be on disk.
         let mut damaged = golden.to_vec();
@@ -168,7 +208,8 @@ fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
         assert!(found.frames.iter().all(|frame| !frame.is_after_tear));
 
         // Damage in the last batch.
-        let end = golden.len() - format.header_len();
+        let last = if format.version == VERSION { 7 } else { 6 };
+        let end = frame_at(format, golden, last);
         for torn in [&golden[..golden.len() - 1], &golden[..end + 3], &golden[..end]] {
             let found = scan(torn, format, 0);
             assert_eq!((found.damage.len(), found.end), (0, end as u64));

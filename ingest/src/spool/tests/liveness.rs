@@ -26,7 +26,10 @@ use crate::{
     spool::{
         Appender, Next, Outcome, Parked, Spool, SpoolLimits, TableId, TableReader,
         log::LogLimits,
-        tests::{disk::SimulatedDisk, world::layouts},
+        tests::{
+            disk::SimulatedDisk,
+            world::{keys, layouts},
+        },
     },
     table::dead_letter::REJECTED,
 };
@@ -45,6 +48,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
         segment_bytes: 8 << 10,
         max_bytes: 64 << 10,
     },
+    keys: 1_000,
 };
 
 const TABLES: usize = 2;
@@ -73,7 +77,8 @@ impl World {
     fn with(limits: SpoolLimits) -> Self {
         let disk = Arc::<SimulatedDisk>::default();
         let shared = Arc::clone(&disk);
-        let (spool, committer) = Spool::recovered(shared, Path::new("simulated"), layouts(TABLES), limits).unwrap();
+        let (spool, committer) =
+            Spool::recovered(shared, Path::new("simulated"), layouts(TABLES), limits, keys()).unwrap();
         let store = watch::Sender::new(true);
         let mut deliveries = JoinSet::new();
         for reader in spool.readers() {

@@ -11,7 +11,7 @@ use crate::{
     spool::{
         disk::Disk,
         log::{Log, LogLimits},
-        tests::disk::SimulatedDisk,
+        tests::{disk::SimulatedDisk, world::keys},
     },
 };
 
@@ -22,7 +22,13 @@ fn a_dead_letter_stays_until_its_row_is_marked() {
         segment_bytes: 1 << 10,
         max_bytes: 1 << 20,
     };
-    let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
+    let mut log = Log::new(
+        Arc::clone(&disk) as Arc<dyn Disk>,
+        limits,
+        BTreeMap::new(),
+        Vec::new(),
+        Arc::new(keys()),
+    );
     let block = Uuid::from_u128(0x7000 << 64);
     let dead_letter = dead_letter_id(block, 3).unwrap();
     for id in [block, dead_letter] {
@@ -49,7 +55,13 @@ fn a_segment_stays_until_its_marks_are_in_another() {
         segment_bytes: 1 << 10,
         max_bytes: 1 << 20,
     };
-    let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
+    let mut log = Log::new(
+        Arc::clone(&disk) as Arc<dyn Disk>,
+        limits,
+        BTreeMap::new(),
+        Vec::new(),
+        Arc::new(keys()),
+    );
     let (block, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
     for segment in 1..=2 {
         let batch = log.begin(Vec::new()).unwrap();

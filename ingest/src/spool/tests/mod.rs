@@ -9,6 +9,7 @@
 //! dead_letters  a refused row is always in exactly one place
 //! log           segments stay as long as they are needed
 //! recover       the blocks that a start finds
+//! keys          idempotency keys and their rows
 //! signal        the time at which the committer wakes up
 //! frames        the bytes of a segment
 //! damage        one flipped bit costs one frame
@@ -24,6 +25,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod disk;
 pub(crate) mod faults;
 pub(crate) mod frames;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod liveness;
 pub(crate) mod log;

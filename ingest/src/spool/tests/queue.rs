@@ -14,7 +14,7 @@ use crate::{
     spool::{
         LogLimits, Outcome, Spool, SpoolLimits, TableReader,
         read::read_block,
-        tests::world::{DEAD_LETTERS, LIMITS, World, assert_counted, layouts},
+        tests::world::{DEAD_LETTERS, LIMITS, World, assert_counted, keys, layouts},
     },
     table::dead_letter::REJECTED,
 };
@@ -202,7 +202,7 @@ fn the_dead_letters_have_a_separate_queue() {
     world.commit();
     let disk = Arc::clone(&world.disk);
     drop(world);
-    let (spool, _committer) = Spool::recovered(disk, Path::new("simulated"), layouts(1), LIMITS).unwrap();
+    let (spool, _committer) = Spool::recovered(disk, Path::new("simulated"), layouts(1), LIMITS, keys()).unwrap();
     let pending: Vec<_> = spool
         .counts()
         .into_iter()

@@ -19,6 +19,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
         segment_bytes: 0,
         max_bytes: 0,
     },
+    keys: 1_000,
 };
 
 struct World {

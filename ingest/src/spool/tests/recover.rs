@@ -47,17 +47,17 @@ fn unknown_files_and_versions_are_left_unchanged() {
     let mut newer = golden.to_vec();
     newer[8] = 7;
     let (folder, disk) = folder_with("0000000000000001.spool", &newer);
-    let error = recover(&disk, Path::new("here")).unwrap_err();
+    let error = recover(&disk, Path::new("here"), usize::MAX).unwrap_err();
     assert!(
         error
             .to_string()
-            .contains("has version 7, this program knows versions up to 2"),
+            .contains("has version 7, this program knows versions up to 3"),
         "{error}"
     );
     assert_eq!(fs::read(folder.path().join("0000000000000001.spool")).unwrap(), newer);
 
     let (folder, disk) = folder_with("0000000000000003.spool", b"somebody's own notes, which are long enough");
-    let error = recover(&disk, Path::new("here")).unwrap_err();
+    let error = recover(&disk, Path::new("here"), usize::MAX).unwrap_err();
     assert!(error.to_string().contains("is not a spool segment"), "{error}");
     assert!(folder.path().join("0000000000000003.spool").exists());
 }
@@ -75,7 +75,7 @@ fn a_recovered_block_lacks_the_rows_that_are_done() {
     // The last frame of each segment marks the block as moved.
     for (golden, moved) in [(of_version_1, 48), (of_version_2, FRAME_HEADER)] {
         let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
-        let recovered = recover(&disk, Path::new("here")).unwrap();
+        let recovered = recover(&disk, Path::new("here"), usize::MAX).unwrap();
         let [block] = &recovered.blocks[..] else {
             panic!("{recovered:?}")
         };
@@ -96,7 +96,7 @@ fn marks_about_a_block_are_copied_to_each_segment_that_has_it() {
     let (folder, disk) = folder_with("0000000000000001.spool", with_done);
     let without = &with_done[..with_done.len() - FRAME_HEADER];
     fs::write(folder.path().join("0000000000000002.spool"), without).unwrap();
-    let recovered = recover(&disk, Path::new("here")).unwrap();
+    let recovered = recover(&disk, Path::new("here"), usize::MAX).unwrap();
     let [block] = &recovered.blocks[..] else {
         panic!("{recovered:?}")
     };
@@ -151,7 +151,7 @@ fn a_dead_letter_marks_its_row_as_done_even_if_it_is_done_or_moved() {
             segment_with(dead_letter, marks),
         )
         .unwrap();
-        let recovered = recover(&disk, Path::new("here")).unwrap();
+        let recovered = recover(&disk, Path::new("here"), usize::MAX).unwrap();
         assert!(recovered.damage.is_empty(), "{recovered:?}");
         let ids: Vec<_> = recovered.blocks.iter().map(|block| block.id).collect();
         assert_eq!(ids, vec![dead_letter; blocks], "{marks:?}");

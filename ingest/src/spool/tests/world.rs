@@ -8,6 +8,7 @@ use crate::{
     ack::Ack,
     block::{BlockLimits, layout::InsertTarget, receipt::Receipt, sealed::SealedBlock},
     budget::SpoolFull,
+    idempotency::KeyIndex,
     spool::{
         Appender, LogLimits, Outcome, Spool, SpoolLimits, TableLayouts, TableReader,
         commit::{Committer, Remaining},
@@ -37,7 +38,13 @@ pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
         segment_bytes: 4 << 10,
         max_bytes: 32 << 10,
     },
+    keys: 1_000,
 };
+
+/// Returns an empty index of idempotency keys, in memory.
+pub(crate) fn keys() -> KeyIndex {
+    KeyIndex::in_memory(LIMITS.keys)
+}
 
 /// Returns the layouts of the tables `t0`, `t1` and so on, and of the dead letters.
 pub(crate) fn layouts(tables: usize) -> TableLayouts {
@@ -67,7 +74,8 @@ impl World {
 
     fn on(disk: Arc<SimulatedDisk>, limits: SpoolLimits) -> Self {
         let shared = Arc::clone(&disk);
-        let (spool, committer) = Spool::recovered(shared, Path::new("simulated"), layouts(TABLES), limits).unwrap();
+        let (spool, committer) =
+            Spool::recovered(shared, Path::new("simulated"), layouts(TABLES), limits, keys()).unwrap();
         Self {
             limits,
             disk,

@@ -15,7 +15,7 @@ use crate::{
         read::read_rows,
         tests::{
             disk::SimulatedDisk,
-            world::{assert_counted, layouts},
+            world::{assert_counted, keys, layouts},
         },
     },
 };
@@ -138,5 +138,5 @@ pub(super) struct Refused {
 
 fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Committer) {
     let disk = Arc::clone(disk);
-    Spool::recovered(disk, Path::new("simulated"), layouts(TABLES), limits).unwrap()
+    Spool::recovered(disk, Path::new("simulated"), layouts(TABLES), limits, keys()).unwrap()
 }

@@ -60,6 +60,7 @@ fn limits(rng: &mut Rng) -> SpoolLimits {
             segment_bytes: 1 << 10,
             max_bytes: 6 << 10,
         },
+        keys: 1_000,
     }
 }
 
