@@ -107,6 +107,14 @@ fn fill(database: &Database, rows: u64) {
 
 /// Runs `apply --allow copy` until a line of its output contains `mark`.
 fn copy_until(mark: &str, database: &Database) -> Child {
+    let (child, is_seen) = copy_until_or_end(mark, database);
+    assert!(is_seen, "{mark}");
+    child
+}
+
+/// Runs `apply --allow copy` until a line of its output contains `mark`, or until its end. Returns
+/// whether there was such a line.
+fn copy_until_or_end(mark: &str, database: &Database) -> (Child, bool) {
     let mut child = collector::command()
         .args(["apply", "--allow", "copy", "--clickhouse", &database.url()])
         .stdout(Stdio::null())
@@ -115,8 +123,7 @@ fn copy_until(mark: &str, database: &Database) -> Child {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     let is_seen = lines.any(|line| line.unwrap().contains(mark));
-    assert!(is_seen, "{mark}");
-    child
+    (child, is_seen)
 }
 
 /// Runs `apply --allow copy`, and kills it where a line of its output contains `mark`.

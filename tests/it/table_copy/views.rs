@@ -17,6 +17,17 @@ const TABLES: [&str; 5] = [
      (SELECT * FROM mail_statistics WHERE id > 0) AS m GROUP BY date",
 ];
 
+/// The line of the copy after which it is killed, or ClickHouse is.
+const KILLS: [(&str, bool); 7] = [
+    ("is created", false),
+    ("pass 1", false),
+    ("closed to inserts", false),
+    ("the table is closed", true),
+    ("both tables are closed", true),
+    ("both tables are closed", false),
+    ("are exchanged", false),
+];
+
 fn create_views(database: &Database) {
     for statement in TABLES {
         database.query(statement);
@@ -53,17 +64,22 @@ fn views_get_each_row_once_while_their_table_is_copied() {
         wait_for("rows of events", || {
             (database.count("mail_statistics") > ROWS + 100).then_some(())
         });
-        for mark in ["is created", "pass 1", "closed to inserts"] {
-            kill_at(mark, &database);
+        for (mark, kills_clickhouse) in KILLS {
+            let (mut copy, is_seen) = copy_until_or_end(mark, &database);
+            if !is_seen {
+                // The exchange of the run before has still happened, and this run is the last one.
+                assert!(copy.wait().unwrap().success());
+                break;
+            }
+            if kills_clickhouse {
+                clickhouse.kill();
+                copy.wait().unwrap();
+                clickhouse.restart();
+            } else {
+                let _ = copy.kill();
+                copy.wait().unwrap();
+            }
         }
-        for mark in ["the table is closed", "both tables are closed"] {
-            let mut copy = copy_until(mark, &database);
-            clickhouse.kill();
-            assert!(!copy.wait().unwrap().success());
-            clickhouse.restart();
-        }
-        kill_at("both tables are closed", &database);
-        kill_at("are exchanged", &database);
         let (is_done, text) = apply(&database, "copy");
         assert!(is_done, "{text}");
         let before = sent.load(Ordering::SeqCst);
