@@ -90,6 +90,8 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             failure(status, native, Message::of_status(status))
         }
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),
+        Answer::Replies("") => (None, Bytes::new()),
+        Answer::Replies(replies) => (Some(JSON), Bytes::copy_from_slice(replies.as_bytes())),
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),
     }

@@ -70,6 +70,8 @@ pub(crate) enum Answer<'a> {
     Teapot,
     /// The answer to OPTIONS.
     Preflight,
+    /// The replies to the calls of a JSON-RPC request, as JSON; empty if none expects one.
+    Replies(&'a str),
     /// A failure: its status, and a reason if the status does not explain it.
     Failed {
         /// The status; its standard phrase is the message.
@@ -140,6 +142,7 @@ impl Answer<'_> {
             Self::InvalidRedirect(_) | Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
             Self::NdJson(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
+            Self::Replies("") => StatusCode::NO_CONTENT,
             Self::Failed { status, .. } => *status,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,6 +4,7 @@
 //! A request of many events, one per line, branches off into [`ndjson`] once its body is known.
 
 pub(crate) mod head;
+mod json_rpc;
 mod ndjson;
 mod offload;
 pub(crate) mod options;
@@ -191,6 +192,9 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
+        if arrival.route().is_none() && self.catch_all && json_rpc::is_call(&parts) {
+            return self.answer_calls::<R>(parts, body, arrival);
+        }
         if offload::is_long(&body) {
             return self.answer_offloaded::<R>(parts, body, arrival);
         }

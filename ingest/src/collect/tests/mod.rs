@@ -5,6 +5,7 @@
 //! bodies        bodies, and the rows or the rejections that they become
 //! responses     pixels, redirects, addresses in fields, requests for an acknowledgement
 //! ndjson        many events in one body
+//! json_rpc      calls, their replies and rows
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -12,6 +13,7 @@
 
 mod bodies;
 mod dead_letters;
+mod json_rpc;
 mod ndjson;
 mod responses;
 mod world;

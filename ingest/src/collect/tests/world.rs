@@ -17,7 +17,7 @@ use crate::{
     ack::{Ack, AckPolicy},
     block::receipt::Receipt,
     collect::{
-        Collector, Decision, Response,
+        Collector, Decision, PendingResponse, Response,
         head::Arrival,
         options::EventOptions,
         route::{Destination, Route, Routes},
@@ -41,6 +41,9 @@ static SCHEMA: Schema = Schema::new(&[&TABLE]);
 
 /// The lowest valid uid; the rows below contain their uid minus this one.
 const LOWEST_UID: u64 = 1_000_000_000;
+
+/// The number of times that a response may let other requests go first.
+const MAX_POLLS: usize = 100;
 
 thread_local! {
     /// The rows that the requests of this thread have made: address, sender and values.
@@ -146,7 +149,7 @@ impl World {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
-            Response::Waiting(_) => panic!("the response is not ready"),
+            Response::Waiting(response) => finished(response),
         }
     }
 
@@ -187,6 +190,17 @@ pub(super) fn options() -> EventOptions {
         ack: Ack::Accepted,
         ..EventOptions::default()
     }
+}
+
+/// Polls a response that waits for nothing outside of this thread.
+fn finished(mut response: PendingResponse) -> http::Response<http_body_util::Full<Bytes>> {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..MAX_POLLS {
+        if let Poll::Ready(response) = response.as_mut().poll(&mut context) {
+            return response;
+        }
+    }
+    panic!("the response is not ready");
 }
 
 fn text_of(response: http::Response<http_body_util::Full<Bytes>>) -> String {
