@@ -48,6 +48,7 @@ mod imported;
 mod init;
 mod insert;
 mod insert_settings;
+mod json_rpc;
 mod lenient;
 mod liveness;
 mod memory;

@@ -105,6 +105,8 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
         | Answer::MethodNotAllowed { .. } => failure(status, native, Message::of_status(status)),
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),
         Answer::Reachable => (Some(JSON).filter(|_| !native), Bytes::new()),
+        Answer::Replies("") => (None, Bytes::new()),
+        Answer::Replies(replies) => (Some(JSON), Bytes::copy_from_slice(replies.as_bytes())),
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),
     }

@@ -82,6 +82,8 @@ pub(crate) enum Answer<'a> {
     Reachable,
     /// The answer to OPTIONS.
     Preflight,
+    /// The replies to the calls of a JSON-RPC request, as JSON; empty if none expects one.
+    Replies(&'a str),
     /// A failure: its status, and a reason if the status does not explain it.
     Failed {
         /// The status; its standard phrase is the message.
@@ -184,6 +186,7 @@ impl Answer<'_> {
             Self::Batch(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Replies("") => StatusCode::NO_CONTENT,
             Self::Failed { status, .. } => *status,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,

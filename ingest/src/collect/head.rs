@@ -56,6 +56,11 @@ impl Arrival {
         self.route.as_ref()
     }
 
+    /// Returns the arrival of an event of another route in the same request.
+    pub(crate) const fn with_route(self, route: Option<Route>) -> Self {
+        Self { route, ..self }
+    }
+
     /// Marks the request as one that is not answered at once.
     pub(crate) fn mark_delayed(&mut self) {
         self.is_delayed = true;

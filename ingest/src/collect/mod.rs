@@ -10,6 +10,7 @@ mod encoded;
 pub(crate) mod head;
 pub(crate) mod idempotency;
 pub(crate) mod item_path;
+mod json_rpc;
 mod offload;
 mod once;
 pub(crate) mod options;
@@ -240,6 +241,9 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
+        if arrival.route().is_none() && self.catch_all && json_rpc::is_call(&parts) {
+            return self.answer_calls::<R>(parts, body, arrival);
+        }
         if offload::is_long(&body) {
             return self.answer_offloaded::<R>(parts, body, arrival);
         }

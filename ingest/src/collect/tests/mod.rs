@@ -8,6 +8,7 @@
 //! batch         many events in one body
 //! encodings     compressed bodies
 //! json_kinds    valid and invalid JSON in every place of a body
+//! json_rpc      calls, their replies and rows
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -18,6 +19,7 @@ mod bodies;
 mod dead_letters;
 mod encodings;
 mod json_kinds;
+mod json_rpc;
 mod responses;
 mod route_options;
 mod world;

@@ -89,7 +89,7 @@ pub(super) const OPTIONS_ROUTE: Route = Route {
             token: None,
         }),
         hiding: &["address", "tags", "payload"],
-        items: None,
+        ..RouteOptions::NONE
     }),
     ..ROUTE
 };
