@@ -60,6 +60,8 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
             None => HeaderSet::Modern,
         },
         domain: options.domain.clone(),
+        cookie: options.browsers.cookie(),
+        allowed_origins: options.browsers.allow_origin.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         ack: options.ack,
         ack_by_header: options.ack_header,

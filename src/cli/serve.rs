@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
 
-use super::value::{address, bytes, seconds};
+use super::{
+    browsers::BrowserOptions,
+    value::{address, bytes, seconds},
+};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {
@@ -196,6 +199,9 @@ pub(crate) struct ServeOptions {
     /// Time between the confirmation of a row and its comparison by --audit, such as 120 or 2m.
     #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) audit_after_seconds: Duration,
+
+    #[command(flatten)]
+    pub(crate) browsers: BrowserOptions,
 }
 
 /// A collector whose response headers Rowmill can send.

@@ -16,6 +16,7 @@ mod attach;
 mod audit;
 mod bad_input;
 mod bounded;
+mod browsers;
 mod bulk;
 mod check;
 mod check_engine;

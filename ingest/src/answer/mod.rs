@@ -12,11 +12,13 @@
 mod content;
 mod context;
 pub(crate) mod cookie;
+pub(crate) mod cors;
 mod draft;
 pub(crate) mod header_set;
 mod headers;
 pub(crate) mod redirect;
 mod text;
+pub(crate) mod visitor_cookie;
 
 use http::StatusCode;
 

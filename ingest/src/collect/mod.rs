@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::response::{PendingResponse, Response};
 use crate::{
     ack::{Ack, UnknownAck},
-    answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, header_set::HeaderSet},
+    answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, cors::CorsPolicy, header_set::HeaderSet},
     arena::{self, Arena},
     collect::{
         head::{Arrival, RequestHead},
@@ -65,7 +65,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Collector {
     writer: Writer,
-    cookie: Cookie,
+    /// The visitor's cookie, if there is one.
+    cookie: Option<Cookie>,
+    cors: CorsPolicy,
     headers: HeaderSet,
     trusted_proxies: TrustedProxies,
     body_limits: BodyLimits,
@@ -132,7 +134,11 @@ impl Collector {
         };
         Self {
             writer,
-            cookie: Cookie::new(domain.as_deref(), SystemTime::now()),
+            cookie: options
+                .cookie
+                .as_ref()
+                .map(|cookie| Cookie::new(cookie, domain.as_deref(), options.headers, SystemTime::now())),
+            cors: CorsPolicy::new(&options.allowed_origins, options.domain.as_deref()),
             headers: options.headers,
             trusted_proxies: options.trusted_proxies.clone(),
             body_limits,

@@ -25,11 +25,12 @@ use crate::{
         head::{Arrival, RequestHead},
         offload::unavailable,
         rejected_lines::RejectedLines,
+        resolve::VisitorUid,
         response::{accepted, redirect},
         route::{Route, Routes},
         throttle::too_many_requests,
     },
-    identify::{Address, resolve_uid},
+    identify::{Address, claimed_uid},
     intake::{
         event::{Event, Sink},
         event_meta::EventMeta,
@@ -65,7 +66,7 @@ pub(super) struct NdjsonRequest {
     route: Route,
     requested: Option<Ack>,
     ack: Ack,
-    uid: u64,
+    uid: VisitorUid,
     has_senders: bool,
     rows: RowBatch,
     rejected: RejectedLines,
@@ -238,7 +239,7 @@ impl Collector {
                 if claims.project.is_some() {
                     meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
-                meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
+                meta.uid = claimed_uid(&head.claims(), &claims).unwrap_or(uid.of_event);
             }
             let event = Event {
                 meta,

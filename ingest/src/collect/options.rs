@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit};
+use crate::{
+    ack::Ack,
+    answer::{cors::AllowedOrigin, header_set::HeaderSet, visitor_cookie::VisitorCookie},
+    collect::rate_limit::RateLimit,
+};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
@@ -39,6 +43,14 @@ pub struct EventOptions {
     pub headers: HeaderSet,
     /// The host of the collector, if its sibling sites share the visitor's cookie.
     pub domain: Option<String>,
+    /// The cookie that identifies a returning visitor. `None` sets and reads no cookie: each event
+    /// without a `uid` of its own then has a new visitor.
+    pub cookie: Option<VisitorCookie>,
+    /// The pages that may send the visitor's cookie and read the response. If the list is empty,
+    /// these are the pages of the collector's own site: the same host, or the same registrable
+    /// domain. Every other page may read the response to a request without cookies. Has no effect
+    /// with [`HeaderSet::Rockstat`].
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
     /// The acknowledgement level for routes that do not set one: the row is in memory, on disk, or
@@ -73,6 +85,8 @@ impl Default for EventOptions {
             body_timeout: Duration::from_secs(5),
             headers: HeaderSet::Modern,
             domain: None,
+            cookie: Some(VisitorCookie::default()),
+            allowed_origins: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
             ack: Ack::Spooled,
             ack_by_header: false,

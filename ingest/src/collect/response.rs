@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
+        resolve::VisitorUid,
     },
     identify::CorsOrigin,
     intake::event_meta::EventMeta,
@@ -63,13 +64,26 @@ impl Collector {
     }
 
     /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.
-    pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> ResponseDraft {
+    pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<VisitorUid>) -> ResponseDraft {
+        let uid = uid.unwrap_or_else(|| self.visitor(head, &Claims::default()));
+        let origin = CorsOrigin::of(&head.headers);
+        let is_secure = head.client.is_secure || head.is_tls;
         let context = Context {
-            cookie: &self.cookie,
+            cookie: self.cookie.as_ref(),
             headers: self.headers,
-            uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
-            origin: CorsOrigin::of(&head.headers),
+            uid: uid.of_event,
+            cookie_uid: uid.of_cookie,
+            origin,
+            allows_credentials: match origin {
+                CorsOrigin::Given(origin) => self.cors.allows_credentials(origin, requested_host(head), is_secure),
+                CorsOrigin::Referer(_) | CorsOrigin::Any => false,
+            },
+            requested_headers: match answer {
+                Answer::Preflight => head.parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
+                _ => None,
+            },
             host: head.client.host,
+            is_secure,
             native: head.target.native,
             is_head: head.parts.method == Method::HEAD,
         };
@@ -101,6 +115,13 @@ impl Collector {
             _ => None,
         }
     }
+}
+
+/// Returns the host that the client requested, with its port if it has one.
+fn requested_host<'h>(head: &'h RequestHead<'_>) -> Option<&'h str> {
+    let host = || head.parts.headers.get(header::HOST).map(HeaderValue::to_str);
+    let authority = || head.parts.uri.authority().map(|authority| authority.as_str());
+    head.client.host.or_else(|| host()?.ok()).or_else(authority)
 }
 
 /// Returns the draft of a response that waits for no row, with `X-Rowmill-Ack: accepted` if an

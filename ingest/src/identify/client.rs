@@ -23,6 +23,8 @@ pub(crate) struct Client<'a> {
     /// The host that the client requested, as a trusted proxy reports it: a valid host name without
     /// a port.
     pub(crate) host: Option<&'a str>,
+    /// Whether the client uses HTTPS, as a trusted proxy reports it.
+    pub(crate) is_secure: bool,
 }
 
 impl<'a> Client<'a> {
@@ -35,6 +37,7 @@ impl<'a> Client<'a> {
             user_agent: text(headers.user_agent),
             referer: text(headers.referer),
             host: None,
+            is_secure: false,
         };
         if trusted.contains(peer) {
             let real_ip = headers
@@ -42,6 +45,7 @@ impl<'a> Client<'a> {
                 .and_then(|value| value.to_str().ok()?.trim().parse().ok());
             client.ip = real_ip.map_or(peer, |ip: IpAddr| ip.to_canonical());
             client.host = headers.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
+            client.is_secure = is_secure(headers);
         }
         client
     }
@@ -58,6 +62,19 @@ impl<'a> Client<'a> {
         hash.write(b":");
         hash.write(user_agent.as_bytes());
         Some(hash.finish().swap_bytes())
+    }
+}
+
+/// Returns whether the client of a trusted proxy uses HTTPS. A proxy that reports a client or a
+/// host, but no scheme, counts as one with TLS, which most proxies have.
+fn is_secure(headers: &RequestHeaders<'_>) -> bool {
+    match headers.forwarded_proto {
+        // The first proxy of a chain has received the client's request.
+        Some(proto) => {
+            let first = proto.as_bytes().split(|byte| *byte == b',').next();
+            first.is_some_and(|proto| proto.trim_ascii().eq_ignore_ascii_case(b"https"))
+        }
+        None => headers.real_ip.is_some() || headers.forwarded_host.is_some(),
     }
 }
 
@@ -123,6 +140,31 @@ mod tests {
             let client = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &TrustedProxies::default());
             assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_reports_the_scheme() {
+        let is_secure = |pairs: &[(&'static str, &str)], peer| {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), *value))
+                .collect();
+            let headers = headers(&pairs);
+            Client::identify(&RequestHeaders::from_map(&headers), peer, &TrustedProxies::default()).is_secure
+        };
+        let proto = "x-forwarded-proto";
+        for (value, expected) in [
+            ("https", true),
+            ("HTTPS, http", true),
+            ("http", false),
+            ("http, https", false),
+        ] {
+            assert_eq!(is_secure(&[(proto, value)], PROXY), expected, "{value}");
+            assert!(!is_secure(&[(proto, value)], PEER), "{value}");
+        }
+        assert!(!is_secure(&[], PROXY));
+        assert!(is_secure(&[("x-real-ip", "198.51.100.1")], PROXY));
+        assert!(!is_secure(&[("x-real-ip", "198.51.100.1"), (proto, "http")], PROXY));
     }
 
     #[test]

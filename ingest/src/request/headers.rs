@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The headers that the collector reads; the first value of a duplicate counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) real_ip: Option<&'r HeaderValue>,
     /// `X-Forwarded-Host`, even from an untrusted peer.
     pub(crate) forwarded_host: Option<&'r HeaderValue>,
+    /// `X-Forwarded-Proto`, even from an untrusted peer.
+    pub(crate) forwarded_proto: Option<&'r HeaderValue>,
     /// Whether there are cookies.
     pub(crate) has_cookie: bool,
 }
@@ -39,6 +42,7 @@ impl<'r> RequestHeaders<'r> {
                 }
                 _ if *name == X_REAL_IP => &mut found.real_ip,
                 _ if *name == X_FORWARDED_HOST => &mut found.forwarded_host,
+                _ if *name == X_FORWARDED_PROTO => &mut found.forwarded_proto,
                 _ => continue,
             };
             slot.get_or_insert(value);
@@ -61,8 +65,9 @@ mod tests {
             header::ORIGIN,
             X_REAL_IP,
             X_FORWARDED_HOST,
+            X_FORWARDED_PROTO,
         ];
-        fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
+        fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 8] {
             let found = RequestHeaders::from_map(headers);
             [
                 found.content_type,
@@ -72,6 +77,7 @@ mod tests {
                 found.origin,
                 found.real_ip,
                 found.forwarded_host,
+                found.forwarded_proto,
             ]
         }
         let mut headers = HeaderMap::new();
@@ -85,6 +91,6 @@ mod tests {
         assert!(!RequestHeaders::from_map(&headers).has_cookie);
         headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
         assert!(RequestHeaders::from_map(&headers).has_cookie);
-        assert_eq!(found(&HeaderMap::new()), [None; 7]);
+        assert_eq!(found(&HeaderMap::new()), [None; 8]);
     }
 }
