@@ -1,5 +1,6 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod bodies;
 mod browsers;
 mod dev;
 mod init;

@@ -55,6 +55,9 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
         max_bulk_bytes: options.max_bulk_bytes,
+        body_timeout: options.bodies.body_timeout_seconds,
+        body_stall_timeout: options.bodies.body_stall_seconds,
+        min_body_bytes_per_second: options.bodies.min_body_bytes_per_second,
         headers: match options.compat {
             Some(Compat::Rockstat) => HeaderSet::Rockstat,
             None => HeaderSet::Modern,

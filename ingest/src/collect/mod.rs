@@ -54,6 +54,7 @@ use crate::{
     request::{
         body::Payload,
         envelope::Envelope,
+        progress::BodyTimeouts,
         read_body::{BodyLimits, ReadBodyError, ReadyBody},
         target::Target,
         turns::Turns,
@@ -130,7 +131,11 @@ impl Collector {
         let domain = options.domain.as_deref().and_then(auto_domain);
         let body_limits = BodyLimits {
             max_bytes: options.max_body_bytes,
-            timeout: options.body_timeout,
+            timeout: BodyTimeouts::new(
+                options.body_stall_timeout,
+                options.body_timeout,
+                options.min_body_bytes_per_second,
+            ),
         };
         Self {
             writer,

@@ -37,8 +37,17 @@ pub struct EventOptions {
     pub max_body_bytes: usize,
     /// The largest NDJSON body, in bytes.
     pub max_bulk_bytes: usize,
-    /// The time in which a body must arrive.
+    /// The time in which a whole body must arrive, even if it makes progress. With the default, ten
+    /// minutes, 4 MiB arrive over a line of 64 kbit/s.
     pub body_timeout: Duration,
+    /// The time in which a body must make progress: in each such window, at least
+    /// [`min_body_bytes_per_second`](Self::min_body_bytes_per_second) on average. A body that stalls
+    /// for a window, and while memory is short any body that takes longer than one, is answered with
+    /// 408. Ten seconds by default.
+    pub body_stall_timeout: Duration,
+    /// The least number of bytes of a body that must arrive in a second, on average over each
+    /// [`body_stall_timeout`](Self::body_stall_timeout). 1024 by default.
+    pub min_body_bytes_per_second: u32,
     /// The set of headers in responses.
     pub headers: HeaderSet,
     /// The host of the collector, if its sibling sites share the visitor's cookie.
@@ -82,7 +91,9 @@ impl Default for EventOptions {
             catch_all: false,
             max_body_bytes: 100 << 10,
             max_bulk_bytes: 4 << 20,
-            body_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(600),
+            body_stall_timeout: Duration::from_secs(10),
+            min_body_bytes_per_second: 1 << 10,
             headers: HeaderSet::Modern,
             domain: None,
             cookie: Some(VisitorCookie::default()),

@@ -16,6 +16,7 @@ pub(crate) mod claims;
 pub(crate) mod content_type;
 pub(crate) mod envelope;
 pub(crate) mod headers;
+pub(crate) mod progress;
 pub(crate) mod read_body;
 pub(crate) mod target;
 pub(crate) mod turns;

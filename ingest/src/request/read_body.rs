@@ -4,7 +4,6 @@
 //! booked only if the body has not arrived yet or comes in pieces.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,11 +14,13 @@ use bytes::{Buf, BufMut, Bytes};
 use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use crate::{
     budget::{Booking, RequestMemory, SpoolFull},
-    request::turns::{Turn, Turns},
+    request::{
+        progress::{BodyTimeouts, Progress},
+        turns::{Turn, Turns},
+    },
 };
 
 /// The limits of a body.
@@ -27,8 +28,8 @@ use crate::{
 pub(crate) struct BodyLimits {
     /// The largest accepted body, in bytes.
     pub(crate) max_bytes: usize,
-    /// The time in which the body must arrive.
-    pub(crate) timeout: Duration,
+    /// The time limits of the body.
+    pub(crate) timeout: BodyTimeouts,
 }
 
 /// The reason why a body could not be read.
@@ -93,7 +94,7 @@ pin_project! {
         limits: BodyLimits,
         is_too_large: bool,
         turn: Turn,
-        sleep: Option<Pin<Box<Sleep>>>,
+        progress: Option<Box<Progress>>,
     }
 }
 
@@ -104,7 +105,7 @@ impl<A> ReadBody<A> {
             None,
             BodyLimits {
                 max_bytes: 0,
-                timeout: Duration::ZERO,
+                timeout: BodyTimeouts::new(Duration::ZERO, Duration::ZERO, 0),
             },
             false,
         )
@@ -130,7 +131,7 @@ impl<A> ReadBody<A> {
             limits,
             is_too_large,
             turn: Turn::default(),
-            sleep: None,
+            progress: None,
         }
     }
 }
@@ -170,12 +171,10 @@ impl<A: Body> ReadBody<A> {
                     this.turn.no_piece(cx);
                     this.pieces.book(parts, memory)?;
                     let timeout = this.limits.timeout;
-                    ready!(
-                        this.sleep
-                            .get_or_insert_with(|| Box::pin(sleep(timeout)))
-                            .as_mut()
-                            .poll(cx)
-                    );
+                    let progress = this
+                        .progress
+                        .get_or_insert_with(|| Box::new(Progress::new(timeout, length)));
+                    ready!(progress.poll(cx, timeout, length, !is_turn, || memory.is_tight()));
                     return Poll::Ready(Err(ReadBodyError::TimedOut));
                 }
             };
@@ -288,7 +287,7 @@ mod tests {
         let turns = Turns::with_permits(1, 1);
         let limits = BodyLimits {
             max_bytes: 1 << 20,
-            timeout: Duration::from_secs(60),
+            timeout: BodyTimeouts::new(Duration::from_secs(60), Duration::from_secs(60), 0),
         };
         let body = |pieces| Ready(vec![Bytes::from_static(&[b'x'; PIECE]); pieces].into());
         let mut cx = Context::from_waker(Waker::noop());
