@@ -197,6 +197,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "Idle connections closed for new ones.",
         connections.closed_idle(),
     );
+    text.counter(
+        "rowmill_malformed_requests_total",
+        "Requests that are not valid HTTP, or have no valid Host or an unknown transfer coding.",
+        connections.malformed_requests(),
+    );
     text.gauge(
         "rowmill_connections_open",
         "Open connections.",

@@ -16,11 +16,14 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
+
+use crate::service::valid_request::InvalidRequest;
 
 /// The number of checks of a connection within its maximum idle time. An idle connection is closed
 /// at most a quarter of this time late.
@@ -36,6 +39,8 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Whether another task has asked the connection to close.
     is_close_requested: AtomicBool,
+    /// The number of requests that the server has refused because they are not valid.
+    malformed: AtomicU32,
     /// The connection's task, once it runs.
     task: OnceLock<Waker>,
 }
@@ -49,6 +54,11 @@ impl Activity {
     /// Returns whether all requests are answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns the number of requests that the server has refused because they are not valid.
+    pub(crate) fn malformed(&self) -> u32 {
+        self.malformed.load(Ordering::Relaxed)
     }
 
     /// Asks the connection to close; a connection with an open request stays open.
@@ -146,15 +156,19 @@ impl Drop for OpenRequest {
 impl<S, B> Service<Request<Incoming>> for Watched<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
 {
     type Response = Response<WatchedBody<B>>;
     type Error = S::Error;
     type Future = WatchedFuture<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let counted = OpenRequest::new(&self.activity);
+        let invalid = InvalidRequest::of(&request);
         WatchedFuture {
-            request: Some(OpenRequest::new(&self.activity)),
-            inner: self.inner.call(request),
+            request: Some(counted),
+            inner: invalid.is_none().then(|| self.inner.call(request)),
+            invalid,
         }
     }
 }
@@ -163,8 +177,10 @@ pin_project! {
     /// The response to a counted request.
     #[derive(Debug)]
     pub(crate) struct WatchedFuture<F> {
+        // The response of the service, unless the server refuses the request.
         #[pin]
-        inner: F,
+        inner: Option<F>,
+        invalid: Option<InvalidRequest>,
         request: Option<OpenRequest>,
     }
 }
@@ -177,9 +193,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx));
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Ok(refusal(this.invalid.take(), this.request.take())));
+        };
+        let response = ready!(inner.poll(cx));
         let request = this.request.take();
-        Poll::Ready(response.map(|response| response.map(|inner| WatchedBody { inner, request })))
+        Poll::Ready(response.map(|response| {
+            response.map(|inner| WatchedBody {
+                inner: Some(inner),
+                text: None,
+                request,
+            })
+        }))
     }
 }
 
@@ -188,25 +213,63 @@ pin_project! {
     #[derive(Debug)]
     pub(crate) struct WatchedBody<B> {
         #[pin]
-        inner: B,
+        inner: Option<B>,
+        // The body of the server's own response.
+        text: Option<&'static str>,
         request: Option<OpenRequest>,
     }
 }
 
-impl<B: Body> Body for WatchedBody<B> {
-    type Data = B::Data;
+/// Returns the response to a request that the server refuses.
+#[cold]
+fn refusal<B>(invalid: Option<InvalidRequest>, request: Option<OpenRequest>) -> Response<WatchedBody<B>> {
+    let mut response = Response::new(WatchedBody {
+        inner: None,
+        text: invalid.map(InvalidRequest::text),
+        request,
+    });
+    if let Some(OpenRequest(activity)) = &response.body().request {
+        activity.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+    *response.status_mut() = invalid.map_or(StatusCode::BAD_REQUEST, InvalidRequest::status);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The sender or a proxy before it may see other requests in these bytes.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => {
+                let text = this
+                    .text
+                    .take()
+                    .map(|text| Frame::data(Bytes::from_static(text.as_bytes())));
+                Poll::Ready(text.map(Ok))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Some(inner) => inner.is_end_stream(),
+            None => self.text.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(self.text.map_or(0, |text| text.len() as u64)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! serve          a hyper server that shuts its connections down gracefully
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
+//! valid_request  refuses requests with an invalid `Host` or an unknown transfer coding
 //! not_found      the innermost service of a program that only serves events
 //! ```
 
@@ -24,3 +25,4 @@ pub(crate) mod response_body;
 pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
+mod valid_request;

@@ -140,7 +140,13 @@ pub async fn serve<M, S, B>(
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         let counts = options.connections.clone();
         connections.spawn(async move {
-            match run_until_idle(connection, activity, options.head_timeout).await {
+            let end = run_until_idle(connection, Arc::clone(&activity), options.head_timeout).await;
+            let is_malformed = matches!(&end, End::Finished(Err(error)) if error.is_parse());
+            let malformed = u64::from(activity.malformed()) + u64::from(is_malformed);
+            if malformed > 0 {
+                counts.count_malformed(malformed);
+            }
+            match end {
                 End::Finished(Ok(())) => {}
                 End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
                 End::Idle => tracing::debug!("no request arrived before the idle timeout"),
