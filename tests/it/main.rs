@@ -39,6 +39,7 @@ mod flood;
 mod gallery;
 mod golden;
 mod headers;
+mod http_surface;
 mod ids;
 mod imported;
 mod init;

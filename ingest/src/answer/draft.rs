@@ -86,7 +86,7 @@ impl ResponseDraft {
             }
             // The remaining body may still arrive and must not be parsed as the next request.
             Answer::Failed {
-                status: StatusCode::REQUEST_TIMEOUT,
+                status: StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE,
                 ..
             } => Some((header::CONNECTION, HeaderValue::from_static("close"))),
             _ => None,

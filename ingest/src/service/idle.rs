@@ -29,6 +29,10 @@ use crate::service::valid_request::InvalidRequest;
 /// at most a quarter of this time late.
 const CHECKS: u32 = 4;
 
+/// The length from which on the rest of a refused body may still be on its way. hyper itself reads
+/// the rest of a shorter one.
+const LONG_BODY: u64 = 4 << 10;
+
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
 #[derive(Debug, Default)]
@@ -39,6 +43,10 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Whether another task has asked the connection to close.
     is_close_requested: AtomicBool,
+    /// The number of requests up to the last one whose body is long.
+    long_bodies_until: AtomicU32,
+    /// The number of requests up to the last one that was refused.
+    refused_until: AtomicU32,
     /// The number of requests that the server has refused because they are not valid.
     malformed: AtomicU32,
     /// The connection's task, once it runs.
@@ -56,9 +64,31 @@ impl Activity {
         self.open.load(Ordering::Relaxed) == 0
     }
 
+    /// Returns whether the last request had a long body and was refused. The client may still send
+    /// this body.
+    pub(crate) fn has_refused_long_body(&self) -> bool {
+        let requests = self.requests();
+        let is_last = |until: &AtomicU32| until.load(Ordering::Relaxed) == requests;
+        requests > 0 && is_last(&self.long_bodies_until) && is_last(&self.refused_until)
+    }
+
     /// Returns the number of requests that the server has refused because they are not valid.
     pub(crate) fn malformed(&self) -> u32 {
         self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the last request has a long body.
+    #[cold]
+    pub(crate) fn note_long_body(&self) {
+        self.long_bodies_until.store(self.requests(), Ordering::Relaxed);
+    }
+
+    /// Notes the status of a response that is neither a success nor a redirect.
+    #[cold]
+    pub(crate) fn note_unusual(&self, status: StatusCode) {
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            self.refused_until.store(self.requests(), Ordering::Relaxed);
+        }
     }
 
     /// Asks the connection to close; a connection with an open request stays open.
@@ -164,6 +194,9 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let counted = OpenRequest::new(&self.activity);
+        if request.body().size_hint().upper().is_none_or(|bytes| bytes > LONG_BODY) {
+            self.activity.note_long_body();
+        }
         let invalid = InvalidRequest::of(&request);
         WatchedFuture {
             request: Some(counted),
@@ -198,6 +231,11 @@ where
         };
         let response = ready!(inner.poll(cx));
         let request = this.request.take();
+        if let (Ok(response), Some(OpenRequest(activity))) = (&response, &request)
+            && !(200..400).contains(&response.status().as_u16())
+        {
+            activity.note_unusual(response.status());
+        }
         Poll::Ready(response.map(|response| {
             response.map(|inner| WatchedBody {
                 inner: Some(inner),
@@ -229,6 +267,7 @@ fn refusal<B>(invalid: Option<InvalidRequest>, request: Option<OpenRequest>) -> 
         request,
     });
     if let Some(OpenRequest(activity)) = &response.body().request {
+        activity.note_unusual(StatusCode::BAD_REQUEST);
         activity.malformed.fetch_add(1, Ordering::Relaxed);
     }
     *response.status_mut() = invalid.map_or(StatusCode::BAD_REQUEST, InvalidRequest::status);

@@ -9,6 +9,7 @@
 //! serve          a hyper server that shuts its connections down gracefully
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
+//! lingering      reads and drops the rest of a request that is refused early
 //! valid_request  refuses requests with an invalid `Host` or an unknown transfer coding
 //! not_found      the innermost service of a program that only serves events
 //! ```
@@ -17,6 +18,7 @@ pub(crate) mod connections;
 pub(crate) mod future;
 pub(crate) mod idle;
 pub(crate) mod layer;
+mod lingering;
 #[cfg(feature = "axum")]
 mod make_service;
 pub(crate) mod not_found;
