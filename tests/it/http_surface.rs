@@ -234,3 +234,85 @@ fn a_request_needs_one_valid_host_and_a_known_transfer_coding() {
         ended.log
     );
 }
+
+#[test]
+fn a_raw_target_costs_no_event() {
+    let database = Database::named("surface_raw");
+    let collector = Collector::start(&database);
+    let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    // On one connection, and each after the answer to the one before it.
+    let targets: [&[u8]; 5] = [
+        b"/pixel/mail?event=quote&email=\"a\"",
+        b"/pixel/mail?event=angle&email=<a@b.c>",
+        b"/pixel/mail?event=tick&email=`a`",
+        b"/pixel/mail?event=cyrillic&email=\xd0\xb0",
+        b"/redir/mail?event=link&email=<b>&to=https://example.org/?q=\"a\"",
+    ];
+    let mut stream = TcpStream::connect(collector.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    for target in targets {
+        stream.write_all(&get(target)).unwrap();
+        let mut answer = [0; 4096];
+        let count = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        let expected = if target.starts_with(b"/redir") { "302" } else { "200" };
+        assert_eq!(statuses(&answer), [expected], "{}", target.escape_ascii());
+    }
+    drop(stream);
+    // Letters of another charset, as old mail clients send them.
+    let answer = http::send_bytes(
+        collector.address,
+        &[
+            &get(b"/pixel/mail?event=cp1251&email=\xe8\xe2")
+                [..get(b"/pixel/mail?event=cp1251&email=\xe8\xe2").len() - 2],
+            b"Connection: close\r\n\r\n",
+        ]
+        .concat(),
+    );
+    assert_eq!((answer.status, answer.body.len()), (200, 43));
+    // After a body, the bytes of a connection stay as they are: this is an error, which is counted.
+    let post = b"POST /wh/mail.json HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+    let answers = exchange(collector.address, &[post, &get(b"/pixel/mail?event=late&email=<")]);
+    assert_eq!(statuses(&answers), ["200", "400"]);
+    wait_for("the count of the error", || {
+        (collector.metric("rowmill_malformed_requests_total") == 1).then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT event, email FROM mail_statistics WHERE event NOT IN ('', 'cp1251') ORDER BY id"),
+        "quote\t\"a\"\nangle\t<a@b.c>\ntick\t`a`\ncyrillic\tа\nlink\t<b>\n"
+    );
+    assert_eq!(
+        database.query("SELECT count() FROM mail_statistics WHERE event = 'cp1251'"),
+        "1\n"
+    );
+}
+
+#[test]
+fn http_2_without_tls_is_refused_with_an_answer() {
+    let database = Database::named("surface_h2c");
+    let collector = Collector::start(&database);
+    let mut stream = TcpStream::connect(collector.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // The preface, and empty SETTINGS.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let goaway = &answer[9..];
+    // The type is GOAWAY, and the error HTTP_1_1_REQUIRED.
+    assert_eq!((answer[3], goaway[3], &goaway[13..17]), (4, 7, &[0, 0, 0, 13][..]));
+    let url = format!("http://{}/wh/mail", collector.address);
+    match Command::new("curl")
+        .args(["-sv", "--http2-prior-knowledge", &url])
+        .output()
+    {
+        Ok(output) => {
+            let log = String::from_utf8_lossy(&output.stderr);
+            let is_known = log.contains("HTTP_1_1_REQUIRED") || log.contains("error=13") || log.contains("err 13");
+            assert!(is_known || log.contains("option --http2-prior-knowledge"), "{log}");
+        }
+        Err(error) => eprintln!("curl is skipped: {error}"),
+    }
+}

@@ -43,6 +43,8 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Whether another task has asked the connection to close.
     is_close_requested: AtomicBool,
+    /// Whether the connection has had a request with a body, or has switched protocols.
+    may_have_body: AtomicBool,
     /// The number of requests up to the last one whose body is long.
     long_bodies_until: AtomicU32,
     /// The number of requests up to the last one that was refused.
@@ -77,16 +79,30 @@ impl Activity {
         self.malformed.load(Ordering::Relaxed)
     }
 
+    /// Returns whether the connection has had a request with a body, or speaks another protocol by
+    /// now.
+    pub(crate) fn may_have_body(&self) -> bool {
+        self.may_have_body.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the last request has a body.
+    pub(crate) fn note_body(&self) {
+        self.may_have_body.store(true, Ordering::Relaxed);
+    }
+
     /// Notes that the last request has a long body.
     #[cold]
     pub(crate) fn note_long_body(&self) {
+        self.note_body();
         self.long_bodies_until.store(self.requests(), Ordering::Relaxed);
     }
 
     /// Notes the status of a response that is neither a success nor a redirect.
     #[cold]
     pub(crate) fn note_unusual(&self, status: StatusCode) {
-        if status != StatusCode::SWITCHING_PROTOCOLS {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.note_body();
+        } else {
             self.refused_until.store(self.requests(), Ordering::Relaxed);
         }
     }
@@ -194,8 +210,10 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let counted = OpenRequest::new(&self.activity);
-        if request.body().size_hint().upper().is_none_or(|bytes| bytes > LONG_BODY) {
-            self.activity.note_long_body();
+        match request.body().size_hint().upper() {
+            Some(0) => {}
+            Some(..=LONG_BODY) => self.activity.note_body(),
+            _ => self.activity.note_long_body(),
         }
         let invalid = InvalidRequest::of(&request);
         WatchedFuture {

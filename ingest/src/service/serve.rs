@@ -20,6 +20,7 @@ use crate::service::{
     connections::{self, Connections},
     idle::{End, Watched, run_until_idle},
     lingering::Lingering,
+    raw_targets::RawTargets,
 };
 
 /// The limits of a connection.
@@ -137,7 +138,7 @@ pub async fn serve<M, S, B>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let stream = Lingering::new(stream, Arc::clone(&activity));
+        let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
         let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         let counts = options.connections.clone();
