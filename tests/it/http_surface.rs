@@ -289,6 +289,30 @@ fn a_raw_target_costs_no_event() {
 }
 
 #[test]
+fn a_branch_of_a_service_has_its_answers_and_a_latin_1_header_its_letters() {
+    let database = Database::named("surface_branch");
+    let collector = Collector::start(&database);
+    let answer = http::get(collector.address, "/track.x/page");
+    let body = answer.json();
+    assert_eq!((answer.status, body.as_object().unwrap().len()), (200, 1));
+    assert!(body["id"].is_string(), "{body}");
+    let pixel = http::get(collector.address, "/pixel.x/mail");
+    assert_eq!((pixel.status, pixel.header("content-type")), (200, Some("image/gif")));
+
+    let request = b"GET /wh/mail?event=latin HTTP/1.1\r\nHost: a\r\nUser-Agent: M\xfcller\r\nConnection: close\r\n\r\n";
+    assert_eq!(http::send_bytes(collector.address, request).status, 200);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT td_ua FROM mail_statistics WHERE event = 'latin'"),
+        "Müller\n"
+    );
+    assert_eq!(
+        database.query("SELECT service, name FROM webhooks ORDER BY id"),
+        "track.x\tpage\npixel.x\tmail\n"
+    );
+}
+
+#[test]
 fn http_2_without_tls_is_refused_with_an_answer() {
     let database = Database::named("surface_h2c");
     let collector = Collector::start(&database);

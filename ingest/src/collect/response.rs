@@ -100,7 +100,7 @@ impl Collector {
                     Some(_) => head.target.service,
                     None => head.query.text("service").unwrap_or(head.target.service),
                 };
-                return Some(match service {
+                return Some(match branch(service) {
                     "pixel" => Answer::Pixel,
                     "redir" => redirect(head.query.text("to")),
                     _ => Answer::BAD_REQUEST,
@@ -136,7 +136,7 @@ pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -
 
 /// Returns the answer to a recorded event; `to` is the redirect's target.
 pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
-    match (meta.service, meta.name) {
+    match (branch(meta.service), meta.name) {
         ("pixel", _) => Answer::Pixel,
         ("redir", _) => redirect(to),
         ("track", _) if meta.channel == IMAGE_CHANNEL => Answer::Pixel,
@@ -144,11 +144,19 @@ pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a
         ("hello", "ping") => Answer::Pong,
         ("hello", "hello") => Answer::Hi,
         ("hello", _) => Answer::NOT_FOUND,
-        (service, name) => Answer::Recorded {
-            service,
+        (_, name) => Answer::Recorded {
+            service: meta.service,
             name,
             id: meta.id,
         },
+    }
+}
+
+/// Returns the part of a service that determines its answers: `track.shop` is a branch of `track`.
+fn branch(service: &str) -> &str {
+    match service.bytes().position(|byte| byte == b'.') {
+        Some(end) => &service[..end],
+        None => service,
     }
 }
 

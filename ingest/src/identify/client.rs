@@ -78,12 +78,13 @@ fn is_secure(headers: &RequestHeaders<'_>) -> bool {
     }
 }
 
-/// Returns the text of a header; bytes that are not UTF-8 become U+FFFD.
+/// Returns the text of a header. A header that is not UTF-8 is Latin-1, in which each byte is a
+/// letter ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)).
 pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
+        Err(_) => encoding_rs::mem::decode_latin1(bytes),
     }
 }
 
@@ -165,6 +166,14 @@ mod tests {
         assert!(!is_secure(&[], PROXY));
         assert!(is_secure(&[("x-real-ip", "198.51.100.1")], PROXY));
         assert!(!is_secure(&[("x-real-ip", "198.51.100.1"), (proto, "http")], PROXY));
+    }
+
+    #[test]
+    fn a_header_that_is_not_utf8_keeps_its_letters() {
+        let text = |bytes: &[u8]| header_text(&HeaderValue::from_bytes(bytes).unwrap()).into_owned();
+        assert_eq!(text("Müller/1.0".as_bytes()), "Müller/1.0");
+        assert_eq!(text(b"M\xfcller/1.0"), "Müller/1.0");
+        assert_eq!(text(b"\xe8\xe2"), "èâ");
     }
 
     #[test]
