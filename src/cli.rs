@@ -57,6 +57,7 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process has one command")]
 pub(crate) enum Command {
     /// Collect events; `rowmill` without a command does the same.
     Serve(ServeOptions),
