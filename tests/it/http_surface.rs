@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
     thread::sleep,
@@ -18,7 +18,8 @@ const TOO_LONG: usize = 5_000_000;
 /// The number of times that each client is refused.
 const TIMES: usize = 20;
 
-/// Sends bytes on one connection, the later ones after a pause, and returns what comes back.
+/// Sends bytes on one connection, the later ones after a pause, and returns what comes back until the
+/// server closes it.
 fn exchange(address: SocketAddr, parts: &[&[u8]]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -26,7 +27,6 @@ fn exchange(address: SocketAddr, parts: &[&[u8]]) -> String {
         stream.write_all(part).unwrap();
         sleep(Duration::from_millis(50));
     }
-    stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
