@@ -1,5 +1,7 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod bodies;
+mod browsers;
 mod clickhouse;
 mod dev;
 mod init;
@@ -61,6 +63,7 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process has one command")]
 pub(crate) enum Command {
     /// Collect events; `rowmill` without a command does the same.
     Serve(Box<ServeOptions>),

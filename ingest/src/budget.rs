@@ -82,6 +82,12 @@ impl RequestMemory {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Returns whether less than a quarter of the budget is left for requests.
+    pub(crate) fn is_tight(&self) -> bool {
+        let Budget { max, .. } = *self.budget;
+        max.saturating_sub(self.budget.used() + self.used()) < max / 4
+    }
+
     /// Returns an empty booking for one request.
     pub(crate) fn booking(self: &Arc<Self>) -> Booking {
         Booking {
@@ -167,6 +173,20 @@ mod tests {
         assert!(rows.reserve(40, 0), "the other half is for rows");
         assert_eq!(first.grow_to(31), Err(SpoolFull));
         assert_eq!(first.grow_to(30), Ok(()), "the booking is unchanged");
+    }
+
+    #[test]
+    fn memory_is_tight_when_requests_or_rows_hold_much_of_it() {
+        let (rows, requests) = memory(100);
+        let mut booking = requests.booking();
+        assert_eq!(booking.grow_to(37), Ok(()));
+        assert!(!requests.is_tight());
+        assert_eq!(booking.grow_to(38), Ok(()));
+        assert!(requests.is_tight());
+        booking.shrink_to(10);
+        assert!(!requests.is_tight());
+        assert!(rows.reserve(60, 0));
+        assert!(requests.is_tight());
     }
 
     #[test]

@@ -166,7 +166,11 @@ pub mod layer {
     #[cfg(feature = "axum")]
     pub use crate::service::peer::connect_info;
     pub use crate::{
-        answer::header_set::HeaderSet,
+        answer::{
+            cors::{AllowedOrigin, InvalidOrigin},
+            header_set::HeaderSet,
+            visitor_cookie::{CookieDomain, CookieName, InvalidCookie, SameSite, VisitorCookie},
+        },
         collect::{
             options::{EventOptions, NetworkError, TrustedProxies},
             rate_limit::{InvalidRateLimit, RateLimit},

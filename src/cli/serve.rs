@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
 
 use super::{
+    bodies::BodyTimeOptions,
+    browsers::BrowserOptions,
     clickhouse::ConnectionOptions,
     network::NetworkOptions,
     value::{address, bytes, seconds},
@@ -221,6 +223,12 @@ pub(crate) struct ServeOptions {
     /// Time between the confirmation of a row and its comparison by --audit, such as 120 or 2m.
     #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) audit_after_seconds: Duration,
+
+    #[command(flatten)]
+    pub(crate) bodies: BodyTimeOptions,
+
+    #[command(flatten)]
+    pub(crate) browsers: BrowserOptions,
 }
 
 /// A collector whose response headers Rowmill can send.

@@ -213,6 +213,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "Connections of trusted proxies closed because they did not begin with a valid PROXY header.",
         connections.failed_proxy_headers(),
     );
+    text.counter(
+        "rowmill_malformed_requests_total",
+        "Requests that are not valid HTTP, or have no valid Host or an unknown transfer coding.",
+        connections.malformed_requests(),
+    );
     text.gauge(
         "rowmill_connections_open",
         "Open connections.",

@@ -225,7 +225,7 @@ fn a_pixel_and_each_line_of_a_request_have_the_values_of_their_request() {
             "pushes ORDER BY id"
         ),
         [
-            json!(["b", "pixel", "caf\u{fffd}", "none", null, "", "0", [], []]),
+            json!(["b", "pixel", "café", "none", null, "", "0", [], []]),
             json!([
                 "l1",
                 "http",

@@ -59,10 +59,8 @@ fn declared_routes_are_handled_and_other_requests_pass_unchanged() {
         &[("Origin", "https://a.example")],
         &[],
     );
-    assert_eq!(
-        preflight.header("access-control-allow-origin"),
-        Some("https://a.example")
-    );
+    // A page of another site may send no cookie.
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
 
     served.drain();
     assert_eq!(

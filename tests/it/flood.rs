@@ -161,7 +161,7 @@ fn each_address_has_its_own_connection_limit() {
     });
     assert!(collector.log().contains("too many connections"), "{}", collector.log());
     let refused = wait_for("the metrics", || {
-        let bytes = b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let bytes = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let mut answer = String::new();
         let _ = http::open(collector.address, bytes).read_to_string(&mut answer);
         let (_, refused) = answer.split_once("\nrowmill_connections_refused_total ")?;
@@ -226,7 +226,7 @@ fn no_option_uses_up_the_descriptors_of_the_spool() {
             .then_some(())
     });
     // Each of these has begun a request, so the collector cannot close any of them.
-    let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
+    let begun = b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{";
     let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
     wait_for("the limit", || {
         collector
@@ -293,7 +293,7 @@ fn a_collector_without_descriptors_waits_and_continues() {
         .map(|_| {
             http::open(
                 collector.address,
-                b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{",
+                b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{",
             )
         })
         .collect();

@@ -17,10 +17,14 @@ const COOKIE: (&str, &str) = ("set-cookie", "…");
 
 const ALWAYS: [(&str, &str); 2] = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
 
-const CORS: [(&str, &str); 3] = [
+const CORS: [(&str, &str); 4] = [
+    ("vary", "Origin"),
     ("access-control-allow-origin", PAGE.1),
     ("access-control-allow-credentials", "true"),
-    ("access-control-expose-headers", "Retry-After, X-Rowmill-Ack"),
+    (
+        "access-control-expose-headers",
+        "Idempotency-Replayed, Retry-After, X-Rowmill-Ack",
+    ),
 ];
 
 fn headers(answer: &Answer) -> Vec<(&str, &str)> {
@@ -50,7 +54,7 @@ fn assert_headers(answer: &Answer, status: u16, parts: &[&[(&str, &str)]]) {
 #[test]
 fn each_kind_of_answer_has_the_modern_headers_and_no_others() {
     let database = Database::named("headers");
-    let collector = Collector::start(&database);
+    let collector = Collector::start_with(&database.url(), &["--allow-origin", PAGE.1]);
     let send = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
         http::send(collector.address, method, target, headers, body.as_bytes())
     };
@@ -95,11 +99,11 @@ fn each_kind_of_answer_has_the_modern_headers_and_no_others() {
         ("access-control-allow-methods", "GET, POST"),
         (
             "access-control-allow-headers",
-            "Accept, Authorization, Content-Type, X-Requested-With, X-Rowmill-Ack",
+            "Accept, Authorization, Content-Type, Idempotency-Key, X-Requested-With, X-Rowmill-Ack",
         ),
         ("access-control-max-age", "86400"),
     ];
-    assert_headers(&preflight, 200, &[&CORS[..2], &allowed, &[json]]);
+    assert_headers(&preflight, 200, &[&CORS[..3], &allowed, &[json]]);
     assert_headers(&send("OPTIONS", "/track/page", &[], ""), 200, &[&[json]]);
 }
 

@@ -150,7 +150,7 @@ fn a_request_cannot_fill_the_collectors_columns() {
 #[test]
 fn web_sdk_events_reach_their_tables() {
     let database = Database::named("sdk");
-    let collector = Collector::start(&database);
+    let collector = Collector::start_with(&database.url(), &["--allow-origin", "https://shop.example"]);
     let page = json!({
         "service": "track", "name": "page", "projectId": 42, "uid": 0,
         "page": {"title": "Home", "url": "https://shop.example/", "query": {"utm_source": "mail", "q": "shoes"}},

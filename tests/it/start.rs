@@ -282,7 +282,7 @@ fn a_second_signal_stops_at_once() {
     // A request with an incomplete body is in flight too.
     let slow = http::open(
         collector.address,
-        b"POST /wh/mail HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
     );
     collector.signal(Signal::SIGTERM);
     wait_for("the stop", || collector.log().contains("stopping: ").then_some(()));

@@ -37,6 +37,8 @@ pub(crate) struct ResponseDraft {
     kind: Kind,
     /// The page that may read the response.
     origin: Option<HeaderValue>,
+    /// Whether this page may send the cookie.
+    allows_credentials: bool,
     cookie: Option<HeaderValue>,
     /// A header for this answer alone, such as `Location` or `Retry-After`.
     special: Option<(HeaderName, HeaderValue)>,
@@ -64,7 +66,7 @@ impl ResponseDraft {
             // A redirect has no content with a type, and browsers ignore cookies in a preflight.
             HeaderSet::Modern => (
                 media_type.filter(|_| kind != Kind::Redirect),
-                context.origin.given(),
+                readers(context),
                 kind != Kind::Preflight,
             ),
             HeaderSet::Rockstat => (media_type, Some(context.origin.to_value()), true),
@@ -86,9 +88,13 @@ impl ResponseDraft {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }
             Answer::Unauthorized(Some(challenge)) => Some((header::WWW_AUTHENTICATE, challenge.to_value())),
+            Answer::Preflight if context.headers == HeaderSet::Modern => {
+                headers::allowed_headers(context.requested_headers)
+                    .map(|names| (header::ACCESS_CONTROL_ALLOW_HEADERS, names))
+            }
             // The remaining body may still arrive and must not be parsed as the next request.
             Answer::Failed {
-                status: StatusCode::REQUEST_TIMEOUT,
+                status: StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE,
                 ..
             } => Some((header::CONNECTION, HeaderValue::from_static("close"))),
             _ => None,
@@ -99,9 +105,11 @@ impl ResponseDraft {
             set: context.headers,
             kind,
             origin,
-            cookie: has_cookie
-                .then(|| context.cookie.value(context.uid, context.host))
-                .flatten(),
+            allows_credentials: context.allows_credentials,
+            cookie: match (context.cookie, context.cookie_uid) {
+                (Some(cookie), Some(uid)) if has_cookie => cookie.value(uid, context.host, context.is_secure),
+                _ => None,
+            },
             special,
             media_type,
             body,
@@ -153,7 +161,7 @@ impl ResponseDraft {
     /// `headers`.
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {
         headers.clear();
-        headers::put(self.set, self.kind, &mut headers, self.origin);
+        headers::put(self.set, self.kind, &mut headers, self.origin, self.allows_credentials);
         if let Some(cookie) = self.cookie {
             headers.insert(header::SET_COOKIE, cookie);
         }
@@ -178,4 +186,14 @@ impl ResponseDraft {
         *response.headers_mut() = headers;
         response
     }
+}
+
+/// Returns the pages that may read the response: the page that sent the request, if it may send the
+/// cookie, or all pages. Without an `Origin`, CORS does not apply.
+fn readers(context: &Context<'_>) -> Option<HeaderValue> {
+    let origin = context.origin.given()?;
+    Some(match context.allows_credentials {
+        true => origin,
+        false => HeaderValue::from_static("*"),
+    })
 }

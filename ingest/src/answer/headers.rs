@@ -1,6 +1,7 @@
 //! The headers that are (nearly) the same in all responses: a set for current browsers and clients,
 //! and Rockstat's.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::answer::{Challenge, header_set::HeaderSet};
@@ -35,20 +36,41 @@ static PLAIN: [Fixed; 2] = [NO_STORE, NOSNIFF];
 static EMBEDDED: [Fixed; 3] = [NO_STORE, NOSNIFF, EMBEDDABLE];
 static REDIRECT: [Fixed; 3] = [NO_STORE, NOSNIFF, ORIGIN_ONLY];
 
+/// The names of the headers that a preflight allows in any case.
+const ALLOWED_HEADERS: &str = "Accept, Authorization, Content-Type, Idempotency-Key, X-Requested-With, X-Rowmill-Ack";
+
+/// The longest list of further headers that a preflight allows, in bytes.
+const MAX_REQUESTED_BYTES: usize = 1 << 10;
+
+/// The prefix and the names of the headers with which a proxy describes its client. A page must not
+/// send them: a proxy that does not replace them would pass them on.
+const PROXY_HEADERS: [&str; 6] = [
+    "x-forwarded-",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
+
+/// The response depends on the page.
+const VARY: Fixed = fixed(header::VARY, "Origin");
+const CREDENTIALS: Fixed = fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+
 /// Additional headers of a response to a page of another origin.
 static CROSS_ORIGIN: [Fixed; 2] = [
-    fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
-    fixed(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Rowmill-Ack"),
+    VARY,
+    fixed(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        "Idempotency-Replayed, Retry-After, X-Rowmill-Ack",
+    ),
 ];
 
 /// Additional headers of the response to a preflight.
 static CROSS_ORIGIN_PREFLIGHT: [Fixed; 4] = [
-    fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+    VARY,
     fixed(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-    fixed(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Accept, Authorization, Content-Type, X-Requested-With, X-Rowmill-Ack",
-    ),
+    fixed(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
     fixed(header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
@@ -100,18 +122,18 @@ pub(super) enum Kind {
 }
 
 /// Adds the headers of `set` to the empty map `headers`; `origin` is the page that may read the
-/// response.
-pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+/// response, and `credentials` whether it may send the cookie.
+pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>, credentials: bool) {
     // hyper reuses the map of the previous response, which has this capacity; the map of a
     // connection's first request grows once.
     headers.reserve(MAX_HEADERS);
     match set {
-        HeaderSet::Modern => put_modern(kind, headers, origin),
+        HeaderSet::Modern => put_modern(kind, headers, origin, credentials),
         HeaderSet::Rockstat => put_rockstat(kind, headers, origin),
     }
 }
 
-fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>, credentials: bool) {
     put_all(
         headers,
         match kind {
@@ -129,7 +151,46 @@ fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) 
                 _ => &CROSS_ORIGIN,
             },
         );
+        if credentials {
+            put_all(headers, &[CREDENTIALS]);
+        }
     }
+}
+
+/// Returns the headers that a page may send, if the preflight asks for more than
+/// [`ALLOWED_HEADERS`]. An unknown header does no harm, but its refusal would cost the event: the
+/// page's tracing or a route of the schema may add any.
+pub(super) fn allowed_headers(requested: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let requested = requested?.to_str().ok()?;
+    if requested.len() > MAX_REQUESTED_BYTES {
+        return None;
+    }
+    let mut allowed = ALLOWED_HEADERS.to_owned();
+    for name in requested.split(',').map(str::trim) {
+        let is_known = ALLOWED_HEADERS
+            .split(", ")
+            .any(|known| known.eq_ignore_ascii_case(name));
+        if !is_known && is_allowed(name) {
+            allowed.push_str(", ");
+            allowed.push_str(name);
+        }
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(allowed)).ok()
+}
+
+/// Returns whether a page may send a header.
+fn is_allowed(name: &str) -> bool {
+    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+        return false;
+    };
+    // A star allows all headers.
+    if name.as_str() == "*" {
+        return false;
+    }
+    !PROXY_HEADERS.iter().any(|proxy| match proxy.ends_with('-') {
+        true => name.as_str().starts_with(proxy),
+        false => name.as_str() == *proxy,
+    })
 }
 
 fn put_all(headers: &mut HeaderMap, fixed: &[Fixed]) {

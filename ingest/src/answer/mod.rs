@@ -13,6 +13,7 @@ mod batch_report;
 mod content;
 mod context;
 pub(crate) mod cookie;
+pub(crate) mod cors;
 mod draft;
 mod fixed;
 pub(crate) mod header_set;
@@ -20,6 +21,7 @@ mod headers;
 mod private_host;
 pub(crate) mod redirect;
 mod text;
+pub(crate) mod visitor_cookie;
 
 use http::StatusCode;
 

@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, SystemTime};
+mod browsers;
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::Full;
 
-use super::{content::PIXEL, cookie::Cookie, header_set::HeaderSet, *};
+use super::{content::PIXEL, cookie::Cookie, header_set::HeaderSet, visitor_cookie::VisitorCookie, *};
 use crate::{
     identify::CorsOrigin,
     request::body::ACCEPTED_TYPES,
@@ -21,17 +26,21 @@ fn started() -> SystemTime {
 }
 
 /// Returns a leaked cookie: it lives as long as the test.
-fn cookie(domain: Option<&str>) -> &'static Cookie {
-    Box::leak(Box::new(Cookie::new(domain, started())))
+fn cookie(options: &VisitorCookie, domain: Option<&str>, set: HeaderSet) -> Option<&'static Cookie> {
+    Some(Box::leak(Box::new(Cookie::new(options, domain, set, started()))))
 }
 
 fn context() -> Context<'static> {
     Context {
-        cookie: cookie(None),
+        cookie: cookie(&VisitorCookie::default(), None, HeaderSet::Modern),
         headers: HeaderSet::Modern,
         uid: 7_530_842_328_009_801_728,
+        cookie_uid: NonZeroU64::new(7_530_842_328_009_801_728),
         origin: CorsOrigin::Any,
+        allows_credentials: true,
+        requested_headers: None,
         host: None,
+        is_secure: true,
         native: false,
         is_head: false,
     }
@@ -181,9 +190,11 @@ fn answers_as_recorded_header_for_header() {
         let origin = HeaderValue::from_str(sent("access-control-allow-origin")).unwrap();
         let native = request.contains("/band/");
         let context = Context {
-            cookie: cookie(Some(".example.com")),
+            cookie: cookie(&VisitorCookie::default(), Some(".example.com"), HeaderSet::Rockstat),
             headers: HeaderSet::Rockstat,
             uid: number_after(sent("set-cookie"), "uid="),
+            cookie_uid: NonZeroU64::new(number_after(sent("set-cookie"), "uid=")),
+            is_secure: false,
             origin: CorsOrigin::Given(&origin),
             native,
             is_head: request.starts_with("-I"),
@@ -278,15 +289,19 @@ fn modern_answers_have_the_headers_of_their_kind_and_no_others() {
             if matches!(origin, CorsOrigin::Given(_)) {
                 expected.push(("access-control-allow-origin", "https://shop.example"));
                 expected.push(("access-control-allow-credentials", "true"));
+                expected.push(("vary", "Origin"));
                 if is_preflight {
                     expected.push(("access-control-allow-methods", "GET, POST"));
                     expected.push((
                         "access-control-allow-headers",
-                        "Accept, Authorization, Content-Type, X-Requested-With, X-Rowmill-Ack",
+                        "Accept, Authorization, Content-Type, Idempotency-Key, X-Requested-With, X-Rowmill-Ack",
                     ));
                     expected.push(("access-control-max-age", "86400"));
                 } else {
-                    expected.push(("access-control-expose-headers", "Retry-After, X-Rowmill-Ack"));
+                    expected.push((
+                        "access-control-expose-headers",
+                        "Idempotency-Replayed, Retry-After, X-Rowmill-Ack",
+                    ));
                 }
             }
             headers.sort_unstable();
@@ -429,30 +444,4 @@ fn adds_the_headers_of_its_status() {
     let multipart = finish(BodyError::Multipart.into(), &context());
     assert_eq!(multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(multipart.headers()[header::ACCEPT], ACCEPTED_TYPES);
-}
-
-#[test]
-fn names_the_domain_of_the_cookie() {
-    let set_cookie = |domain, host| {
-        let context = Context {
-            cookie: cookie(domain),
-            uid: u64::MAX,
-            host,
-            ..context()
-        };
-        let response = finish(Answer::Pong, &context);
-        response
-            .headers()
-            .get(header::SET_COOKIE)
-            .map(|cookie| cookie.to_str().unwrap().to_owned())
-    };
-    let tail = "Path=/; Expires=Fri, 23 Nov 2029 03:58:02 GMT; HttpOnly; Secure; SameSite=None";
-    let expected = |domain: &str| Some(format!("uid=18446744073709551615; {domain}{tail}"));
-    assert_eq!(set_cookie(None, None), expected(""));
-    assert_eq!(set_cookie(Some(".a.com"), None), expected("Domain=.a.com; "));
-    assert_eq!(
-        set_cookie(Some(".a.com"), Some("stat.b.com")),
-        expected("Domain=stat.b.com; ")
-    );
-    assert_eq!(set_cookie(Some("a\r\nSet-Cookie: x"), None), None);
 }

@@ -36,6 +36,8 @@ pub(crate) struct Arrival {
     peer: IpAddr,
     /// The route of the declared destination that the path names.
     route: Option<Route>,
+    /// Whether the connection to the peer has TLS.
+    is_tls: bool,
     /// The only clock reading of most requests.
     at: SystemTime,
     is_delayed: bool,
@@ -46,6 +48,7 @@ impl Arrival {
         Self {
             peer,
             route,
+            is_tls: false,
             at: SystemTime::now(),
             is_delayed: false,
         }
@@ -59,6 +62,11 @@ impl Arrival {
     /// Returns the arrival of an event of another route in the same request.
     pub(crate) const fn with_route(self, route: Option<Route>) -> Self {
         Self { route, ..self }
+    }
+
+    /// Returns the arrival of a request over a connection with TLS, or without.
+    pub(crate) fn with_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
     }
 
     /// Marks the request as one that is not answered at once.
@@ -99,6 +107,8 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) ip: IpText,
     /// The time of the event, in milliseconds since 1970.
     pub(crate) unix_ms: u64,
+    /// Whether the connection to the peer has TLS.
+    pub(crate) is_tls: bool,
 }
 
 impl<'r> RequestHead<'r> {
@@ -117,6 +127,7 @@ impl<'r> RequestHead<'r> {
             ip: IpText::new(client.ip),
             client,
             unix_ms: arrival.unix_ms(),
+            is_tls: arrival.is_tls,
         }
     }
 

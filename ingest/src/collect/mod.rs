@@ -42,7 +42,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::response::{PendingResponse, Response};
 use crate::{
     ack::{Ack, UnknownAck},
-    answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, header_set::HeaderSet},
+    answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, cors::CorsPolicy, header_set::HeaderSet},
     arena::{self, Arena},
     collect::{
         batch::{AsBatch, BatchRequest, Place, is_lines},
@@ -65,6 +65,7 @@ use crate::{
     request::{
         body::{BodyError, Payload},
         envelope::Envelope,
+        progress::BodyTimeouts,
         read_body::{BodyLimits, ReadBodyError, ReadyBody},
         target::Target,
         turns::Turns,
@@ -77,7 +78,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Collector {
     writer: Writer,
-    cookie: Cookie,
+    /// The visitor's cookie, if there is one.
+    cookie: Option<Cookie>,
+    cors: CorsPolicy,
     headers: HeaderSet,
     proxies: Proxies,
     body_limits: BodyLimits,
@@ -150,7 +153,11 @@ impl Collector {
         let body_limits = BodyLimits {
             max_bytes: options.max_body_bytes,
             max_array_bytes: options.max_bulk_bytes.max(options.max_body_bytes),
-            timeout: options.body_timeout,
+            timeout: BodyTimeouts::new(
+                options.body_stall_timeout,
+                options.body_timeout,
+                options.min_body_bytes_per_second,
+            ),
         };
         let guard = Guard::new(verifications(destinations), &options.secrets);
         if let Some(guard) = &guard {
@@ -163,7 +170,11 @@ impl Collector {
         }
         Self {
             writer,
-            cookie: Cookie::new(domain.as_deref(), SystemTime::now()),
+            cookie: options
+                .cookie
+                .as_ref()
+                .map(|cookie| Cookie::new(cookie, domain.as_deref(), options.headers, SystemTime::now())),
+            cors: CorsPolicy::new(&options.allowed_origins, options.domain.as_deref()),
             headers: options.headers,
             proxies: Proxies {
                 trusted: options.trusted_proxies.clone(),

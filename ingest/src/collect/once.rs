@@ -23,6 +23,7 @@ use crate::{
         Collector,
         head::RequestHead,
         idempotency::{Idempotency, KeySource},
+        resolve::VisitorUid,
         response::accepted,
         route::Route,
     },
@@ -43,7 +44,7 @@ pub(super) struct Reply<'a> {
     pub(super) answer: Answer<'a>,
     pub(super) requested: Option<Ack>,
     pub(super) best_effort: bool,
-    pub(super) uid: u64,
+    pub(super) uid: VisitorUid,
 }
 
 /// The outcome of a batch on a route with keys.

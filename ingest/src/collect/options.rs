@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit, verify::secret::RouteSecrets};
+use crate::{
+    ack::Ack,
+    answer::{cors::AllowedOrigin, header_set::HeaderSet, visitor_cookie::VisitorCookie},
+    collect::rate_limit::RateLimit,
+    verify::secret::RouteSecrets,
+};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
@@ -35,12 +40,29 @@ pub struct EventOptions {
     pub max_body_bytes: usize,
     /// The largest body of many events (NDJSON, a JSON array, CSV), in bytes.
     pub max_bulk_bytes: usize,
-    /// The time in which a body must arrive.
+    /// The time in which a whole body must arrive, even if it makes progress. With the default, ten
+    /// minutes, 4 MiB arrive over a line of 64 kbit/s.
     pub body_timeout: Duration,
+    /// The time in which a body must make progress: in each such window, at least
+    /// [`min_body_bytes_per_second`](Self::min_body_bytes_per_second) on average. A body that stalls
+    /// for a window, and while memory is short any body that takes longer than one, is answered with
+    /// 408. Ten seconds by default.
+    pub body_stall_timeout: Duration,
+    /// The least number of bytes of a body that must arrive in a second, on average over each
+    /// [`body_stall_timeout`](Self::body_stall_timeout). 1024 by default.
+    pub min_body_bytes_per_second: u32,
     /// The set of headers in responses.
     pub headers: HeaderSet,
     /// The host of the collector, if its sibling sites share the visitor's cookie.
     pub domain: Option<String>,
+    /// The cookie that identifies a returning visitor. `None` sets and reads no cookie: each event
+    /// without a `uid` of its own then has a new visitor.
+    pub cookie: Option<VisitorCookie>,
+    /// The pages that may send the visitor's cookie and read the response. If the list is empty,
+    /// these are the pages of the collector's own site: the same host, or the same registrable
+    /// domain. Every other page may read the response to a request without cookies. Has no effect
+    /// with [`HeaderSet::Rockstat`].
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
     /// The only header in which the trusted proxies name the client. `None` means `X-Real-IP`; in a
@@ -79,9 +101,13 @@ impl Default for EventOptions {
             catch_all: false,
             max_body_bytes: 100 << 10,
             max_bulk_bytes: 4 << 20,
-            body_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(600),
+            body_stall_timeout: Duration::from_secs(10),
+            min_body_bytes_per_second: 1 << 10,
             headers: HeaderSet::Modern,
             domain: None,
+            cookie: Some(VisitorCookie::default()),
+            allowed_origins: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
             client_address_header: None,
             ack: Ack::Spooled,

@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::{
     ack::Ack,
     answer::{Answer, ResponseDraft},
-    collect::{Collector, head::RequestHead, response::answer_of, route::Routes},
+    collect::{Collector, head::RequestHead, resolve::VisitorUid, response::answer_of, route::Routes},
     intake::{event_meta::EventMeta, rejection::Rejection},
     request::{
         body::{BodyError, Payload},
@@ -80,7 +80,7 @@ impl Collector {
         head: &RequestHead<'_>,
         body: &[u8],
         payload: &Payload<'_>,
-        uid: Option<u64>,
+        uid: Option<VisitorUid>,
     ) -> ResponseDraft {
         let message = rejection.message(payload.json_text());
         self.writer.rejections().count_event(rejection.code());

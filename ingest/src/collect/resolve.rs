@@ -1,17 +1,21 @@
 //! Resolves a request: its route, its visitor, its metadata, and the acknowledgement that it asks
 //! for.
 
+use std::num::NonZeroU64;
+
 use http::{HeaderValue, header, request::Parts};
 
 use crate::{
     ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
+    answer::header_set::HeaderSet,
     arena::Arena,
     collect::{
         Collector,
         head::RequestHead,
         route::{Route, Routes},
     },
-    identify::{Address, resolve_uid},
+    identify::{Address, claimed_uid, stored_uid},
+    ids::uid::new_uid,
     intake::event_meta::EventMeta,
     request::{
         body::Payload,
@@ -21,6 +25,15 @@ use crate::{
         text_field::unhidden,
     },
 };
+
+/// The uids of a request's visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct VisitorUid {
+    /// The uid of the event.
+    pub(super) of_event: u64,
+    /// The uid for the visitor's cookie; `None` if the response sets no cookie.
+    pub(super) of_cookie: Option<NonZeroU64>,
+}
 
 impl Collector {
     /// Returns the destination of an event. A path that names a declared destination decides alone.
@@ -43,16 +56,42 @@ impl Collector {
     }
 
     /// Returns the visitor's uid; a new one if the request has none.
-    pub(super) fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> u64 {
-        let cookies = head.headers.has_cookie.then_some(&head.parts.headers);
-        resolve_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
+    ///
+    /// A uid of the query or the body marks the event alone. Otherwise, a link could give its
+    /// readers a cookie with a uid that somebody else knows.
+    pub(super) fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> VisitorUid {
+        let stored = match &self.cookie {
+            Some(cookie) if head.headers.has_cookie => stored_uid(&head.parts.headers, cookie.name()),
+            _ => None,
+        };
+        let claimed = claimed_uid(&head.claims(), body);
+        let of_event = claimed.or(stored).unwrap_or_else(|| self.new_uid(head));
+        let of_cookie = match claimed {
+            // Rockstat's collector puts any uid into its cookie.
+            Some(_) if self.headers != HeaderSet::Rockstat => stored,
+            _ => Some(of_event),
+        };
+        VisitorUid {
+            of_event,
+            of_cookie: of_cookie.and_then(NonZeroU64::new),
+        }
+    }
+
+    /// Returns the uid of a new visitor.
+    fn new_uid(&self, head: &RequestHead<'_>) -> u64 {
+        new_uid().unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
     /// Returns the collector's metadata of an event, with a new id.
-    pub(super) fn event_meta<'a>(&self, head: &'a RequestHead<'_>, address: &Address<'a>, uid: u64) -> EventMeta<'a> {
+    pub(super) fn event_meta<'a>(
+        &self,
+        head: &'a RequestHead<'_>,
+        address: &Address<'a>,
+        uid: VisitorUid,
+    ) -> EventMeta<'a> {
         EventMeta {
             id: self.writer.ids().next(head.unix_ms),
-            uid,
+            uid: uid.of_event,
             unix_ms: head.unix_ms,
             channel: head.channel(),
             project: address.project,

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
         own_paths::Methods,
+        resolve::VisitorUid,
         route::Routes,
     },
     identify::CorsOrigin,
@@ -65,17 +66,30 @@ impl Collector {
     }
 
     /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.
-    pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> ResponseDraft {
+    pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<VisitorUid>) -> ResponseDraft {
         let answer = match &self.redirects {
             Some(redirects) => self.restricted(redirects, answer, head),
             None => answer,
         };
+        let uid = uid.unwrap_or_else(|| self.visitor(head, &Claims::default()));
+        let origin = CorsOrigin::of(&head.headers);
+        let is_secure = head.client.is_secure || head.is_tls;
         let context = Context {
-            cookie: &self.cookie,
+            cookie: self.cookie.as_ref(),
             headers: self.headers,
-            uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
-            origin: CorsOrigin::of(&head.headers),
+            uid: uid.of_event,
+            cookie_uid: uid.of_cookie,
+            origin,
+            allows_credentials: match origin {
+                CorsOrigin::Given(origin) => self.cors.allows_credentials(origin, requested_host(head), is_secure),
+                CorsOrigin::Referer(_) | CorsOrigin::Any => false,
+            },
+            requested_headers: match answer {
+                Answer::Preflight => head.parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
+                _ => None,
+            },
             host: head.client.host,
+            is_secure,
             native: head.target.native,
             is_head: head.parts.method == Method::HEAD,
         };
@@ -107,7 +121,7 @@ impl Collector {
             Some(_) => head.target.service,
             None => head.query.text("service").unwrap_or(head.target.service),
         };
-        match service {
+        match branch(service) {
             "pixel" => Answer::Pixel,
             "redir" => redirect(head.query.text("to")),
             _ if self.route::<R>(head, &Claims::default()).is_some() => Answer::Reachable,
@@ -129,6 +143,13 @@ fn answer_to_method(head: &RequestHead<'_>) -> Option<Answer<'static>> {
     }
 }
 
+/// Returns the host that the client requested, with its port if it has one.
+fn requested_host<'h>(head: &'h RequestHead<'_>) -> Option<&'h str> {
+    let host = || head.parts.headers.get(header::HOST).map(HeaderValue::to_str);
+    let authority = || head.parts.uri.authority().map(|authority| authority.as_str());
+    head.client.host.or_else(|| host()?.ok()).or_else(authority)
+}
+
 /// Returns the draft of a response that waits for no row, with `X-Rowmill-Ack: accepted` if an
 /// acknowledgement was requested.
 pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -> ResponseDraft {
@@ -141,7 +162,7 @@ pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -
 
 /// Returns the answer to a recorded event; `to` is the redirect's target.
 pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
-    match (meta.service, meta.name) {
+    match (branch(meta.service), meta.name) {
         ("pixel", _) => Answer::Pixel,
         ("redir", _) => redirect(to),
         ("track", _) if meta.channel == IMAGE_CHANNEL => Answer::Pixel,
@@ -149,11 +170,19 @@ pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a
         ("hello", "ping") => Answer::Pong,
         ("hello", "hello") => Answer::Hi,
         ("hello", _) => Answer::NOT_FOUND,
-        (service, name) => Answer::Recorded {
-            service,
+        (_, name) => Answer::Recorded {
+            service: meta.service,
             name,
             id: meta.id,
         },
+    }
+}
+
+/// Returns the part of a service that determines its answers: `track.shop` is a branch of `track`.
+fn branch(service: &str) -> &str {
+    match service.bytes().position(|byte| byte == b'.') {
+        Some(end) => &service[..end],
+        None => service,
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Client<'a> {
     /// The host that the client requested, as a trusted proxy reports it: a valid host name without
     /// a port.
     pub(crate) host: Option<&'a str>,
+    /// Whether the client uses HTTPS, as a trusted proxy reports it.
+    pub(crate) is_secure: bool,
 }
 
 impl<'a> Client<'a> {
@@ -35,10 +37,12 @@ impl<'a> Client<'a> {
             user_agent: text(headers.user_agent),
             referer: text(headers.referer),
             host: None,
+            is_secure: false,
         };
         if proxies.trusted.contains(peer) {
             client.ip = proxies.client_behind(peer, headers, all);
             client.host = headers.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
+            client.is_secure = is_secure(headers);
         }
         client
     }
@@ -58,12 +62,26 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Returns the text of a header; bytes that are not UTF-8 become U+FFFD.
+/// Returns whether the client of a trusted proxy uses HTTPS. A proxy that reports a client or a
+/// host, but no scheme, counts as one with TLS, which most proxies have.
+fn is_secure(headers: &RequestHeaders<'_>) -> bool {
+    match headers.forwarded_proto {
+        // The first proxy of a chain has received the client's request.
+        Some(proto) => {
+            let first = proto.as_bytes().split(|byte| *byte == b',').next();
+            first.is_some_and(|proto| proto.trim_ascii().eq_ignore_ascii_case(b"https"))
+        }
+        None => headers.real_ip.is_some() || headers.forwarded_host.is_some(),
+    }
+}
+
+/// Returns the text of a header. A header that is not UTF-8 is Latin-1, in which each byte is a
+/// letter ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)).
 pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
+        Err(_) => encoding_rs::mem::decode_latin1(bytes),
     }
 }
 
@@ -122,6 +140,39 @@ mod tests {
             let found = client(&headers, PROXY, &Proxies::default());
             assert_eq!((found.ip, found.host), (PROXY, None), "{ip} {host}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_reports_the_scheme() {
+        let is_secure = |pairs: &[(&'static str, &str)], peer| {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), *value))
+                .collect();
+            let headers = headers(&pairs);
+            Client::identify(&RequestHeaders::from_map(&headers), peer, &TrustedProxies::default()).is_secure
+        };
+        let proto = "x-forwarded-proto";
+        for (value, expected) in [
+            ("https", true),
+            ("HTTPS, http", true),
+            ("http", false),
+            ("http, https", false),
+        ] {
+            assert_eq!(is_secure(&[(proto, value)], PROXY), expected, "{value}");
+            assert!(!is_secure(&[(proto, value)], PEER), "{value}");
+        }
+        assert!(!is_secure(&[], PROXY));
+        assert!(is_secure(&[("x-real-ip", "198.51.100.1")], PROXY));
+        assert!(!is_secure(&[("x-real-ip", "198.51.100.1"), (proto, "http")], PROXY));
+    }
+
+    #[test]
+    fn a_header_that_is_not_utf8_keeps_its_letters() {
+        let text = |bytes: &[u8]| header_text(&HeaderValue::from_bytes(bytes).unwrap()).into_owned();
+        assert_eq!(text("Müller/1.0".as_bytes()), "Müller/1.0");
+        assert_eq!(text(b"M\xfcller/1.0"), "Müller/1.0");
+        assert_eq!(text(b"\xe8\xe2"), "èâ");
     }
 
     #[test]

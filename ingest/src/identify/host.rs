@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 const MAX_HOST_BYTES: usize = 253;
 
 /// Returns the name in `host[:port]` if it is valid, so that only names get into a cookie or a row.
-pub(super) fn host_of(text: &str) -> Option<&str> {
+pub(crate) fn host_of(text: &str) -> Option<&str> {
     let text = text.trim();
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => host,

@@ -20,11 +20,11 @@ pub(crate) use self::{
     address::Address,
     client::{Client, header_text},
     forwarded::Proxies,
-    host::auto_domain,
+    host::{auto_domain, host_of},
     ip_text::IpText,
     origin::CorsOrigin,
     project::Project,
-    visitor::{UID_COOKIE, resolve_uid},
+    visitor::{UID_COOKIE, claimed_uid, stored_uid},
 };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The visitor: the uid that a request contains.
+//! The visitor: the uids that a request contains.
 
 use std::iter;
 
@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use crate::request::claims::Claims;
 
-/// The cookie that carries the visitor's uid.
+/// The default name of the cookie that carries the visitor's uid.
 pub(crate) const UID_COOKIE: &str = "uid";
 
 const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
@@ -17,14 +17,18 @@ const MIN_UID: u64 = 1_000_000_000;
 /// The number of digits whose value always fits 64 bits.
 const FITTING_DIGITS: usize = 19;
 
-/// Returns the visitor's existing uid: the first valid one of the query, the body, and the cookies
-/// in `headers`.
-pub(crate) fn resolve_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
+/// Returns the uid that the request names: the first valid one of the query and the body.
+///
+/// Any page or link can name the uid of another visitor, so this uid marks the event and never
+/// becomes that of the cookie.
+pub(crate) fn claimed_uid(query: &Claims<'_>, body: &Claims<'_>) -> Option<u64> {
     let claimed = [query.uid, body.uid].into_iter().flatten();
-    claimed
-        .map(str::as_bytes)
-        .find_map(parse_uid)
-        .or_else(|| cookies(headers?, UID_COOKIE.as_bytes()).find_map(parse_uid))
+    claimed.map(str::as_bytes).find_map(parse_uid)
+}
+
+/// Returns the uid that the browser has stored: the first valid one of the cookies called `name`.
+pub(crate) fn stored_uid(headers: &HeaderMap, name: &[u8]) -> Option<u64> {
+    cookies(headers, name).find_map(parse_uid)
 }
 
 /// Parses a uid: 10 to 22 digits whose value fits 64 bits and is at least [`MIN_UID`].
@@ -88,15 +92,13 @@ mod tests {
         let none = Claims::default();
         let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
         assert_eq!(
-            resolve_uid(&query("1111111111"), &query("2222222222"), Some(&cookie)),
+            claimed_uid(&query("1111111111"), &query("2222222222")),
             Some(1_111_111_111)
         );
-        assert_eq!(
-            resolve_uid(&query("abc"), &query("2222222222"), Some(&cookie)),
-            Some(2_222_222_222)
-        );
-        assert_eq!(resolve_uid(&query("0"), &none, Some(&cookie)), Some(3_333_333_333));
-        assert_eq!(resolve_uid(&none, &none, None), None);
+        assert_eq!(claimed_uid(&query("abc"), &query("2222222222")), Some(2_222_222_222));
+        assert_eq!(claimed_uid(&query("0"), &none), None);
+        assert_eq!(stored_uid(&cookie, b"uid"), Some(3_333_333_333));
+        assert_eq!(stored_uid(&cookie, b"visitor"), None);
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! N (0 to 511) is N × 4096, so that 10 bits are the node and 12 the sequence. A process without a
 //! node draws its base at random from the upper half of the places, which no node has.
 //!
-//! One generator serves both events and visitors. It promises that each id is greater than the one
+//! The generator serves events; the uids of visitors are random ([`uid`]). It promises that each id is greater than the one
 //! before, even when the clock is set back, when more than 4096 ids are requested in a millisecond
 //! (it then uses the next milliseconds), when the base changes, and, with a file, after a restart.
 
 pub(crate) mod base;
 pub(crate) mod id_file;
+pub(crate) mod uid;
 
 use std::{
     io,

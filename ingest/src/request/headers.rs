@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The headers that the collector reads; the first value of a duplicate counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) real_ip: Option<&'r HeaderValue>,
     /// `X-Forwarded-Host`, even from an untrusted peer.
     pub(crate) forwarded_host: Option<&'r HeaderValue>,
+    /// `X-Forwarded-Proto`, even from an untrusted peer.
+    pub(crate) forwarded_proto: Option<&'r HeaderValue>,
     /// Whether there are cookies.
     pub(crate) has_cookie: bool,
     /// Whether there is `X-Forwarded-For` or `Forwarded`, even from an untrusted peer.
@@ -50,6 +53,7 @@ impl<'r> RequestHeaders<'r> {
                     found.is_forwarded = true;
                     continue;
                 }
+                _ if *name == X_FORWARDED_PROTO => &mut found.forwarded_proto,
                 _ => continue,
             };
             slot.get_or_insert(value);
@@ -72,8 +76,9 @@ mod tests {
             header::ORIGIN,
             X_REAL_IP,
             X_FORWARDED_HOST,
+            X_FORWARDED_PROTO,
         ];
-        fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
+        fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 8] {
             let found = RequestHeaders::from_map(headers);
             [
                 found.content_type,
@@ -83,6 +88,7 @@ mod tests {
                 found.origin,
                 found.real_ip,
                 found.forwarded_host,
+                found.forwarded_proto,
             ]
         }
         let mut headers = HeaderMap::new();
@@ -96,7 +102,7 @@ mod tests {
         assert!(!RequestHeaders::from_map(&headers).has_cookie);
         headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
         assert!(RequestHeaders::from_map(&headers).has_cookie);
-        assert_eq!(found(&HeaderMap::new()), [None; 7]);
+        assert_eq!(found(&HeaderMap::new()), [None; 8]);
         assert!(!RequestHeaders::from_map(&headers).is_forwarded);
         for name in [header::FORWARDED, X_FORWARDED_FOR] {
             let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(""))]);

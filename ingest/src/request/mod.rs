@@ -21,6 +21,7 @@ pub(crate) mod content_type;
 pub(crate) mod envelope;
 pub(crate) mod headers;
 mod multipart;
+pub(crate) mod progress;
 pub(crate) mod read_body;
 pub(crate) mod target;
 pub(crate) mod text_field;

@@ -4,7 +4,6 @@
 //! booked only if the body has not arrived yet or comes in pieces.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,11 +14,13 @@ use bytes::{Buf, BufMut, Bytes};
 use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use crate::{
     budget::{Booking, RequestMemory, SpoolFull},
-    request::turns::{Turn, Turns},
+    request::{
+        progress::{BodyTimeouts, Progress},
+        turns::{Turn, Turns},
+    },
 };
 
 /// The limits of a body.
@@ -29,8 +30,8 @@ pub(crate) struct BodyLimits {
     pub(crate) max_bytes: usize,
     /// The largest accepted body that is a JSON array, in bytes; not less than `max_bytes`.
     pub(crate) max_array_bytes: usize,
-    /// The time in which the body must arrive.
-    pub(crate) timeout: Duration,
+    /// The time limits of the body.
+    pub(crate) timeout: BodyTimeouts,
 }
 
 impl BodyLimits {
@@ -109,7 +110,7 @@ pin_project! {
         // Whether the declared length is too large for any body.
         is_too_large: bool,
         turn: Turn,
-        sleep: Option<Pin<Box<Sleep>>>,
+        progress: Option<Box<Progress>>,
     }
 }
 
@@ -121,7 +122,7 @@ impl<A> ReadBody<A> {
             BodyLimits {
                 max_bytes: 0,
                 max_array_bytes: 0,
-                timeout: Duration::ZERO,
+                timeout: BodyTimeouts::new(Duration::ZERO, Duration::ZERO, 0),
             },
         )
     }
@@ -152,7 +153,7 @@ impl<A> ReadBody<A> {
             is_long: false,
             is_too_large: false,
             turn: Turn::default(),
-            sleep: None,
+            progress: None,
         }
     }
 }
@@ -192,12 +193,10 @@ impl<A: Body> ReadBody<A> {
                     this.turn.no_piece(cx);
                     this.pieces.book(parts, memory)?;
                     let timeout = this.limits.timeout;
-                    ready!(
-                        this.sleep
-                            .get_or_insert_with(|| Box::pin(sleep(timeout)))
-                            .as_mut()
-                            .poll(cx)
-                    );
+                    let progress = this
+                        .progress
+                        .get_or_insert_with(|| Box::new(Progress::new(timeout, length)));
+                    ready!(progress.poll(cx, timeout, length, !is_turn, || memory.is_tight()));
                     return Poll::Ready(Err(ReadBodyError::TimedOut));
                 }
             };
@@ -326,7 +325,7 @@ mod tests {
         let limits = BodyLimits {
             max_bytes: 1 << 20,
             max_array_bytes: 1 << 20,
-            timeout: Duration::from_secs(60),
+            timeout: BodyTimeouts::new(Duration::from_secs(60), Duration::from_secs(60), 0),
         };
         let body = |pieces| Ready(vec![Bytes::from_static(&[b'x'; PIECE]); pieces].into());
         let mut cx = Context::from_waker(Waker::noop());

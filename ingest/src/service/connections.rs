@@ -31,6 +31,9 @@ const CLOSE_INTERVAL: Duration = Duration::from_millis(50);
 /// The shortest time between two log lines: thousands of connections may fail at once.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The shortest time between two log lines about requests that are not valid.
+const MALFORMED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The lists drop the entries of ended connections when they are longer than twice the number of
 /// open connections plus this.
 const SPARE_ENTRIES: usize = 64;
@@ -52,6 +55,8 @@ struct Shared {
     closed: AtomicU64,
     failed_handshakes: AtomicU64,
     failed_proxy_headers: AtomicU64,
+    malformed: AtomicU64,
+    malformed_log: Mutex<Option<Instant>>,
     /// Notified when a connection ends.
     ended: Notify,
 }
@@ -167,6 +172,26 @@ impl Connections {
     fn count_refused(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         self.log(|refused, _| tracing::warn!(refused, "an address has too many connections: further ones are closed"));
+    }
+
+    /// Returns the number of requests that are not valid HTTP, or have no valid `Host` or another
+    /// transfer coding than `chunked`. The server answers them itself, or closes their connection.
+    pub fn malformed_requests(&self) -> u64 {
+        self.0.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Counts requests that are not valid, and logs their number at most once in
+    /// [`MALFORMED_LOG_INTERVAL`].
+    #[cold]
+    pub(crate) fn count_malformed(&self, requests: u64) {
+        let malformed = self.0.malformed.fetch_add(requests, Ordering::Relaxed) + requests;
+        let now = Instant::now();
+        let mut logged = self.0.malformed_log.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|logged| now - logged >= MALFORMED_LOG_INTERVAL) {
+            *logged = Some(now);
+            drop(logged);
+            tracing::warn!(malformed, "requests are not valid HTTP and are refused");
+        }
     }
 
     /// Waits for a free slot and asks idle connections to close while there is none. Returns `None`

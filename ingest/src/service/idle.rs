@@ -16,11 +16,14 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::{sync::Notify, time::timeout};
+
+use crate::service::valid_request::InvalidRequest;
 
 /// The number of checks of a connection within its maximum idle time. An idle connection is closed
 /// at most a quarter of this time late.
@@ -34,6 +37,9 @@ pub(crate) struct MaxIdle {
     /// The time from a response to the next request.
     pub(crate) after_response: Duration,
 }
+/// The length from which on the rest of a refused body may still be on its way. hyper itself reads
+/// the rest of a shorter one.
+const LONG_BODY: u64 = 4 << 10;
 
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
@@ -45,6 +51,14 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Whether another task has asked the connection to close.
     is_close_requested: AtomicBool,
+    /// Whether the connection has had a request with a body, or has switched protocols.
+    may_have_body: AtomicBool,
+    /// The number of requests up to the last one whose body is long.
+    long_bodies_until: AtomicU32,
+    /// The number of requests up to the last one that was refused.
+    refused_until: AtomicU32,
+    /// The number of requests that the server has refused because they are not valid.
+    malformed: AtomicU32,
     /// The connection's task, once it runs.
     task: OnceLock<Waker>,
     /// Ends the handshake of a connection that is asked to close.
@@ -60,6 +74,47 @@ impl Activity {
     /// Returns whether all requests are answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns whether the last request had a long body and was refused. The client may still send
+    /// this body.
+    pub(crate) fn has_refused_long_body(&self) -> bool {
+        let requests = self.requests();
+        let is_last = |until: &AtomicU32| until.load(Ordering::Relaxed) == requests;
+        requests > 0 && is_last(&self.long_bodies_until) && is_last(&self.refused_until)
+    }
+
+    /// Returns the number of requests that the server has refused because they are not valid.
+    pub(crate) fn malformed(&self) -> u32 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the connection has had a request with a body, or speaks another protocol by
+    /// now.
+    pub(crate) fn may_have_body(&self) -> bool {
+        self.may_have_body.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the last request has a body.
+    pub(crate) fn note_body(&self) {
+        self.may_have_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the last request has a long body.
+    #[cold]
+    pub(crate) fn note_long_body(&self) {
+        self.note_body();
+        self.long_bodies_until.store(self.requests(), Ordering::Relaxed);
+    }
+
+    /// Notes the status of a response that is neither a success nor a redirect.
+    #[cold]
+    pub(crate) fn note_unusual(&self, status: StatusCode) {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.note_body();
+        } else {
+            self.refused_until.store(self.requests(), Ordering::Relaxed);
+        }
     }
 
     /// Asks the connection to close; a connection with an open request stays open.
@@ -167,15 +222,24 @@ impl Drop for OpenRequest {
 impl<S, B> Service<Request<Incoming>> for Watched<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
 {
     type Response = Response<WatchedBody<B>>;
     type Error = S::Error;
     type Future = WatchedFuture<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let counted = OpenRequest::new(&self.activity);
+        match request.body().size_hint().upper() {
+            Some(0) => {}
+            Some(..=LONG_BODY) => self.activity.note_body(),
+            _ => self.activity.note_long_body(),
+        }
+        let invalid = InvalidRequest::of(&request);
         WatchedFuture {
-            request: Some(OpenRequest::new(&self.activity)),
-            inner: self.inner.call(request),
+            request: Some(counted),
+            inner: invalid.is_none().then(|| self.inner.call(request)),
+            invalid,
         }
     }
 }
@@ -184,8 +248,10 @@ pin_project! {
     /// The response to a counted request.
     #[derive(Debug)]
     pub(crate) struct WatchedFuture<F> {
+        // The response of the service, unless the server refuses the request.
         #[pin]
-        inner: F,
+        inner: Option<F>,
+        invalid: Option<InvalidRequest>,
         request: Option<OpenRequest>,
     }
 }
@@ -198,9 +264,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx));
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Ok(refusal(this.invalid.take(), this.request.take())));
+        };
+        let response = ready!(inner.poll(cx));
         let request = this.request.take();
-        Poll::Ready(response.map(|response| response.map(|inner| WatchedBody { inner, request })))
+        if let (Ok(response), Some(OpenRequest(activity))) = (&response, &request)
+            && !(200..400).contains(&response.status().as_u16())
+        {
+            activity.note_unusual(response.status());
+        }
+        Poll::Ready(response.map(|response| {
+            response.map(|inner| WatchedBody {
+                inner: Some(inner),
+                text: None,
+                request,
+            })
+        }))
     }
 }
 
@@ -209,25 +289,64 @@ pin_project! {
     #[derive(Debug)]
     pub(crate) struct WatchedBody<B> {
         #[pin]
-        inner: B,
+        inner: Option<B>,
+        // The body of the server's own response.
+        text: Option<&'static str>,
         request: Option<OpenRequest>,
     }
 }
 
-impl<B: Body> Body for WatchedBody<B> {
-    type Data = B::Data;
+/// Returns the response to a request that the server refuses.
+#[cold]
+fn refusal<B>(invalid: Option<InvalidRequest>, request: Option<OpenRequest>) -> Response<WatchedBody<B>> {
+    let mut response = Response::new(WatchedBody {
+        inner: None,
+        text: invalid.map(InvalidRequest::text),
+        request,
+    });
+    if let Some(OpenRequest(activity)) = &response.body().request {
+        activity.note_unusual(StatusCode::BAD_REQUEST);
+        activity.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+    *response.status_mut() = invalid.map_or(StatusCode::BAD_REQUEST, InvalidRequest::status);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The sender or a proxy before it may see other requests in these bytes.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => {
+                let text = this
+                    .text
+                    .take()
+                    .map(|text| Frame::data(Bytes::from_static(text.as_bytes())));
+                Poll::Ready(text.map(Ok))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Some(inner) => inner.is_end_stream(),
+            None => self.text.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(self.text.map_or(0, |text| text.len() as u64)),
+        }
     }
 }
 

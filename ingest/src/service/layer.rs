@@ -183,6 +183,7 @@ impl<S, R> Layer<S> for EventLayer<R> {
             collector: Arc::clone(&self.collector),
             peer_from: self.peer_from.clone(),
             peer: None,
+            is_tls: false,
             inner,
             routes: PhantomData,
         }
@@ -242,6 +243,8 @@ pub struct EventService<S, R> {
     collector: Arc<Collector>,
     peer_from: Option<PeerFrom>,
     peer: Option<IpAddr>,
+    /// Whether the connection to the peer has TLS.
+    is_tls: bool,
     inner: S,
     routes: PhantomData<R>,
 }
@@ -264,6 +267,14 @@ impl<S, R> EventService<S, R> {
         self.peer = Some(peer);
         self
     }
+
+    /// Returns the service for the requests of a connection with TLS, or without, which is the
+    /// default: with TLS, the visitor's cookie is `Secure`. A trusted proxy reports the same with
+    /// `X-Forwarded-Proto: https`.
+    pub fn with_tls(mut self, is_tls: bool) -> Self {
+        self.is_tls = is_tls;
+        self
+    }
 }
 
 impl<S: Clone, R> Clone for EventService<S, R> {
@@ -272,6 +283,7 @@ impl<S: Clone, R> Clone for EventService<S, R> {
             collector: Arc::clone(&self.collector),
             peer_from: self.peer_from.clone(),
             peer: self.peer,
+            is_tls: self.is_tls,
             inner: self.inner.clone(),
             routes: PhantomData,
         }
@@ -300,7 +312,7 @@ where
             Decision::Event { route, reads_body } => (route, reads_body),
         };
         let (parts, body) = request.into_parts();
-        let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route);
+        let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route).with_tls(self.is_tls);
         let collector = Arc::clone(&self.collector);
         let reader = if reads_body {
             let limits = collector.body_limits(body.size_hint().exact(), &parts, route.as_ref());

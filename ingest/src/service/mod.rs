@@ -13,22 +13,30 @@
 //! http2          the limits of HTTP/2
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
+//! lingering      reads and drops the rest of a request that is refused early
+//! http2_refusal  tells a client that begins with HTTP/2 to use HTTP/1.1
+//! raw_targets    percent-encodes the bytes of a request target that a URI must not contain
+//! valid_request  refuses requests with an invalid `Host` or an unknown transfer coding
 //! not_found      the innermost service of a program that only serves events
 //! ```
 
 pub(crate) mod connections;
 pub(crate) mod future;
 mod http2;
+mod http2_refusal;
 pub(crate) mod idle;
 pub(crate) mod layer;
+mod lingering;
 #[cfg(feature = "axum")]
 mod make_service;
 pub(crate) mod not_found;
 mod opening;
 pub(crate) mod peer;
 mod proxy_protocol;
+mod raw_targets;
 pub(crate) mod response_body;
 pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
+mod valid_request;

@@ -21,7 +21,9 @@ use crate::service::{
     connections::{self, Connections, Slot},
     http2::{self, WithHost},
     idle::{Activity, End, MaxIdle, Watched, run_until_idle},
+    lingering::Lingering,
     opening::{Opened, Opening, Stream},
+    raw_targets::RawTargets,
     tls::{HTTP_2, Tls},
 };
 
@@ -158,6 +160,7 @@ pub async fn serve<M, S, B>(
         let counts = counts.clone();
         match stream {
             Stream::Plain(stream) => {
+                let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
                 let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
                 connections.spawn(run(connection, activity, slot, counts, max_idle));
             }
@@ -166,6 +169,7 @@ pub async fn serve<M, S, B>(
                 connections.spawn(run(graceful.watch(connection), activity, slot, counts, max_idle));
             }
             Stream::Tls(stream) => {
+                let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
                 let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
                 connections.spawn(run(connection, activity, slot, counts, max_idle));
             }
@@ -238,12 +242,17 @@ pub async fn serve<M, S, B>(
 }
 
 /// Runs a connection until it ends, or is idle for too long.
-async fn run<C, E>(connection: C, activity: Arc<Activity>, slot: Slot, counts: Connections, max_idle: MaxIdle)
+async fn run<C>(connection: C, activity: Arc<Activity>, slot: Slot, counts: Connections, max_idle: MaxIdle)
 where
-    C: Future<Output = Result<(), E>>,
-    E: Error,
+    C: Future<Output = Result<(), hyper::Error>>,
 {
-    match run_until_idle(connection, activity, max_idle).await {
+    let end = run_until_idle(connection, Arc::clone(&activity), max_idle).await;
+    let is_malformed = matches!(&end, End::Finished(Err(error)) if error.is_parse());
+    let malformed = u64::from(activity.malformed()) + u64::from(is_malformed);
+    if malformed > 0 {
+        counts.count_malformed(malformed);
+    }
+    match end {
         End::Finished(Ok(())) => {}
         End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Idle => tracing::debug!("no request arrived before the idle timeout"),

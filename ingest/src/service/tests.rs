@@ -237,8 +237,15 @@ async fn a_header_chooses_the_acknowledgement_if_the_route_allows_it() {
 #[tokio::test]
 async fn only_a_request_with_an_origin_gets_the_headers_of_cors() {
     let layer = layer();
-    for (origin, allowed) in [(None, None), (Some("https://a.example"), Some("https://a.example"))] {
+    let own = "https://shop.a.example";
+    for (origin, allowed) in [
+        (None, None),
+        (Some(own), Some(own)),
+        (Some("https://b.example"), Some("*")),
+    ] {
         let mut request = request("POST", "/wh/mail", &[], "{}");
+        let host = HeaderValue::from_static("stat.a.example");
+        request.headers_mut().insert(header::HOST, host);
         if let Some(origin) = origin {
             request
                 .headers_mut()

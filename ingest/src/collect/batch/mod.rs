@@ -50,11 +50,12 @@ use crate::{
         head::{Arrival, RequestHead},
         offload::unavailable,
         once::{idempotency_of, reached_already},
+        resolve::VisitorUid,
         response::{answer_of, redirect},
         route::{Route, Routes},
         throttle::too_many_requests,
     },
-    identify::{Address, resolve_uid},
+    identify::{Address, claimed_uid},
     intake::{
         event::{Event, Sink},
         event_meta::EventMeta,
@@ -91,7 +92,7 @@ pub(super) struct BatchRequest {
     route: Route,
     requested: Option<Ack>,
     ack: Ack,
-    uid: u64,
+    uid: VisitorUid,
     has_senders: bool,
     rows: RowBatch,
     rejected: RejectedItems,
@@ -319,7 +320,7 @@ impl Collector {
                         if claims.project.is_some() {
                             meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                         }
-                        meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
+                        meta.uid = claimed_uid(&head.claims(), &claims).unwrap_or(uid.of_event);
                     }
                     let event = Event {
                         meta,
