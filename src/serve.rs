@@ -214,7 +214,11 @@ async fn collect<R: Routes>(
     let connections = connections.clone();
     let serve = move |listener: TcpListener, stopping: Stopping| {
         let (pages, events, connections) = (pages.clone(), events.clone(), connections.clone());
-        let service_for = move |peer: SocketAddr| pages.with_peer(peer.ip()).layer(events.clone().with_peer(peer.ip()));
+        let is_tls = connections.tls.is_some();
+        let service_for = move |peer: SocketAddr| {
+            let events = events.clone().with_peer(peer.ip()).with_tls(is_tls);
+            pages.with_peer(peer.ip()).layer(events)
+        };
         async move {
             tokio::select! {
                 () = serve_http(listener, service_for, connections, stopping.clone().requested()) => {}

@@ -1,6 +1,5 @@
 //! Redirects: the hosts that the links of a route may lead to.
 
-use http::{HeaderValue, header};
 use url::{Host, Url};
 
 use crate::{
@@ -8,7 +7,9 @@ use crate::{
         Answer,
         redirect::{Location, RedirectError},
     },
-    collect::{Collector, head::RequestHead, redirect_policy::RedirectPolicy, route::Destination},
+    collect::{
+        Collector, head::RequestHead, redirect_policy::RedirectPolicy, response::requested_host, route::Destination,
+    },
     verify::{
         Unverified, Verification,
         link::{EXPIRES, Link, SIGNATURE},
@@ -82,7 +83,7 @@ impl Collector {
     ) -> Result<Location, RedirectError> {
         let is_allowed = match policy {
             RedirectPolicy::Open => true,
-            RedirectPolicy::SameSite => match (location.host(), requested_host(head)) {
+            RedirectPolicy::SameSite => match (location.host(), own_host(head)) {
                 (Some(host), Some(own)) => site(&host) == site(&own),
                 _ => false,
             },
@@ -143,11 +144,8 @@ fn site(host: &Host) -> String {
 }
 
 /// Returns the host that the visitor requested.
-fn requested_host(head: &RequestHead<'_>) -> Option<Host> {
-    let host = || head.parts.headers.get(header::HOST).map(HeaderValue::to_str);
-    let authority = || head.parts.uri.authority().map(|authority| authority.as_str());
-    let host = head.client.host.or_else(|| host()?.ok()).or_else(authority)?;
-    let url = Url::parse(&format!("http://{host}/")).ok()?;
+fn own_host(head: &RequestHead<'_>) -> Option<Host> {
+    let url = Url::parse(&format!("http://{}/", requested_host(head)?)).ok()?;
     url.host().map(|host| host.to_owned())
 }
 

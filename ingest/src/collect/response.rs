@@ -144,7 +144,7 @@ fn answer_to_method(head: &RequestHead<'_>) -> Option<Answer<'static>> {
 }
 
 /// Returns the host that the client requested, with its port if it has one.
-fn requested_host<'h>(head: &'h RequestHead<'_>) -> Option<&'h str> {
+pub(super) fn requested_host<'h>(head: &'h RequestHead<'_>) -> Option<&'h str> {
     let host = || head.parts.headers.get(header::HOST).map(HeaderValue::to_str);
     let authority = || head.parts.uri.authority().map(|authority| authority.as_str());
     head.client.host.or_else(|| host()?.ok()).or_else(authority)

@@ -150,7 +150,7 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), *value))
                 .collect();
             let headers = headers(&pairs);
-            Client::identify(&RequestHeaders::from_map(&headers), peer, &TrustedProxies::default()).is_secure
+            client(&headers, peer, &Proxies::default()).is_secure
         };
         let proto = "x-forwarded-proto";
         for (value, expected) in [

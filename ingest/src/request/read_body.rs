@@ -351,7 +351,7 @@ mod tests {
         let limits = BodyLimits {
             max_bytes: 5,
             max_array_bytes: 10,
-            timeout: Duration::from_secs(60),
+            timeout: BodyTimeouts::new(Duration::from_secs(60), Duration::from_secs(60), 0),
         };
         let length = |body: Poll<Result<ReadyBody, _>>| match body {
             Poll::Ready(body) => Some(body.map(|body| body.bytes.len())),
