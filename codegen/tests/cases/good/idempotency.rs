@@ -150,18 +150,51 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            idempotency: Some(__rt::Idempotency {
+                                scope: "wh/orders",
+                                key: __rt::KeySource::Header("idempotency-key"),
+                                window_s: 259200u32,
+                                required: false,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/default",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            idempotency: Some(__rt::Idempotency {
+                                scope: "wh/default",
+                                key: __rt::KeySource::Header("webhook-id"),
+                                window_s: 43200u32,
+                                required: true,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "pixel/orders",
                     table: "orders",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            idempotency: Some(__rt::Idempotency {
+                                scope: "pixel/orders",
+                                key: __rt::KeySource::Column("number"),
+                                window_s: 172800u32,
+                                required: false,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
             ];
 
@@ -248,24 +281,68 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        idempotency: Some(__rt::Idempotency {
+                            scope: "wh/orders",
+                            key: __rt::KeySource::Header("idempotency-key"),
+                            window_s: 259200u32,
+                            required: false,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/default",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        idempotency: Some(__rt::Idempotency {
+                            scope: "wh/default",
+                            key: __rt::KeySource::Header("webhook-id"),
+                            window_s: 43200u32,
+                            required: true,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "pixel/orders",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        idempotency: Some(__rt::Idempotency {
+                            scope: "pixel/orders",
+                            key: __rt::KeySource::Column("number"),
+                            window_s: 172800u32,
+                            required: false,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "other",
                 table: "orders",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        idempotency: Some(__rt::Idempotency {
+                            scope: "other",
+                            key: __rt::KeySource::Column("number"),
+                            window_s: 259200u32,
+                            required: false,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
         ];
 

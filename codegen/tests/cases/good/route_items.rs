@@ -168,6 +168,15 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "tracks",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            items: Some(__rt::ItemPath {
+                                keys: &["batch"],
+                                shared: &["context", "sentAt"],
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/nested",
@@ -177,18 +186,37 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         by_header: false,
                     },
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            items: Some(__rt::ItemPath {
+                                keys: &["data", "events"],
+                                shared: &[],
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/one",
                     table: "tracks",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            items: Some(__rt::ItemPath {
+                                keys: &["event-data"],
+                                shared: &["signature"],
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/plain",
                     table: "tracks",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: None,
                 },
             ];
 
@@ -279,6 +307,15 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "tracks",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        items: Some(__rt::ItemPath {
+                            keys: &["batch"],
+                            shared: &["context", "sentAt"],
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/nested",
@@ -288,24 +325,52 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     by_header: false,
                 },
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        items: Some(__rt::ItemPath {
+                            keys: &["data", "events"],
+                            shared: &[],
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/one",
                 table: "tracks",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        items: Some(__rt::ItemPath {
+                            keys: &["event-data"],
+                            shared: &["signature"],
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/plain",
                 table: "tracks",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: None,
             },
             __rt::Destination {
                 path: "other",
                 table: "tracks",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        items: Some(__rt::ItemPath {
+                            keys: &["Records"],
+                            shared: &[],
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
         ];
 

@@ -146,18 +146,50 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "t",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            own_paths: Some(__rt::OwnPaths {
+                                service: "wh",
+                                name: "segment",
+                                paths: &["/v1/batch/", "/track", "/i"],
+                            }),
+                            methods: __rt::Methods(&["POST", "PUT"]),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/hooks",
                     table: "t",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            own_paths: Some(__rt::OwnPaths {
+                                service: "wh",
+                                name: "hooks",
+                                paths: &["/hooks/*"],
+                            }),
+                            answer: Some(__rt::FixedAnswer {
+                                status: 204,
+                                content_type: None,
+                                body: "",
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/default",
                     table: "t",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            hiding: &["payload"],
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
             ];
 
@@ -372,24 +404,73 @@ SETTINGS non_replicated_deduplication_window = 1000",
                     table: "u",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            own_paths: Some(__rt::OwnPaths {
+                                service: "wh",
+                                name: "inner",
+                                paths: &["/hooks/inner/*"],
+                            }),
+                            hiding: &["payload", "Message"],
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/slack",
                     table: "u",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            answer: Some(__rt::FixedAnswer {
+                                status: 200,
+                                content_type: Some("text/plain; charset=utf-8"),
+                                body: "ok",
+                            }),
+                            echo: Some(__rt::Echo {
+                                field: "challenge",
+                                is_json: false,
+                                token: None,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/meta",
                     table: "u",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            echo: Some(__rt::Echo {
+                                field: "hub.challenge",
+                                is_json: false,
+                                token: Some(__rt::EchoToken {
+                                    field: "hub.verify_token",
+                                    env: "META_TOKEN",
+                                }),
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
                 __rt::Destination {
                     path: "wh/monday",
                     table: "u",
                     acks: __rt::AckPolicy::NONE,
                     rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            echo: Some(__rt::Echo {
+                                field: "challenge",
+                                is_json: true,
+                                token: None,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
                 },
             ];
 
@@ -505,48 +586,139 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 table: "t",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        own_paths: Some(__rt::OwnPaths {
+                            service: "wh",
+                            name: "segment",
+                            paths: &["/v1/batch/", "/track", "/i"],
+                        }),
+                        methods: __rt::Methods(&["POST", "PUT"]),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/hooks",
                 table: "t",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        own_paths: Some(__rt::OwnPaths {
+                            service: "wh",
+                            name: "hooks",
+                            paths: &["/hooks/*"],
+                        }),
+                        answer: Some(__rt::FixedAnswer {
+                            status: 204,
+                            content_type: None,
+                            body: "",
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/inner",
                 table: "u",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        own_paths: Some(__rt::OwnPaths {
+                            service: "wh",
+                            name: "inner",
+                            paths: &["/hooks/inner/*"],
+                        }),
+                        hiding: &["payload", "Message"],
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/slack",
                 table: "u",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        answer: Some(__rt::FixedAnswer {
+                            status: 200,
+                            content_type: Some("text/plain; charset=utf-8"),
+                            body: "ok",
+                        }),
+                        echo: Some(__rt::Echo {
+                            field: "challenge",
+                            is_json: false,
+                            token: None,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/meta",
                 table: "u",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        echo: Some(__rt::Echo {
+                            field: "hub.challenge",
+                            is_json: false,
+                            token: Some(__rt::EchoToken {
+                                field: "hub.verify_token",
+                                env: "META_TOKEN",
+                            }),
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/monday",
                 table: "u",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        echo: Some(__rt::Echo {
+                            field: "challenge",
+                            is_json: true,
+                            token: None,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "wh/default",
                 table: "t",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        hiding: &["payload"],
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
             __rt::Destination {
                 path: "other",
                 table: "u",
                 acks: __rt::AckPolicy::NONE,
                 rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        answer: Some(__rt::FixedAnswer {
+                            status: 202,
+                            content_type: Some("application/xml"),
+                            body: "<ok/>",
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
             },
         ];
 
