@@ -296,10 +296,17 @@ impl Collector {
         if let Err(answer) = self.check_rate_of_address(&head) {
             return self.draft(answer, &head, None).into();
         }
-        match body {
-            Ok(body) => self.process_body::<R>(&head, body, arena),
-            Err(error) => self.draft(error.into(), &head, None).into(),
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return self.draft(error.into(), &head, None).into(),
+        };
+        // A signature covers the body as it was sent, before it is decompressed.
+        if let Some(guard) = &self.guard
+            && let Some(answer) = self.refusal::<R>(guard, &head, &body.bytes)
+        {
+            return self.draft(answer, &head, None).into();
         }
+        self.process_body::<R>(&head, body, arena)
     }
 
     #[inline(always)]
