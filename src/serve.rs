@@ -55,8 +55,6 @@ const NICENESS: i32 = 10;
 
 /// Collects events until a stop is requested, then delivers the remaining rows to ClickHouse.
 pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
-    data_folder::prepare(&options.data)
-        .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
@@ -90,6 +88,8 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         ..Bounds::default()
     };
     EventLayer::<R>::check_secrets(&events)?;
+    data_folder::prepare(&options.data)
+        .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let (stores, engine) = stores(&options, R::schema())?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
