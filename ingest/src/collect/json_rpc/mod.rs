@@ -26,9 +26,11 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, RequestHead},
+        idempotency::KeySource,
         offload,
+        once::idempotency_of,
         response::Response,
-        route::Routes,
+        route::{Route, Routes},
     },
     request::read_body::{ReadBodyError, ReadyBody},
 };
@@ -111,11 +113,11 @@ impl Collector {
     ) -> http::Response<Full<Bytes>> {
         let (replies, is_batch) = match Calls::parse(body) {
             Err(failure) => (vec![Reply::failed(None, failure)], false),
-            Ok(Calls::One(call)) => (self.replies::<R>(&parts, body, arrival, &[call]).await, false),
+            Ok(Calls::One(call)) => (self.replies::<R>(&parts, body, arrival, &[call], false).await, false),
             Ok(Calls::Batch(calls)) if calls.is_empty() || calls.len() > MAX_CALLS => {
                 (vec![Reply::failed(None, Failure::INVALID_REQUEST)], false)
             }
-            Ok(Calls::Batch(calls)) => (self.replies::<R>(&parts, body, arrival, &calls).await, true),
+            Ok(Calls::Batch(calls)) => (self.replies::<R>(&parts, body, arrival, &calls, true).await, true),
         };
         let text = reply::text(&replies, is_batch);
         let draft = arena::with(|arena| {
@@ -133,6 +135,7 @@ impl Collector {
         body: &Bytes,
         arrival: Arrival,
         calls: &[Result<Call<'_>, Failure>],
+        is_batch: bool,
     ) -> Vec<Reply> {
         let mut begun = Vec::with_capacity(calls.len());
         for (at, call) in calls.iter().enumerate() {
@@ -140,7 +143,7 @@ impl Collector {
                 yield_now().await;
             }
             begun.push(match call {
-                Ok(call) => self.begin_call::<R>(parts, body, arrival, call),
+                Ok(call) => self.begin_call::<R>(parts, body, arrival, call, is_batch.then_some(at)),
                 Err(failure) => Begun::Done(Reply::failed(None, *failure)),
             });
         }
@@ -156,12 +159,14 @@ impl Collector {
         replies
     }
 
+    /// Records the event of a call; `number` is that of the call in its batch.
     fn begin_call<R: Routes>(
         self: &Arc<Self>,
         parts: &Parts,
         body: &Bytes,
         arrival: Arrival,
         call: &Call<'_>,
+        number: Option<usize>,
     ) -> Begun {
         let failed = |failure| match call.id {
             Some(id) => Begun::Done(Reply::failed(Some(id), failure)),
@@ -191,6 +196,9 @@ impl Collector {
         parts.headers.insert(header::CONTENT_TYPE, json);
         let route = super::declared::<R>(&super::Target::parse(uri.path()));
         parts.uri = uri;
+        if let (Some(number), Some(route)) = (number, &route) {
+            complete_key(&mut parts, route, number);
+        }
         let event = ReadyBody {
             bytes: params,
             booking: None,
@@ -204,6 +212,19 @@ impl Collector {
             },
             None => Begun::Notified(response),
         }
+    }
+}
+
+/// Completes the idempotency key of a batch with the number of one of its calls: each call of a
+/// repeated batch is a repeat then, and no call is one of another call.
+fn complete_key(parts: &mut Parts, route: &Route, number: usize) {
+    let Some(KeySource::Header(name)) = idempotency_of(route).map(|keys| keys.key) else {
+        return;
+    };
+    if let Some(key) = parts.headers.get_mut(name)
+        && let Ok(completed) = HeaderValue::from_bytes(&[key.as_bytes(), b"#", number.to_string().as_bytes()].concat())
+    {
+        *key = completed;
     }
 }
 
@@ -241,4 +262,43 @@ async fn reply_of(id: String, response: Response) -> Reply {
     // A body in memory is complete and cannot fail.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes);
     Reply::of(id, &parts, &body.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::{
+        ack::AckPolicy,
+        collect::{idempotency::Idempotency, route::RouteOptions},
+        intake::{intake, testing::TestRow},
+    };
+
+    const ROUTE: Route = Route {
+        handler: intake::<TestRow<'_, false>>,
+        acks: AckPolicy::NONE,
+        options: Some(&RouteOptions {
+            idempotency: Some(Idempotency {
+                scope: "wh/mail",
+                key: KeySource::Header("idempotency-key"),
+                window_s: 60,
+                required: false,
+            }),
+            ..RouteOptions::NONE
+        }),
+    };
+
+    #[test]
+    fn each_call_of_a_batch_has_an_idempotency_key_of_its_own() {
+        let mut parts = Request::new(()).into_parts().0;
+        complete_key(&mut parts, &ROUTE, 1);
+        assert_eq!(parts.headers.get("idempotency-key"), None);
+        let key = HeaderValue::from_static("k");
+        for number in [0, 12] {
+            parts.headers.insert("idempotency-key", key.clone());
+            complete_key(&mut parts, &ROUTE, number);
+            assert_eq!(parts.headers["idempotency-key"], format!("k#{number}"));
+        }
+    }
 }
