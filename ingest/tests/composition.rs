@@ -144,10 +144,7 @@ async fn cors() {
         .layer(events(&writer))
         .layer(CorsLayer::permissive());
     let headers = check(&writer, beneath.service(service_fn(shop))).await;
-    assert_eq!(
-        headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(),
-        "*"
-    );
+    assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(), "*");
 }
 
 #[tokio::test]
