@@ -61,6 +61,17 @@ pub fn writer(schema: &'static Schema) -> Writer {
 
 /// Returns the number of rows of a table that wait in the writer; 0 for a table that it does not
 /// have. The table `rejected` has the events that were refused.
+///
+/// ```
+/// # use embedder::tables;
+/// use rowmill_ingest::test;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let writer = test::writer(&tables::SCHEMA);
+/// assert_eq!(test::rows(&writer, "orders"), 0);
+/// # }
+/// ```
 pub fn rows(writer: &Writer, table: &str) -> u64 {
     writer.status().table(table).map_or(0, |counts| counts.rows_pending)
 }
@@ -97,6 +108,15 @@ impl<R: Routes> TestCollector<R> {
     /// # Errors
     ///
     /// The operating system refuses an event loop.
+    ///
+    /// ```
+    /// use embedder::tables;
+    /// use rowmill_ingest::test::TestCollector;
+    ///
+    /// let collector = TestCollector::<tables::Routes>::start()?;
+    /// assert_eq!(collector.rows("orders"), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
@@ -117,17 +137,46 @@ impl<R: Routes> TestCollector<R> {
     }
 
     /// Sends a JSON event, and returns the response. A target that is not valid gets 400.
+    ///
+    /// ```
+    /// use embedder::tables;
+    /// use rowmill_ingest::test::TestCollector;
+    ///
+    /// let collector = TestCollector::<tables::Routes>::start()?;
+    /// let refused = collector.post("/wh/order", "[1]");
+    /// assert_eq!((refused.status().as_u16(), collector.rows("rejected")), (400, 1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn post(&self, target: &str, json: impl Into<Bytes>) -> Response<Bytes> {
         self.send(Method::POST, target, json.into())
     }
 
     /// Sends the request of a pixel or a redirect, and returns the response. A target that is not
     /// valid gets 400.
+    ///
+    /// ```
+    /// use embedder::tables;
+    /// use rowmill_ingest::test::TestCollector;
+    ///
+    /// let collector = TestCollector::<tables::Routes>::start()?;
+    /// assert_eq!(collector.get("/pixel/none").status(), 404);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get(&self, target: &str) -> Response<Bytes> {
         self.send(Method::GET, target, Bytes::new())
     }
 
     /// Returns the number of rows of a table that the events have become.
+    ///
+    /// ```
+    /// use embedder::tables;
+    /// use rowmill_ingest::test::TestCollector;
+    ///
+    /// let collector = TestCollector::<tables::Routes>::start()?;
+    /// collector.post("/wh/order", r#"{"number":"A-1"}"#);
+    /// assert_eq!(collector.rows("orders"), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn rows(&self, table: &str) -> u64 {
         rows(&self.writer, table)
     }
