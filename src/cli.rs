@@ -313,7 +313,7 @@ pub(crate) struct BackfillOptions {
     #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "COUNT")]
     pub(crate) piece_rows: u64,
 
-    /// What is true of a piece that an earlier run was sending when it ended, if ClickHouse cannot
+    /// The state of a piece that an earlier run was sending when it ended, if ClickHouse cannot
     /// recognize it any more.
     #[arg(long, value_enum, value_name = "STATE")]
     pub(crate) in_doubt: Option<PieceInDoubt>,
@@ -354,7 +354,7 @@ pub(crate) struct DatabaseOptions {
     pub(crate) connection: ConnectionOptions,
 }
 
-/// Where the embedded ClickHouse is.
+/// The place of the embedded ClickHouse.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EngineDataOptions {
     /// Data directory with the embedded ClickHouse, the same as for `serve`.

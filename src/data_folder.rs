@@ -11,7 +11,7 @@ use rustix::{fs::Mode, process::umask};
 /// The folder of the embedded ClickHouse in the data folder.
 const ENGINE: &str = "engine";
 
-/// What a data folder has.
+/// The entries of a data folder.
 const OURS: [&str; 2] = ["spool", ENGINE];
 
 /// Makes a data folder private, and all files that this process and its engine create.

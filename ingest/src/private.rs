@@ -66,7 +66,7 @@ fn tighten(folder: &Path) -> io::Result<bool> {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Of a link, the metadata are its own.
+        // The metadata of a link are those of the link itself.
         let metadata = entry.metadata()?;
         if metadata.is_file() && is_open(&metadata) {
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o600))?;

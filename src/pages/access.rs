@@ -21,7 +21,7 @@ const FORWARDED: [&str; 9] = [
 /// The shortest token: fewer characters can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
-/// Who sees the pages of the operator on a listener.
+/// The clients that see the pages of the operator on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
     /// Every client.
@@ -32,19 +32,19 @@ pub(crate) enum Audience {
     Nobody,
 }
 
-/// Who sees the pages of the operator, and what others get.
+/// The clients that see the pages of the operator, and the answer to others.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pub(crate) audience: Audience,
     /// The token that opens the pages to its holder, wherever the holder is.
     pub(crate) token: Option<Token>,
-    /// What others get of `/ready`.
+    /// The answer to others at `/ready`.
     pub(crate) others: Others,
     /// A further header that a proxy adds.
     pub(crate) client_header: Option<HeaderName>,
 }
 
-/// What a client gets that may not see the pages of the operator.
+/// The answer to a client that may not see the pages of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Others {
     /// The status of `/ready` for a balancer, without a reason; no other page.

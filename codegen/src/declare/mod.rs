@@ -185,7 +185,7 @@ struct DeclarationReader<'a> {
     report: &'a mut Report,
     declared: Declared,
     old_base: Option<Key>,
-    /// What fills the current table.
+    /// The source of the current table's rows.
     filler: Filler,
     /// The warnings about the columns of the current table, which the table may allow.
     warnings: Vec<Diagnostic>,

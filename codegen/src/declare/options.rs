@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// Whether the values of events are read by ClickHouse's rules alone; `None` if the options do
     /// not name it.
     pub(crate) is_strict: Option<bool>,
-    /// What happens to keys without a column, and the place of the option.
+    /// The policy for keys without a column, and the place of the option.
     pub(crate) unknown_keys: Option<(UnknownKeys, Span)>,
     /// The codes of warnings that the table allows.
     pub(crate) allowed: Vec<String>,

@@ -28,7 +28,7 @@ pub(crate) const UNITS: [(&str, Unit); 5] = [
     ("raw", Unit::Raw),
 ];
 
-/// What happens to a key of an event that no column reads.
+/// The policy for a key of an event that no column reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnknownKeys {
     Ignore,

@@ -35,7 +35,7 @@ impl CorsPolicy {
         if !self.allowed.is_empty() {
             return self.allowed.iter().any(|allowed| allowed.matches(origin));
         }
-        // Whoever can change the answers of a plain HTTP server can read the cookie through it.
+        // A person who can change the answers of a plain HTTP server can read the cookie through it.
         if is_secure && !origin.is_https {
             return false;
         }

@@ -83,7 +83,7 @@ pub struct RouteOptions {
     pub echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub hiding: &'static [&'static str],
-    /// Where the events of a document are; `None` if a document is one event.
+    /// The place of the events in a document; `None` if a document is one event.
     pub items: Option<ItemPath>,
     /// The idempotency keys of the events; `None` if each event is recorded.
     pub idempotency: Option<Idempotency>,

@@ -110,7 +110,7 @@ pub struct EventRules {
     /// Whether values are read by ClickHouse's rules alone, without the
     /// [lenient rules](crate::value#lenient-rules).
     pub is_strict: bool,
-    /// What happens to an event with keys that no column and no extra reads.
+    /// The policy for an event with keys that no column and no extra reads.
     pub unknown_keys: UnknownKeyPolicy,
     /// The lists of objects that fill array columns, where no extra keeps them.
     pub lists: &'static [ListColumns],

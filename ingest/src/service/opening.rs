@@ -1,5 +1,5 @@
-//! Opening: what a connection does before its first request, which is the header of the PROXY
-//! protocol and the TLS handshake.
+//! Opening: the steps of a connection before its first request: the header of the PROXY protocol,
+//! and the TLS handshake.
 //!
 //! Each connection does this in a task of its own, within a time limit. A slow sender delays no
 //! other sender and does not delay a stop.
@@ -36,7 +36,7 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What the connections of a server do before their first request.
+/// The steps of a server's connections before their first request.
 #[derive(Clone)]
 pub(super) struct Opening {
     proxies: Option<Arc<TrustedProxies>>,

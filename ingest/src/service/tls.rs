@@ -177,7 +177,7 @@ fn is_recent(versions: [FileVersion; 2]) -> bool {
 
 fn versions(certificate: &Path, key: &Path) -> Versions {
     let version = |file: &Path| {
-        // Of a link, the file that it leads to.
+        // The metadata are those of the file that a link leads to.
         let metadata = fs::metadata(file).ok()?;
         Some(FileVersion {
             modified: metadata.modified().ok()?,

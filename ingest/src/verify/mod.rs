@@ -48,7 +48,7 @@ pub struct Verification {
     pub route: &'static str,
     /// The scheme of the signatures.
     pub scheme: Scheme,
-    /// Where the secrets are; a request needs a signature with one of them.
+    /// The places of the secrets; a request needs a signature with one of them.
     pub secrets: &'static [SecretSource],
     /// The largest difference between the time in a signature and the collector's clock, in
     /// seconds; `None` if a signature may have any age.

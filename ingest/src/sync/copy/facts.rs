@@ -1,4 +1,4 @@
-//! What a copy needs to know of both tables, and the reasons why a table cannot be copied.
+//! The facts about both tables that a copy needs, and the reasons why a table cannot be copied.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;

@@ -112,7 +112,7 @@ pub struct DriftReport {
     pub drifts: Vec<Drift>,
     /// The reasons why tables could not be compared, as sentences.
     pub warnings: Vec<String>,
-    /// What only the database has and nothing changes, as sentences.
+    /// The parts that only the database has and nothing changes, as sentences.
     pub notes: Vec<String>,
 }
 
