@@ -10,7 +10,7 @@ mod routes;
 use serde_json::{Value, json};
 
 use crate::{
-    declare::{ACKS, ALGORITHMS, ENCODINGS, FOREIGN_KEYS, REDIRECTS, SCHEMES, Source, UNITS, UNKNOWN_KEYS},
+    declare::{ACKS, FOREIGN_KEYS, Source, UNITS, UNKNOWN_KEYS},
     diagnostic::{ALLOWED_ERRORS, WARNINGS},
 };
 
@@ -126,9 +126,9 @@ fn destination() -> Value {
                         one object." },
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
-                    "redirect": redirect(),
+                    "redirect": routes::redirect(),
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
-                    "verify": verify(),
+                    "verify": routes::verify(),
                     "with": {
                         "description": "A field at the root of the document that each of its events gets, or a list of \
                             them; a field of the event takes precedence. Needs `items`.",
@@ -141,76 +141,6 @@ fn destination() -> Value {
                 "additionalProperties": false,
             },
         ],
-    })
-}
-
-fn redirect() -> Value {
-    json!({
-        "description": "The hosts that links of this route lead to: any host, the hosts of the collector's own site, those of \
-            a list, or any host if the link is signed.",
-        "anyOf": [
-            { "enum": REDIRECTS },
-            {
-                "type": "object",
-                "properties": {
-                    "hosts": one_or_more("A host such as example.com, all hosts below one such as *.example.com, or a list of \
-                        them."),
-                    "signed": {
-                        "description": "The keys of signatures by `rowmill sign`.",
-                        "type": "object",
-                        "properties": { "secret_env": secret_env(), "secret_file": secret_file() },
-                        "additionalProperties": false,
-                    },
-                },
-                "additionalProperties": false,
-            },
-        ],
-    })
-}
-
-fn secret_env() -> Value {
-    one_or_more(
-        "The environment variable with the secret, or a list of variables, of which each secret is valid. A variable has one \
-         secret on each line.",
-    )
-}
-
-fn secret_file() -> Value {
-    one_or_more(
-        "The file with the secret, or a list of files, of which each secret is valid. A file has one secret on each line, and \
-         the collector reads it again when it changes.",
-    )
-}
-
-fn one_or_more(description: &str) -> Value {
-    json!({
-        "description": description,
-        "anyOf": [
-            { "$ref": "#/$defs/text" },
-            { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
-        ],
-    })
-}
-
-fn verify() -> Value {
-    let text = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
-    json!({
-        "description": "How the collector recognizes the sender of a request; any other request gets 401 and is not stored.",
-        "type": "object",
-        "properties": {
-            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac`; \
-                sha256 by default." },
-            "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
-                hex by default." },
-            "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
-            "prefix": text("The text before an HMAC of the scheme `hmac`, for example `sha256=`."),
-            "scheme": { "enum": SCHEMES.map(|(name, _)| name), "description": "The sender's way to sign its requests." },
-            "secret_env": secret_env(),
-            "secret_file": secret_file(),
-            "tolerance": text("The largest difference between the time in a signature and the collector's, for example 5m."),
-            "url": text("The URL to which Twilio sends, up to the path, for example https://stat.example.com."),
-        },
-        "additionalProperties": false,
     })
 }
 
@@ -489,8 +419,8 @@ mod tests {
     fn the_keys_match_the_checker() {
         assert_eq!(keys(&view()), VIEW_KEYS);
         assert_eq!(keys(&dictionary()), DICTIONARY_KEYS);
-        assert_eq!(keys(&verify()), VERIFY_KEYS);
-        assert_eq!(keys(&redirect()["anyOf"][1]), REDIRECT_KEYS);
+        assert_eq!(keys(&routes::verify()), VERIFY_KEYS);
+        assert_eq!(keys(&routes::redirect()["anyOf"][1]), REDIRECT_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

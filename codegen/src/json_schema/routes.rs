@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::declare::METHODS;
+use crate::declare::{ALGORITHMS, ENCODINGS, METHODS, REDIRECTS, SCHEMES};
 
 /// A text, or a list of texts that match `item`.
 fn one_or_more(item: &Value, description: &str) -> Value {
@@ -69,6 +69,76 @@ pub(super) fn idempotency() -> Value {
                 },
                 "additionalProperties": false,
             },
+        ],
+    })
+}
+
+pub(super) fn redirect() -> Value {
+    json!({
+        "description": "The hosts that links of this route lead to: any host, the hosts of the collector's own site, those of \
+            a list, or any host if the link is signed.",
+        "anyOf": [
+            { "enum": REDIRECTS },
+            {
+                "type": "object",
+                "properties": {
+                    "hosts": texts("A host such as example.com, all hosts below one such as *.example.com, or a list of \
+                        them."),
+                    "signed": {
+                        "description": "The keys of signatures by `rowmill sign`.",
+                        "type": "object",
+                        "properties": { "secret_env": secret_env(), "secret_file": secret_file() },
+                        "additionalProperties": false,
+                    },
+                },
+                "additionalProperties": false,
+            },
+        ],
+    })
+}
+
+pub(super) fn verify() -> Value {
+    let text = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
+    json!({
+        "description": "How the collector recognizes the sender of a request; any other request gets 401 and is not stored.",
+        "type": "object",
+        "properties": {
+            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac`; \
+                sha256 by default." },
+            "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
+                hex by default." },
+            "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
+            "prefix": text("The text before an HMAC of the scheme `hmac`, for example `sha256=`."),
+            "scheme": { "enum": SCHEMES.map(|(name, _)| name), "description": "The sender's way to sign its requests." },
+            "secret_env": secret_env(),
+            "secret_file": secret_file(),
+            "tolerance": text("The largest difference between the time in a signature and the collector's, for example 5m."),
+            "url": text("The URL to which Twilio sends, up to the path, for example https://stat.example.com."),
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn secret_env() -> Value {
+    texts(
+        "The environment variable with the secret, or a list of variables, of which each secret is valid. A variable has one \
+         secret on each line.",
+    )
+}
+
+fn secret_file() -> Value {
+    texts(
+        "The file with the secret, or a list of files, of which each secret is valid. A file has one secret on each line, and \
+         the collector reads it again when it changes.",
+    )
+}
+
+fn texts(description: &str) -> Value {
+    json!({
+        "description": description,
+        "anyOf": [
+            { "$ref": "#/$defs/text" },
+            { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
         ],
     })
 }
