@@ -23,6 +23,7 @@
 //! # Ok::<(), rowmill_ingest::json::Error>(())
 //! ```
 
+mod brackets;
 mod error;
 mod number;
 mod skip;
@@ -152,6 +153,14 @@ impl<'a> Reader<'a> {
     pub(crate) const fn new_in(text: &'a str, arena: &'a Arena) -> Self {
         Self {
             arena: Some(arena),
+            ..Self::new(text)
+        }
+    }
+
+    /// Creates a reader at the start of `text` whose value counts as one inside of an object.
+    pub(crate) const fn new_in_object(text: &'a str) -> Self {
+        Self {
+            depth: 1,
             ..Self::new(text)
         }
     }

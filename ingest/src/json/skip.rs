@@ -1,6 +1,6 @@
 //! Skips values, either with full checks or only as far as needed to find their end.
 
-use super::{Error, ErrorKind, Kind, Reader};
+use super::{Error, ErrorKind, Kind, Reader, brackets};
 
 impl<'a> Reader<'a> {
     /// Skips any value and returns it as it is written.
@@ -86,23 +86,15 @@ impl<'a> Reader<'a> {
 
     /// Skips brackets and their content, without checking that the brackets match.
     fn skip_brackets_unchecked(&mut self) -> Result<(), Error> {
-        let mut open = 0_usize;
-        loop {
-            self.at += bracket_or_quote(self.text.as_bytes().get(self.at..).unwrap_or_default());
-            match self.byte() {
-                Some(b'"') => self.skip_string_unchecked()?,
-                Some(b'[' | b'{') => {
-                    open += 1;
-                    self.at += 1;
-                }
-                Some(_) => {
-                    open -= 1;
-                    self.at += 1;
-                    if open == 0 {
-                        return Ok(());
-                    }
-                }
-                None => return Err(self.error(ErrorKind::UnexpectedEnd)),
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        match brackets::length(rest) {
+            Some(length) => {
+                self.at += length;
+                Ok(())
+            }
+            None => {
+                self.at = self.text.len();
+                Err(self.error(ErrorKind::UnexpectedEnd))
             }
         }
     }
@@ -115,11 +107,4 @@ impl<'a> Reader<'a> {
         self.colon()?;
         Ok(true)
     }
-}
-
-/// Returns the number of bytes before the first bracket or quote.
-#[inline]
-fn bracket_or_quote(bytes: &[u8]) -> usize {
-    let is_one = |byte: &u8| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}');
-    bytes.iter().position(is_one).unwrap_or(bytes.len())
 }
