@@ -56,8 +56,11 @@ pub(super) fn decode<'a>(
     };
     let names = event.query.names();
     let overridden_by = (!names.is_empty()).then_some(&names);
-    match event.payload {
-        payload if !event.hiding.is_empty() => walk.hiding_payload(payload, root, overridden_by, event.hiding)?,
+    let payload = match event.hiding {
+        [] => event.payload,
+        hiding => walk.unhidden(event.payload, hiding, root, overridden_by)?,
+    };
+    match payload {
         Payload::Empty | Payload::Batch { .. } => {}
         Payload::Json(text) => {
             let kind = walk.document(text, root, overridden_by).map_err(Rejection::Syntax)?;
@@ -139,16 +142,9 @@ impl<'a> Walk<'_, 'a> {
             return Ok(());
         }
         let own = keys_of(event, self.arena);
-        let mut duplicates = DuplicateKeys::new_in(self.arena);
-        for (name, value) in shared {
-            if own.contains(*name) || overridden_by.is_some_and(|names| names.contains(name)) {
-                continue;
-            }
-            let mut reader = Reader::new_in(value, self.arena);
-            reader.set_lenient(self.row.is_lenient());
-            self.entry(Cow::Borrowed(name), &mut reader, root, &mut duplicates)?;
-        }
-        Ok(())
+        let is_kept = |name: &str| !own.contains(name) && !overridden_by.is_some_and(|names| names.contains(name));
+        let shared = shared.iter().copied().filter(|(name, _)| is_kept(name));
+        self.document(object_of(shared, self.arena), root, None).map(drop)
     }
 
     /// Walks the fields of a query or a form, except those that `overridden_by` contains, too.
@@ -213,6 +209,8 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
+    // `object` is the only caller, so the compiler inlines this function. A call for each field costs
+    // an event 4 %.
     #[inline]
     fn entry(
         &mut self,
@@ -340,6 +338,21 @@ impl<'a> Walk<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the object with these members: names, and values that are JSON.
+fn object_of<'a>(members: impl Iterator<Item = (&'a str, &'a str)>, arena: &'a Arena) -> &'a str {
+    let mut object = String::from("{");
+    for (name, value) in members {
+        if object.len() > 1 {
+            object.push(',');
+        }
+        json::write_string(&mut object, name);
+        object.push(':');
+        object.push_str(value);
+    }
+    object.push('}');
+    arena.alloc_str(&object)
 }
 
 /// Returns the keys of an object, as far as the text is one.

@@ -37,7 +37,7 @@ fn of_json<'a>(text: &'a str, name: &str, arena: &'a Arena) -> Result<Option<&'a
 /// Returns the JSON that a text consists of: an object or an array, and nothing else. Borrows from the
 /// text if the text is borrowed.
 pub(crate) fn hidden_json<'a>(text: Cow<'a, str>, is_lenient: bool, arena: &'a Arena) -> Option<&'a str> {
-    let mut reader = Reader::new(&text);
+    let mut reader = Reader::new_in_object(&text);
     reader.set_lenient(is_lenient);
     if !matches!(reader.peek().ok()?, Kind::Object | Kind::Array) {
         return None;
@@ -51,16 +51,34 @@ pub(crate) fn hidden_json<'a>(text: Cow<'a, str>, is_lenient: bool, arena: &'a A
 /// `None` if none of them hides any, or if the body is malformed.
 #[cold]
 pub(crate) fn unhidden(payload: &Payload<'_>, hiding: &[&str], arena: &Arena) -> Option<String> {
+    let of_json = |text| {
+        unhidden_json(text, hiding, false, arena)
+            .ok()
+            .flatten()
+            .map(str::to_owned)
+    };
     match payload {
-        Payload::Json(text) | Payload::Item { text, .. } => unhidden_json(text, hiding, arena).ok().flatten(),
-        Payload::Form(Fields::Tree(tree)) => unhidden_json(tree.json(), hiding, arena).ok().flatten(),
+        Payload::Json(text) | Payload::Item { text, .. } => of_json(text),
+        Payload::Form(Fields::Tree(tree)) => of_json(tree.json()),
         Payload::Form(Fields::Flat(pairs)) => unhidden_fields(pairs, hiding, arena),
         Payload::Empty | Payload::Batch { .. } => None,
     }
 }
 
-fn unhidden_json(text: &str, hiding: &[&str], arena: &Arena) -> Result<Option<String>, json::Error> {
-    let mut reader = Reader::new_in(text, arena);
+/// Returns an object in which the fields `hiding` have the JSON of their texts; `None` if none of them
+/// hides any.
+///
+/// # Errors
+///
+/// The text is not a JSON object.
+pub(crate) fn unhidden_json<'a>(
+    text: &str,
+    hiding: &[&str],
+    is_lenient: bool,
+    arena: &'a Arena,
+) -> Result<Option<&'a str>, json::Error> {
+    let mut reader = Reader::new(text);
+    reader.set_lenient(is_lenient);
     let mut document = String::new();
     let mut copied = 0;
     reader.begin_object()?;
@@ -70,7 +88,7 @@ fn unhidden_json(text: &str, hiding: &[&str], arena: &Arena) -> Result<Option<St
             continue;
         }
         let start = reader.position().at();
-        if let Some(hidden) = hidden_json(reader.string()?, false, arena) {
+        if let Some(hidden) = hidden_json(reader.string()?, is_lenient, arena) {
             document.push_str(&text[copied..start]);
             document.push_str(hidden);
             copied = reader.position().at();
@@ -78,7 +96,7 @@ fn unhidden_json(text: &str, hiding: &[&str], arena: &Arena) -> Result<Option<St
     }
     reader.end()?;
     document.push_str(&text[copied..]);
-    Ok((copied > 0).then_some(document))
+    Ok((copied > 0).then(|| &*arena.alloc_str(&document)))
 }
 
 fn unhidden_fields(pairs: &[(&str, &str)], hiding: &[&str], arena: &Arena) -> Option<String> {
@@ -142,7 +160,7 @@ mod tests {
     fn only_a_whole_object_or_array_hides_in_a_text() {
         let arena = Arena::new();
         let deep = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        for text in ["{}", "[]", " {\"a\": [1]}\n", "[{\"a\":\"\\u00e9\"}]", &deep(128)] {
+        for text in ["{}", "[]", " {\"a\": [1]}\n", "[{\"a\":\"\\u00e9\"}]", &deep(127)] {
             let hidden = hidden_json(Cow::Borrowed(text), false, &arena);
             assert_eq!(hidden, Some(text));
             assert_eq!(hidden.map(str::as_ptr), Some(text.as_ptr()), "{text}");
@@ -160,7 +178,7 @@ mod tests {
             "{'a':1}",
             "[1",
             "text {}",
-            &deep(129),
+            &deep(128),
         ] {
             assert_eq!(hidden_json(Cow::Borrowed(text), false, &arena), None, "{text}");
         }

@@ -240,10 +240,10 @@ fn the_events_of_a_request_may_hide_in_a_text() {
 fn hidden_json_has_the_bounds_of_any_body() {
     let world = World::new(&options());
     let nested = |depth: usize| format!("{}{}", r#"{\"a\":"#.repeat(depth), "1".to_owned() + &"}".repeat(depth));
-    let outcome = world.post("/wh/options", JSON, &format!(r#"{{"payload":"{}"}}"#, nested(128)));
+    let outcome = world.post("/wh/options", JSON, &format!(r#"{{"payload":"{}"}}"#, nested(127)));
     assert_eq!((answer(&outcome), outcome.rows.len()), (OK, 1));
     // A deeper text is not JSON, and stays a text.
-    let outcome = world.post("/wh/options", JSON, &format!(r#"{{"payload":"{}"}}"#, nested(129)));
+    let outcome = world.post("/wh/options", JSON, &format!(r#"{{"payload":"{}"}}"#, nested(128)));
     assert!(outcome.rows[0].contains(r#"extra[payload={"a":{"a":"#), "{outcome:?}");
     // The error of a value that does not fit names its column.
     let outcome = world.post("/wh/options", JSON, r#"{"tags":"[{\"a\":1}]","n":300}"#);
