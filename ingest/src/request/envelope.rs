@@ -29,11 +29,15 @@ impl<'a> Envelope<'a> {
     ///
     /// The body should be JSON and is not.
     pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
-        match payload {
-            Payload::Empty | Payload::Batch { .. } => Ok(Self::default()),
-            Payload::Json(text) | Payload::Item { text, .. } if !may_contain_any(FIELDS, text) => Ok(Self::default()),
-            Payload::Json(text) | Payload::Item { text, .. } => Self::of_json(Reader::new_in(text, arena)),
-            Payload::Form(fields) => Ok(Self::of_fields(fields)),
+        let text = match payload {
+            Payload::Json(text) | Payload::Item { text, .. } => text,
+            Payload::Form(fields) => return Ok(Self::of_fields(fields)),
+            Payload::Empty | Payload::Batch { .. } => return Ok(Self::default()),
+        };
+        if may_contain_any(FIELDS, text) {
+            Self::of_json(Reader::new_in(text, arena))
+        } else {
+            Ok(Self::default())
         }
     }
 
