@@ -60,11 +60,9 @@ impl Collector {
     /// A uid of the query or the body marks the event alone. Otherwise, a link could give its
     /// readers a cookie with a uid that somebody else knows.
     pub(super) fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> VisitorUid {
-        let stored = match &self.cookie {
-            Some(cookie) if head.headers.has_cookie => stored_uid(&head.parts.headers, cookie.name()),
-            _ => None,
-        };
-        let claimed = claimed_uid(&head.claims(), body);
+        let cookie = self.cookie.as_ref();
+        let stored = cookie.and_then(|cookie| stored_uid(&head.headers, &head.parts.headers, cookie.name()));
+        let claimed = claimed_uid(head.query.text("uid"), body.uid);
         let of_event = claimed.or(stored).unwrap_or_else(|| self.new_uid(head));
         let of_cookie = match claimed {
             // Rockstat's collector puts any uid into its cookie.

@@ -95,13 +95,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn each_text<'f>(&'f self, mut take: impl FnMut(&'f str, &'f str)) {
         match self {
             Self::Flat(pairs) => pairs.iter().for_each(|(name, value)| take(name, value)),
-            Self::Tree(tree) => {
-                let texts = tree
-                    .top
-                    .iter()
-                    .filter_map(|(name, value)| Some((name, value.as_deref()?)));
-                texts.for_each(|(name, value)| take(name, value));
-            }
+            Self::Tree(tree) => tree.each_text(&mut take),
         }
     }
 

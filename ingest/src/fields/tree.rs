@@ -25,6 +25,16 @@ impl<'a> Tree<'a> {
         &self.json
     }
 
+    // The compiler inlines the visitor of flat fields, which are most, if this is another function.
+    #[cold]
+    pub(super) fn each_text<'f>(&'f self, take: &mut dyn FnMut(&'f str, &'f str)) {
+        for (name, value) in &self.top {
+            if let Some(value) = value {
+                take(name, value);
+            }
+        }
+    }
+
     pub(super) fn build(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
         // First collect the values of equal names, then parse the names: `a[]=1&a[]=2` has one
         // name.

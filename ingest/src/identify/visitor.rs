@@ -2,10 +2,10 @@
 
 use std::iter;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use memchr::memchr;
 
-use crate::request::claims::Claims;
+use crate::request::headers::RequestHeaders;
 
 /// The default name of the cookie that carries the visitor's uid.
 pub(crate) const UID_COOKIE: &str = "uid";
@@ -17,18 +17,29 @@ const MIN_UID: u64 = 1_000_000_000;
 /// The number of digits whose value always fits 64 bits.
 const FITTING_DIGITS: usize = 19;
 
-/// Returns the uid that the request names: the first valid one of the query and the body.
+/// Returns the uid that the request names: the first valid one of the `uid` of the query and that of
+/// the body.
 ///
 /// Any page or link can name the uid of another visitor, so this uid marks the event and never
 /// becomes that of the cookie.
-pub(crate) fn claimed_uid(query: &Claims<'_>, body: &Claims<'_>) -> Option<u64> {
-    let claimed = [query.uid, body.uid].into_iter().flatten();
-    claimed.map(str::as_bytes).find_map(parse_uid)
+pub(crate) fn claimed_uid(query: Option<&str>, body: Option<&str>) -> Option<u64> {
+    let parse = |text: &str| parse_uid(text.as_bytes());
+    query.and_then(parse).or_else(|| body.and_then(parse))
 }
 
 /// Returns the uid that the browser has stored: the first valid one of the cookies called `name`.
-pub(crate) fn stored_uid(headers: &HeaderMap, name: &[u8]) -> Option<u64> {
-    cookies(headers, name).find_map(parse_uid)
+pub(crate) fn stored_uid(headers: &RequestHeaders<'_>, all: &HeaderMap, name: &[u8]) -> Option<u64> {
+    let first = cookies(headers.cookie?, name).find_map(parse_uid);
+    match first {
+        None if headers.has_more_cookies => stored_uid_of_lines(all, name),
+        first => first,
+    }
+}
+
+#[cold]
+fn stored_uid_of_lines(headers: &HeaderMap, name: &[u8]) -> Option<u64> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines.flat_map(|line| cookies(line, name)).find_map(parse_uid)
 }
 
 /// Parses a uid: 10 to 22 digits whose value fits 64 bits and is at least [`MIN_UID`].
@@ -52,28 +63,24 @@ fn digit(byte: u8) -> Option<u64> {
     (digit <= 9).then_some(digit.into())
 }
 
-/// Returns the values of all cookies called `name`, in the order of the headers.
-fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    lines
-        .flat_map(|line| {
-            let mut rest = Some(line.as_bytes());
-            iter::from_fn(move || {
-                let line = rest?;
-                let end = memchr(b';', line).unwrap_or(line.len());
-                rest = line.get(end + 1..);
-                line.get(..end)
-            })
-        })
-        .filter_map(move |cookie| {
-            let equals = memchr(b'=', cookie)?;
-            if cookie[..equals].trim_ascii() != name {
-                return None;
-            }
-            let value = cookie[equals + 1..].trim_ascii();
-            let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-            Some(unquoted.unwrap_or(value))
-        })
+/// Returns the values of the cookies called `name` in a `Cookie` header, in their order.
+fn cookies<'a>(line: &'a HeaderValue, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(line.as_bytes());
+    let cookies = iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr(b';', line).unwrap_or(line.len());
+        rest = line.get(end + 1..);
+        line.get(..end)
+    });
+    cookies.filter_map(move |cookie| {
+        let equals = memchr(b'=', cookie)?;
+        if cookie[..equals].trim_ascii() != name {
+            return None;
+        }
+        let value = cookie[equals + 1..].trim_ascii();
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        Some(unquoted.unwrap_or(value))
+    })
 }
 
 #[cfg(test)]
@@ -85,20 +92,21 @@ mod tests {
 
     #[test]
     fn resolves_the_first_valid_uid() {
-        let query = |uid| Claims {
-            uid: Some(uid),
-            ..Claims::default()
-        };
-        let none = Claims::default();
         let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
-        assert_eq!(
-            claimed_uid(&query("1111111111"), &query("2222222222")),
-            Some(1_111_111_111)
-        );
-        assert_eq!(claimed_uid(&query("abc"), &query("2222222222")), Some(2_222_222_222));
-        assert_eq!(claimed_uid(&query("0"), &none), None);
-        assert_eq!(stored_uid(&cookie, b"uid"), Some(3_333_333_333));
-        assert_eq!(stored_uid(&cookie, b"visitor"), None);
+        assert_eq!(claimed_uid(Some("1111111111"), Some("2222222222")), Some(1_111_111_111));
+        assert_eq!(claimed_uid(Some("abc"), Some("2222222222")), Some(2_222_222_222));
+        assert_eq!(claimed_uid(None, Some("2222222222")), Some(2_222_222_222));
+        assert_eq!(claimed_uid(Some("0"), None), None);
+        let stored = |headers: &HeaderMap, name| stored_uid(&RequestHeaders::from_map(headers), headers, name);
+        assert_eq!(stored(&cookie, b"uid"), Some(3_333_333_333));
+        assert_eq!(stored(&cookie, b"visitor"), None);
+        assert_eq!(stored(&headers(&[]), b"uid"), None);
+        let lines = headers(&[
+            (header::COOKIE, "a=b; uid=5"),
+            (header::COOKIE, "c=d"),
+            (header::COOKIE, "uid=6666666666"),
+        ]);
+        assert_eq!(stored(&lines, b"uid"), Some(6_666_666_666));
     }
 
     #[test]
@@ -136,8 +144,10 @@ mod tests {
         let found = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|line| (header::COOKIE, *line)).collect();
             let headers = headers(&lines);
-            let found = cookies(&headers, b"uid").map(|value| String::from_utf8_lossy(value).into_owned());
-            found.collect::<Vec<_>>()
+            let found = headers.values().flat_map(|line| cookies(line, b"uid"));
+            found
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(found(&["uid=1"]), ["1"]);
         assert_eq!(found(&["xuid=0;uid = \"2\" ;uidx=3"]), ["2"]);

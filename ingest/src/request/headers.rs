@@ -23,8 +23,9 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) forwarded_host: Option<&'r HeaderValue>,
     /// `X-Forwarded-Proto`, even from an untrusted peer.
     pub(crate) forwarded_proto: Option<&'r HeaderValue>,
-    /// Whether there are cookies.
-    pub(crate) has_cookie: bool,
+    pub(crate) cookie: Option<&'r HeaderValue>,
+    /// Whether there is another `Cookie`: HTTP/2 clients may send one per cookie.
+    pub(crate) has_more_cookies: bool,
     /// Whether there is `X-Forwarded-For` or `Forwarded`, even from an untrusted peer.
     pub(crate) is_forwarded: bool,
 }
@@ -40,8 +41,8 @@ impl<'r> RequestHeaders<'r> {
                 header::REFERER => &mut found.referer,
                 header::ORIGIN => &mut found.origin,
                 header::COOKIE => {
-                    found.has_cookie = true;
-                    continue;
+                    found.has_more_cookies |= found.cookie.is_some();
+                    &mut found.cookie
                 }
                 header::FORWARDED => {
                     found.is_forwarded = true;
@@ -99,9 +100,12 @@ mod tests {
         }
         assert_eq!(found(&headers), names.each_ref().map(|name| headers.get(name)));
         assert!(found(&headers).iter().all(Option::is_some));
-        assert!(!RequestHeaders::from_map(&headers).has_cookie);
-        headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
-        assert!(RequestHeaders::from_map(&headers).has_cookie);
+        for (cookie, has_more) in [("uid=1", false), ("uid=2", true)] {
+            headers.append(header::COOKIE, HeaderValue::from_static(cookie));
+            let found = RequestHeaders::from_map(&headers);
+            assert_eq!(found.cookie, headers.get(header::COOKIE));
+            assert_eq!(found.has_more_cookies, has_more);
+        }
         assert_eq!(found(&HeaderMap::new()), [None; 8]);
         assert!(!RequestHeaders::from_map(&headers).is_forwarded);
         for name in [header::FORWARDED, X_FORWARDED_FOR] {

@@ -320,7 +320,7 @@ impl Collector {
                         if claims.project.is_some() {
                             meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                         }
-                        meta.uid = claimed_uid(&head.claims(), &claims).unwrap_or(uid.of_event);
+                        meta.uid = claimed_uid(head.query.text("uid"), claims.uid).unwrap_or(uid.of_event);
                     }
                     let event = Event {
                         meta,
