@@ -3,6 +3,8 @@
 //! Most of a nested value is text between marks. A chunk needs one look, unless a backslash is in it:
 //! then the chunk's bytes are read one by one.
 
+use std::mem;
+
 use crate::scan::{Chunk, all};
 
 const LENGTH: usize = 16;
@@ -77,19 +79,18 @@ impl Place {
     /// Passes bytes one by one, or returns where the value ends in them.
     fn pass_bytes(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, byte) in bytes.iter().enumerate() {
-            if self.is_escaped {
-                self.is_escaped = false;
-            } else {
-                match byte {
-                    b'"' => self.is_in_string = !self.is_in_string,
-                    b'\\' => self.is_escaped = self.is_in_string,
-                    b'[' | b'{' | b']' | b'}' if !self.is_in_string => {
-                        if self.pass_bracket(matches!(byte, b'[' | b'{')) {
-                            return Some(at + 1);
-                        }
-                    }
-                    _ => {}
-                }
+            if mem::take(&mut self.is_escaped) {
+                continue;
+            }
+            match byte {
+                b'"' => self.is_in_string = !self.is_in_string,
+                b'\\' => self.is_escaped = self.is_in_string,
+                _ => {}
+            }
+            let is_opening = matches!(byte, b'[' | b'{');
+            let is_bracket = is_opening || matches!(byte, b']' | b'}');
+            if is_bracket && !self.is_in_string && self.pass_bracket(is_opening) {
+                return Some(at + 1);
             }
         }
         None
