@@ -9,7 +9,7 @@ use crate::{
     collect::{
         Collector,
         head::{IMAGE_CHANNEL, RequestHead},
-        rate::VIEWS,
+        rate::{Rates, VIEWS},
         response::redirect,
     },
     identify::Address,
@@ -25,8 +25,15 @@ impl Collector {
     /// # Errors
     ///
     /// The answer to a request over the limit.
+    #[inline]
     pub(super) fn check_rate_of_address(&self, head: &RequestHead<'_>) -> Result<(), Answer<'static>> {
-        let Some(rates) = &self.rates else { return Ok(()) };
+        match &self.rates {
+            Some(rates) => self.admit_from_address(rates, head),
+            None => Ok(()),
+        }
+    }
+
+    fn admit_from_address(&self, rates: &Rates, head: &RequestHead<'_>) -> Result<(), Answer<'static>> {
         // Use the path's service: a `service` in the query must not bypass the limit.
         let service = head.target.service;
         if head.parts.method == Method::GET && VIEWS.contains(&service) {
@@ -48,8 +55,15 @@ impl Collector {
     /// # Errors
     ///
     /// The time until the route accepts another request, if this one is over the limit.
+    #[inline]
     pub(super) fn check_rate_of_route(&self, address: &Address<'_>) -> Result<(), Duration> {
-        let Some(rates) = &self.rates else { return Ok(()) };
+        match &self.rates {
+            Some(rates) => self.admit_to_route(rates, address),
+            None => Ok(()),
+        }
+    }
+
+    fn admit_to_route(&self, rates: &Rates, address: &Address<'_>) -> Result<(), Duration> {
         let result = rates.admit_to_route(address.service, address.name);
         if result.is_err() {
             self.writer.rejections().count_event(RATE_LIMITED);

@@ -106,6 +106,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the top-level names, for many lookups.
+    #[inline]
     pub(crate) fn names(&self) -> Names<'_> {
         match self {
             Self::Flat(pairs) if pairs.len() <= SCANNED => Names::Few(pairs),

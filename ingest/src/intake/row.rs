@@ -155,15 +155,15 @@ pub struct ExtraMut<'r, 'a> {
     pub values: &'r mut Vec<Cow<'a, str>>,
 }
 
-/// The number of pairs that the first pair of an extra reserves memory for.
+/// The number of pairs for which the first pair of an extra allocates memory.
 const USUAL_PAIRS: usize = 8;
 
 impl<'a> ExtraMut<'_, 'a> {
     /// Appends a pair.
     pub fn push(&mut self, key: Cow<'a, str>, value: Cow<'a, str>) {
-        if self.keys.is_empty() {
-            self.keys.reserve(USUAL_PAIRS);
-            self.values.reserve(USUAL_PAIRS);
+        if self.keys.capacity() == 0 {
+            *self.keys = Vec::with_capacity(USUAL_PAIRS);
+            *self.values = Vec::with_capacity(USUAL_PAIRS);
         }
         self.keys.push(key);
         self.values.push(value);
