@@ -30,6 +30,7 @@ mod dictionaries;
 mod differential;
 mod doubt;
 mod drift;
+mod edges;
 mod embedding;
 mod engine_access;
 mod engines;
