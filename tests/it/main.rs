@@ -74,6 +74,7 @@ mod sender_tls;
 mod senders;
 mod server_names;
 mod servers;
+mod shards;
 mod spool_command;
 mod standard_tables;
 mod start;
