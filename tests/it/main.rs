@@ -60,6 +60,7 @@ mod new_crate;
 mod operator;
 mod owned_rows;
 mod plan;
+mod plan_file;
 mod presets;
 mod proxy_protocol;
 mod rate_limit;
