@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Print the SQL statements that `apply` would run, and the differences that it would leave.
     Plan(PlanOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
-    Apply(ApplyOptions),
+    Apply(ApplyCommand),
     /// Fill the table of a materialized view from rows that are older than the view; collectors may
     /// run at the same time.
     Backfill(BackfillOptions),
@@ -272,6 +272,21 @@ pub(crate) struct PlanOptions {
     /// 1 an error.
     #[arg(long)]
     pub(crate) exit_code: bool,
+
+    /// Also write the plan to this file, for `apply FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApplyCommand {
+    /// A plan of `plan --out FILE`: make its changes, or none if the database or the schema needs
+    /// others by now.
+    #[arg(value_name = "PLAN", conflicts_with = "allow")]
+    pub(crate) plan: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) options: ApplyOptions,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -7,19 +7,21 @@ use std::{
 
 use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
+    ClickHouseUrl,
     route::Destination,
     schema::{
-        CopyPlan, Drift, DriftReport, Impact, SyncReport, apply_drift, compare, copy, dictionary_drift, drift,
-        plan_copies, sync, view_drift, without_passwords,
+        CopyPlan, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, compare, copy, dictionary_drift,
+        drift, plan_copies, sync, view_drift, without_passwords,
     },
     table::Schema,
 };
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{Allowed, ApplyOptions, EngineOptions, PlanOptions},
+    cli::{Allowed, ApplyCommand, ApplyOptions, EngineOptions, PlanOptions},
     data_folder,
     database::Database,
+    plan_file::PlanFile,
 };
 
 /// Runs the embedded ClickHouse in this process.
@@ -42,14 +44,15 @@ pub(crate) fn plan(options: &PlanOptions, schema: &'static Schema) -> Result<boo
     let PlanOptions {
         apply: options,
         exit_code,
+        out,
     } = options;
     let database = Database::open(&options.database, &options.engine.data, schema)?;
     let store = database.url();
-    let runtime = Runtime::new()?;
-    let (planned, mut found) = runtime.block_on(compare(store, schema))?;
-    let copies = runtime.block_on(plan_copies(store, schema, &found))?;
-    append(&mut found, runtime.block_on(dictionary_drift(store, schema))?);
-    append(&mut found, runtime.block_on(view_drift(store, schema))?);
+    let needed = Needed::find(&Runtime::new()?, store, schema)?;
+    if let Some(file) = out {
+        needed.as_file(store, &options.allow)?.write(file)?;
+    }
+    let Needed { planned, found, copies } = needed;
     match planned {
         Ok(report) => {
             print(&report, &found, &copies, options)?;
@@ -67,12 +70,57 @@ pub(crate) fn plan(options: &PlanOptions, schema: &'static Schema) -> Result<boo
     }
 }
 
-/// Changes the database to match the schema as far as the options allow, and prints the statements.
-/// A statement that ClickHouse refuses does not stop the others.
-pub(crate) fn apply(options: &ApplyOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
+/// The changes that a database needs.
+struct Needed {
+    /// The statements that create what is missing.
+    planned: Result<SyncReport, SyncError>,
+    found: DriftReport,
+    copies: Vec<CopyPlan>,
+}
+
+impl Needed {
+    fn find(runtime: &Runtime, store: &ClickHouseUrl, schema: &'static Schema) -> Result<Self, Box<dyn Error>> {
+        let (planned, mut found) = runtime.block_on(compare(store, schema))?;
+        let copies = runtime.block_on(plan_copies(store, schema, &found))?;
+        append(&mut found, runtime.block_on(dictionary_drift(store, schema))?);
+        append(&mut found, runtime.block_on(view_drift(store, schema))?);
+        Ok(Self { planned, found, copies })
+    }
+
+    /// Returns the changes as a file of `plan --out`.
+    ///
+    /// # Errors
+    /// ClickHouse is unreachable, or refuses a statement.
+    fn as_file(&self, store: &ClickHouseUrl, allow: &[Allowed]) -> Result<PlanFile, Box<dyn Error>> {
+        let statements = match &self.planned {
+            Ok(report) => Some(report.statements.as_slice()),
+            Err(error) if !error.differences().is_empty() => None,
+            Err(error) => return Err(error.to_string().into()),
+        };
+        Ok(PlanFile::new(
+            store,
+            allow,
+            statements,
+            &self.found.drifts,
+            &self.copies,
+        ))
+    }
+}
+
+/// Changes the database to match the schema as far as the options allow, or as the plan in a file
+/// states, and prints the statements. A statement that ClickHouse refuses does not stop the others.
+pub(crate) fn apply(command: &ApplyCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
+    let mut options = command.options.clone();
+    let plan = command.plan.as_deref().map(PlanFile::read).transpose()?;
     let database = Database::open(&options.database, &options.engine.data, schema)?;
     let store = database.url();
     let runtime = Runtime::new()?;
+    if let Some(plan) = plan {
+        let needed = Needed::find(&runtime, store, schema)?;
+        plan.check(&needed.as_file(store, &plan.allow)?)?;
+        options.allow = plan.allow;
+    }
+    let options = &options;
     let mut found = runtime.block_on(drift(store, schema))?;
     let run = |found: &DriftReport, stops_start: bool| {
         let is_due = |drift: &Drift| drift.stops_start == stops_start && is_allowed(drift.impact, options);

@@ -22,6 +22,7 @@ mod init;
 mod log;
 mod memory;
 mod pages;
+mod plan_file;
 mod program;
 mod rejected;
 mod serve;

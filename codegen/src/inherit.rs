@@ -39,6 +39,7 @@ pub(crate) struct ResolvedTable {
     pub(crate) prefixes: HashSet<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
+    pub(crate) distribution: declare::Distribution,
     /// The keys of the options that hold clauses, up to the table that sets the engine.
     pub(crate) present_keys: Vec<Key>,
     /// Indexes and projections, without those that only remove an inherited one.
@@ -143,6 +144,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     // The options of a table override the clauses after its own engine.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
+    let mut distribution = declare::Distribution::default();
     let mut elements: Vec<declare::TableElement> = Vec::new();
     let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
@@ -158,6 +160,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
+        distribution.inherit(&options.distribution);
         // Keys, settings and indexes of one engine family have no meaning for another. The options
         // of tables above the one that sets the engine are for another engine.
         if engine
@@ -182,6 +185,14 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
             }
         }
     }
+    if clauses.cluster.is_none() {
+        clauses.cluster.clone_from(&declared.cluster);
+    }
+    if let Some((engine, _)) = &mut engine
+        && matches!(distribution.replicated, Some((true, _)))
+    {
+        engine.replicate();
+    }
     elements.retain(|element| element.text.is_some());
     let mut columns: Vec<ResolvedColumn> = columns.into_iter().flat_map(flatten_nested).collect();
     let mut places = HashMap::with_capacity(columns.len());
@@ -200,6 +211,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         prefixes,
         engine,
         clauses,
+        distribution,
         present_keys,
         elements,
         comment: table.options.comment.clone(),

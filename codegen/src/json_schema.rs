@@ -64,6 +64,14 @@ fn section() -> Value {
         "description": "Tables, and the destinations of events.",
         "type": ["object", "null"],
         "properties": {
+            "cluster": {
+                // A table may have this name, too.
+                "anyOf": [
+                    { "type": "string", "description": "The cluster on which Rowmill creates all tables, views and dictionaries \
+                        that name none." },
+                    { "$ref": "#/$defs/table" },
+                ],
+            },
             "destinations": {
                 "description": "The table for each path. A path is `service/name`, `service/default` for all other \
                     names of a service, or `other` for all other events.",
@@ -342,6 +350,8 @@ fn options() -> Value {
                 `CHECK amount > 0`; an empty value removes an inherited constraint."),
             "deprecated": text("Since when or why the table should not be used any more, for the documentation of the Rust row. \
                 Other tables do not inherit it."),
+            "distributed": text("Whether the rows are on the shards of the table's cluster, or the name of the cluster: `orders` is then \
+                a table over all shards, and `orders_local` has the rows of one."),
             "engine": text("The table engine as in ClickHouse, for example `ReplacingMergeTree(version)`."),
             "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
@@ -355,10 +365,16 @@ fn options() -> Value {
             "primary_key": expressions("The primary key, if it is not the sorting key."),
             "projections": by_name("text_or_nothing", "Projections by their names, for example `SELECT * ORDER BY \
                 email`; an empty value removes an inherited projection."),
+            "replicated": {
+                "description": "Whether the servers of a shard replicate the table.",
+                "type": ["boolean", "null"],
+            },
             "rust": text("The name from which the generated Rust derives the names of the table's module, row and \
                 layer, if they are not to follow the table's name. Other tables do not inherit it."),
             "sample_by": expressions("The sampling key."),
             "settings": by_name("text", "Settings of the table engine by their names."),
+            "sharding_key": expressions("The expression that determines the shard of a row, for example `cityHash64(email)`; \
+                the id of the row unless stated."),
             "strict": {
                 "description": "Whether values of events are read by ClickHouse's rules alone, without the lenient rules of \
                     docs/types.md.",

@@ -45,6 +45,7 @@ mod presets;
 mod read;
 mod server_check;
 mod server_names;
+mod shards;
 mod source;
 mod sql;
 mod standard;

@@ -15,6 +15,8 @@ pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
     /// The tables that only materialized views fill.
     pub(crate) targets: Vec<Table>,
+    /// The tables with the rows of a shard, beneath the distributed ones among the others.
+    pub(crate) local_tables: Vec<Table>,
     /// The materialized views, each after those that read its table.
     pub(crate) views: Vec<View>,
     pub(crate) dictionaries: Vec<Dictionary>,

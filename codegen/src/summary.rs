@@ -36,7 +36,8 @@ pub(crate) fn tables(model: &Model) -> Vec<TableSummary> {
             })
             .collect(),
     };
-    model.tables.iter().chain(&model.targets).map(summary).collect()
+    let tables = model.tables.iter().chain(&model.targets).chain(&model.local_tables);
+    tables.map(summary).collect()
 }
 
 impl Generated {

@@ -131,6 +131,14 @@ impl Engine {
         self.is_merge_tree() && self.kind() != "MergeTree"
     }
 
+    /// Makes an engine of the MergeTree family replicated, at ClickHouse's default path in Keeper,
+    /// which has the macro of the shard.
+    pub(crate) fn replicate(&mut self) {
+        if self.is_merge_tree() && !self.is_replicated() {
+            self.name = self.name.surrounded("Replicated", "");
+        }
+    }
+
     /// Returns whether the engine itself remembers the blocks that it has received, across
     /// replicas.
     pub(crate) fn is_replicated(&self) -> bool {

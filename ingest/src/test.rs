@@ -1,8 +1,10 @@
 //! Tests without a ClickHouse: a writer that keeps its rows, and a collector for requests of a test.
 //!
 //! [`TestCollector`] answers requests as `rowmill serve` does, without a socket. A service of your
-//! own that holds a layer gets [`writer`] instead of a writer with a ClickHouse, and [`rows`]
-//! returns how many rows its events have become.
+//! own that holds a layer gets [`writer`] instead of a writer with a ClickHouse. [`rows`] returns
+//! how many rows its events have become, and [`read_rows`] returns the rows.
+
+mod row_binary;
 
 use std::{
     convert::Infallible,
@@ -15,12 +17,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
+use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     collect::{options::EventOptions, route::Routes},
+    intake::{owned::Owned, row::TypedTable},
     service::layer::{EventLayer, EventService},
     store::servers::Servers,
     table::Schema,
@@ -74,6 +78,83 @@ pub fn writer(schema: &'static Schema) -> Writer {
 /// ```
 pub fn rows(writer: &Writer, table: &str) -> u64 {
     writer.status().table(table).map_or(0, |counts| counts.rows_pending)
+}
+
+/// Returns the rows of a table that wait in the memory of the writer, in the order in which it
+/// accepted them. `T` is the table's owned row, such as `tables::OrdersOwned`.
+///
+/// A column whose DEFAULT ClickHouse computes, and that the event does not have, has the value of
+/// the row's `Default`.
+///
+/// # Panics
+///
+/// If the table belongs to another schema, or if it has a value of a `Dynamic`, which cannot be
+/// read back.
+///
+/// ```
+/// # use embedder::tables;
+/// use rowmill_ingest::{Ack, test};
+/// use tables::{Orders, OrdersOwned};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let writer = test::writer(&tables::SCHEMA);
+/// let order = Orders { number: "A-1".into(), ..Orders::default() };
+/// writer.insert(&order, Ack::Accepted)?;
+///
+/// let orders: Vec<OrdersOwned> = test::read_rows(&writer);
+/// assert_eq!(orders[0].number, "A-1");
+/// # Ok(())
+/// # }
+/// ```
+pub fn read_rows<T: OwnedRow>(writer: &Writer) -> Vec<T> {
+    let blocks = writer.rows_in_memory(T::Typed::TABLE);
+    let rows: Result<Vec<T::Typed>, _> = row_binary::read_rows(&blocks);
+    match rows {
+        Ok(rows) => rows.into_iter().map(T::from_typed).collect(),
+        #[expect(clippy::panic, reason = "a test that asks for such rows cannot go on")]
+        Err(error) => panic!("a row of `{}` cannot be read back: {error}", T::Typed::TABLE.name),
+    }
+}
+
+/// An owned row of a table, as the build step declares it: `tables::OrdersOwned`.
+///
+/// ```
+/// use embedder::tables::OrdersOwned;
+/// use rowmill_ingest::test::{OwnedRow, TestCollector};
+///
+/// /// Returns the last row of a table.
+/// fn last<T: OwnedRow>(collector: &TestCollector<embedder::tables::Routes>) -> Option<T> {
+///     collector.read_rows().pop()
+/// }
+///
+/// let collector = TestCollector::start()?;
+/// assert_eq!(last::<OrdersOwned>(&collector), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait OwnedRow {
+    /// The typed row.
+    #[doc(hidden)]
+    type Typed: TypedTable + DeserializeOwned;
+
+    #[doc(hidden)]
+    fn from_typed(row: Self::Typed) -> Self;
+}
+
+impl<R: TypedTable + DeserializeOwned> OwnedRow for R {
+    type Typed = R;
+
+    fn from_typed(row: R) -> Self {
+        row
+    }
+}
+
+impl<R: TypedTable + DeserializeOwned> OwnedRow for Owned<R> {
+    type Typed = R;
+
+    fn from_typed(row: R) -> Self {
+        Self::new(row)
+    }
 }
 
 /// A collector for the routes `R`, without a socket and without a ClickHouse.
@@ -179,6 +260,26 @@ impl<R: Routes> TestCollector<R> {
     /// ```
     pub fn rows(&self, table: &str) -> u64 {
         rows(&self.writer, table)
+    }
+
+    /// Returns the rows of a table that the events have become, as [`read_rows`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`read_rows`].
+    ///
+    /// ```
+    /// use embedder::tables::{self, OrdersOwned};
+    /// use rowmill_ingest::test::TestCollector;
+    ///
+    /// let collector = TestCollector::<tables::Routes>::start()?;
+    /// collector.post("/wh/order", r#"{"number":"A-1"}"#);
+    /// let orders: Vec<OrdersOwned> = collector.read_rows();
+    /// assert_eq!(orders[0].number, "A-1");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_rows<T: OwnedRow>(&self) -> Vec<T> {
+        read_rows(&self.writer)
     }
 
     fn send(&self, method: Method, target: &str, body: Bytes) -> Response<Bytes> {

@@ -102,6 +102,34 @@ fn each_part_that_clickhouse_refuses_or_changes_is_reported_at_its_place() {
     assert_eq!(output.matches("error[").count(), expected, "{output}");
 }
 
+const DISTRIBUTED: &str = "clickhouse:
+  cluster: fleet
+  destinations: { wh/a: a }
+  tables:
+    a:
+      id: { type: UInt64, from: $id }
+      day: Date
+      sum: UInt8 DEFAULT 100 + 200
+      _options: { engine: MergeTree, order_by: id, replicated: true, distributed: true, sharding_key: id }
+  views:
+    totals:
+      select: SELECT day, count() AS n FROM a_local GROUP BY day
+      to:
+        sums:
+          day: Date
+          n: UInt64
+          _options: { engine: SummingMergeTree, order_by: day, distributed: true, sharding_key: toUInt32(day) }
+";
+
+#[test]
+fn the_tables_of_a_shard_are_checked_and_reported_once() {
+    let folder = folder("check-engine-distributed", DISTRIBUTED);
+    let (output, _) = check(folder.to_str().unwrap());
+    assert_eq!(output.matches("error[").count(), 1, "{output}");
+    assert!(output.contains("t.yml:8:26\n"), "{output}");
+    assert!(!output.contains("needs other servers"), "{output}");
+}
+
 #[test]
 fn clickhouse_accepts_the_schemas_of_the_repository() {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -16,7 +16,7 @@ const DAY: &str = "2026-11-28";
 
 /// The columns that the collector fills.
 const OF_COLLECTOR: &str = "id, uid, date, dateTime, timestamp, channel, projectId, name, service, td_ip, td_ua, td_fpid, \
-     td_ref, td_extra.key, td_extra.value";
+     td_ref, td_extra.key, td_extra.value, received_at, gateway, client";
 
 /// An example of the gallery.
 struct Example {
@@ -115,7 +115,7 @@ fn each_example_takes_its_event_singly_and_in_bulk() {
             "orders" => (1, "FINAL"),
             _ => (3, ""),
         };
-        let columns = "* EXCEPT (id, uid, timestamp, date, dateTime)";
+        let columns = "* EXCEPT (id, uid, timestamp, date, dateTime, received_at)";
         let found = database.query(&format!(
             "SELECT count(), uniqExact(toString(tuple({columns}))) FROM {table} {last}"
         ));

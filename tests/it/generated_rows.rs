@@ -21,7 +21,7 @@ const FEW_ROWS: usize = 20;
 const SINGLE: usize = 6;
 
 /// The columns that the collector fills.
-const OF_COLLECTOR: [&str; 15] = [
+const OF_COLLECTOR: [&str; 18] = [
     "id",
     "uid",
     "date",
@@ -37,6 +37,9 @@ const OF_COLLECTOR: [&str; 15] = [
     "td_ref",
     "td_extra.key",
     "td_extra.value",
+    "received_at",
+    "gateway",
+    "client",
 ];
 
 /// A column of a table, or a Nested.

@@ -119,7 +119,7 @@ fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
         Clause::Default(_) => is_bare_function(),
         Clause::Projection => is_bare_function() || is_virtual(),
         Clause::OrderBy | Clause::PrimaryKey | Clause::PartitionBy | Clause::SampleBy => is_virtual(),
-        Clause::Ttl | Clause::ColumnTtl | Clause::Index | Clause::Constraint => false,
+        Clause::ShardingKey | Clause::Ttl | Clause::ColumnTtl | Clause::Index | Clause::Constraint => false,
     }
 }
 
@@ -239,6 +239,7 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             | Clause::PrimaryKey
             | Clause::PartitionBy
             | Clause::SampleBy
+            | Clause::ShardingKey
             | Clause::Ttl
             | Clause::ColumnTtl => matches!(kind, DefaultKind::Alias | DefaultKind::Ephemeral),
             Clause::Index | Clause::Constraint => kind == DefaultKind::Ephemeral,

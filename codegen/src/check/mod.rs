@@ -7,6 +7,7 @@ mod collapsed;
 mod columns;
 mod destinations;
 mod dictionaries;
+mod distribution;
 mod engine;
 mod engine_columns;
 mod enum_names;
@@ -31,7 +32,7 @@ use crate::{
     inherit::ResolvedTable,
     model::{Model, Route, Table},
     names::TableNames,
-    paths, table_engine_list,
+    paths, shards, table_engine_list,
 };
 
 /// One rule.
@@ -131,6 +132,10 @@ const RULES: &[Rule] = rules![
     Existing(columns::no_row_id),
     Existing(columns::collector_value),
     Existing(engine::buffered_table),
+    Existing(distribution::missing_cluster),
+    Existing(distribution::cluster_misfit),
+    Existing(distribution::sharding_key),
+    Schema(distribution::local_table),
     Schema(names::duplicate_table),
     Schema(names::type_collision),
     Destination(destinations::bad_path),
@@ -149,6 +154,7 @@ const RULES: &[Rule] = rules![
     Schema(views::view_table),
     Schema(views::lost_column),
     Schema(views::view_cycle),
+    Schema(distribution::view_over_shards),
     Schema(server_names::unknown_view_function),
     Schema(destinations::unreached_table),
     Schema(redirects::open_redirect),
@@ -192,7 +198,8 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
         .into_iter()
         .zip(rust)
         .partition(|(table, _)| table.is_view_target);
-    let tables = existing(tables);
+    let mut local_tables = Vec::new();
+    let tables = existing(tables, &mut local_tables);
     let index_of = |name: &str| tables.iter().position(|table| table.name == name);
     let mut routes = Vec::new();
     let mut other = None;
@@ -212,7 +219,8 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
     }
     Model {
         tables,
-        targets: existing(targets),
+        targets: existing(targets, &mut local_tables),
+        local_tables,
         views: views::ordered(declared),
         dictionaries: dictionaries::dictionaries(&declared.dictionaries),
         routes,
@@ -220,13 +228,22 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
     }
 }
 
-fn existing(tables: Vec<(ResolvedTable, TableNames)>) -> Vec<Table> {
+/// Returns the tables that exist in ClickHouse. Those with the rows of a shard are added to
+/// `local_tables`.
+fn existing(tables: Vec<(ResolvedTable, TableNames)>, local_tables: &mut Vec<Table>) -> Vec<Table> {
     tables
         .into_iter()
         .filter(|(table, _)| !table.is_abstract)
         .filter_map(|(mut table, rust)| {
             let (engine, _) = table.engine.take()?;
-            Some(Table::new(table, engine, rust))
+            let shards = shards::shards(&table);
+            let table = Table::new(table, engine, rust);
+            let Some(shards) = shards else {
+                return Some(table);
+            };
+            let (local, all) = shards::split(table, &shards);
+            local_tables.push(local);
+            Some(all)
         })
         .collect()
 }

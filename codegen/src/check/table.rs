@@ -15,6 +15,7 @@ pub(super) enum Clause {
     PrimaryKey,
     PartitionBy,
     SampleBy,
+    ShardingKey,
     Ttl,
     Index,
     Projection,
@@ -49,6 +50,7 @@ impl Clause {
             Self::PrimaryKey => "the primary key",
             Self::PartitionBy => "the partition key",
             Self::SampleBy => "the sampling key",
+            Self::ShardingKey => "the sharding key",
             Self::Ttl | Self::ColumnTtl => "the TTL",
             Self::Index => "the index",
             Self::Projection => "the projection",
@@ -109,12 +111,18 @@ impl ResolvedTable {
     }
 
     pub(super) fn expressions(&self) -> Vec<Expression<'_>> {
-        let clauses = self.clauses().into_iter().map(|(clause, sql)| Expression {
-            clause,
-            sql: sql.clone(),
-            column: None,
-            owner: &self.name.text,
-        });
+        let sharding_key = self.distribution.sharding_key.as_ref();
+        let sharding_key = sharding_key.map(|(key, _)| (Clause::ShardingKey, key));
+        let clauses = self
+            .clauses()
+            .into_iter()
+            .chain(sharding_key)
+            .map(|(clause, sql)| Expression {
+                clause,
+                sql: sql.clone(),
+                column: None,
+                owner: &self.name.text,
+            });
         let elements = self.elements.iter().filter_map(|element| {
             let text = element.text.as_ref()?;
             let (clause, sql) = match element.kind {

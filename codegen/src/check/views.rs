@@ -87,7 +87,7 @@ pub(super) fn view_table(schema: &Schema<'_>, report: &mut Report) {
             if schema
                 .tables
                 .iter()
-                .any(|table| table.name.text == name && !table.is_abstract)
+                .any(|table| table.exists_as(name) && !table.is_abstract)
                 || role == "reads it"
                     && schema
                         .declared

@@ -3,6 +3,7 @@
 mod column;
 mod destination;
 mod dictionary;
+mod distribution;
 mod documentation;
 mod event_keys;
 mod header_name;
@@ -46,6 +47,7 @@ pub(crate) use {
         column::{Column, Expressions},
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
         dictionary::Dictionary,
+        distribution::{Distributed, Distribution},
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
@@ -73,6 +75,8 @@ pub(crate) struct Declared {
     pub(crate) views: Vec<View>,
     pub(crate) removals: Removals,
     pub(crate) dictionaries: Vec<Dictionary>,
+    /// The cluster of all tables, views and dictionaries that name none.
+    pub(crate) cluster: Option<String>,
     /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
     /// The index of the standard tables' file, if the schema includes it.
@@ -214,6 +218,7 @@ impl DeclarationReader<'_> {
         let tables = old_layout::table_names(&entries);
         for (key, node) in entries {
             match (key.text.as_str(), &node.value) {
+                ("cluster", Value::Text(name)) => self.declared.cluster = Some(name.clone()),
                 ("destinations", _) => self.destinations(node),
                 ("tables", _) => match self.mapping(
                     node,
@@ -263,7 +268,7 @@ impl DeclarationReader<'_> {
                     let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{name}` in `{SECTION}`"));
                     let diagnostic = match outside::help(&key, &node) {
                         Some(help) => diagnostic.help(help),
-                        None => diagnostic.did_you_mean(name, ["destinations", "tables"]),
+                        None => diagnostic.did_you_mean(name, ["cluster", "destinations", "tables"]),
                     };
                     let diagnostic = diagnostic.label(
                         key.span,
@@ -275,6 +280,17 @@ impl DeclarationReader<'_> {
         }
         for (service, entries) in std::mem::take(&mut self.old_layout) {
             self.old_destinations(&service, entries);
+        }
+        let Declared {
+            cluster,
+            views,
+            dictionaries,
+            ..
+        } = &mut self.declared;
+        let views = views.iter_mut().map(|view| &mut view.cluster);
+        let dictionaries = dictionaries.iter_mut().map(|dictionary| &mut dictionary.cluster);
+        for own in views.chain(dictionaries).filter(|own| own.is_none()) {
+            own.clone_from(cluster);
         }
     }
 

@@ -1,6 +1,8 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, TableElement, TableElementKind, UnknownKeys, documentation::Documentation, outside};
+use super::{
+    DeclarationReader, Distribution, TableElement, TableElementKind, UnknownKeys, documentation::Documentation, outside,
+};
 use crate::{
     diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
     source::Span,
@@ -22,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
+    pub(crate) distribution: Distribution,
     /// The settings of each insert; `None` if the options do not name them.
     pub(crate) insert_settings: Option<Vec<Setting>>,
     /// The keys that hold the clauses.
@@ -49,13 +52,14 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 21] = [
+pub(crate) const OPTION_KEYS: [&str; 24] = [
     "abstract",
     "allow",
     "cluster",
     "comment",
     "constraints",
     "deprecated",
+    "distributed",
     "engine",
     "extend",
     "indexes",
@@ -65,9 +69,11 @@ pub(crate) const OPTION_KEYS: [&str; 21] = [
     "partition_by",
     "primary_key",
     "projections",
+    "replicated",
     "rust",
     "sample_by",
     "settings",
+    "sharding_key",
     "strict",
     "ttl",
     "unknown",
@@ -140,6 +146,9 @@ impl DeclarationReader<'_> {
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
+                "distributed" | "replicated" | "sharding_key" => {
+                    self.distribution(&key, node, &mut options.distribution);
+                }
                 "deprecated" | "owner" => self.documentation(&key, node, &mut options.documentation),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "rust" => options.rust = self.rust_name(node),

@@ -117,7 +117,8 @@ fn module(model: &Model) -> Ident {
 
 /// Returns the statement that creates each table.
 pub(crate) fn statements(model: &Model) -> Vec<String> {
-    model.tables.iter().chain(&model.targets).map(ddl::create).collect()
+    let tables = model.local_tables.iter().chain(&model.tables).chain(&model.targets);
+    tables.map(ddl::create).collect()
 }
 
 /// Returns the file that replaces the generated one while the schema has errors, so that an editor
@@ -196,10 +197,21 @@ fn table_items(index: usize, table: &Table, model: &Model) -> TokenStream {
 fn schema(model: &Model) -> TokenStream {
     let tables = model.tables.iter().map(|table| names::ident(&table.rust.module));
     let views = view::of_schema(model);
+    let local_tables = local_tables(model);
     let dictionaries = dictionary::of_schema(model);
     let insert_settings = insert_settings::of_schema(model);
     quote! {
         /// All tables, in the order of the schema's files.
-        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[#(&#tables::TABLE),*]) #views #dictionaries #insert_settings;
+        pub static SCHEMA: __rt::Schema = __rt::Schema::new(&[#(&#tables::TABLE),*]) #views #local_tables #dictionaries #insert_settings;
     }
+}
+
+/// Returns the call that adds the tables with the rows of a shard to the schema; none without them.
+fn local_tables(model: &Model) -> Option<TokenStream> {
+    let first = model.tables.len() + model.targets.len();
+    let indexed = model.local_tables.iter().enumerate();
+    let tables: Vec<_> = indexed
+        .map(|(index, table)| ddl::definition(first + index, table))
+        .collect();
+    (!tables.is_empty()).then(|| quote!(.with_local_tables(&[#(&#tables),*])))
 }

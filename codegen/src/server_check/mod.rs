@@ -22,6 +22,7 @@ use crate::{
     emit,
     inherit::ResolvedTable,
     model::{Model, Table},
+    shards::local_name,
     source::Span,
     types,
 };
@@ -44,7 +45,7 @@ pub(crate) fn check<E>(
     send: Send<'_, E>,
 ) -> Result<(), E> {
     let mut missing = HashSet::new();
-    let tables_in_order = || model.tables.iter().chain(&model.targets);
+    let tables_in_order = || model.local_tables.iter().chain(&model.tables).chain(&model.targets);
     let uses = |table: &&Table| dictionaries::are_used_in(&emit::create(table), model);
     let (after, before): (Vec<_>, Vec<_>) = tables_in_order().partition(uses);
     let mut are_dictionaries_created = false;
@@ -57,7 +58,11 @@ pub(crate) fn check<E>(
             dictionaries::check(declared, model, report, send)?;
             are_dictionaries_created = true;
         }
-        let Some(resolved) = tables.iter().find(|resolved| resolved.name.text == table.name) else {
+        let is_of = |resolved: &&ResolvedTable| {
+            let local = || local_name(&resolved.name.text) == table.name && resolved.distribution.is_distributed();
+            resolved.name.text == table.name || local()
+        };
+        let Some(resolved) = tables.iter().find(is_of) else {
             continue;
         };
         if !check_table(table, resolved, report, send)? {
@@ -73,6 +78,10 @@ pub(crate) fn check<E>(
 /// Checks a table. Returns whether the server has the table now, with all of its columns.
 fn check_table<E>(table: &Table, resolved: &ResolvedTable, report: &mut Report, send: Send<'_, E>) -> Result<bool, E> {
     let (table, is_substitute) = without_cluster(table);
+    // The table over the shards has the columns of the table of a shard, which is checked.
+    if is_substitute && resolved.distribution.is_distributed() {
+        return Ok(send(&emit::create(&table))?.is_ok());
+    }
     if is_substitute {
         let message = format!("the engine of `{}` needs other servers", table.name);
         let span = resolved.engine.as_ref().map_or(&resolved.name.span, |(_, span)| span);

@@ -41,6 +41,7 @@
 //! reclaim       frees memory when it is short
 //! disk          the file system
 //! inspect       what a folder holds, for the command line
+//! in_memory     the rows that wait in memory, for tests
 //! ```
 //!
 //! Without a folder, rows are only in memory.
@@ -51,6 +52,7 @@ mod counters;
 mod dead_letters;
 mod disk;
 pub(crate) mod frame;
+mod in_memory;
 mod inspect;
 mod keyed_rows;
 mod log;

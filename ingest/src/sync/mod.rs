@@ -8,6 +8,7 @@
 //! schema has changed (see `evolved`).
 //!
 //! ```text
+//! cluster     the database on the clusters of the tables
 //! columns     missing tables and columns, and columns that differ
 //! copy        a table with another key: the new table, the copy and the exchange
 //! copy_table  the name of the new table, and the setting that closes a table
@@ -32,6 +33,7 @@
 //! ```
 
 mod background;
+mod cluster;
 mod columns;
 mod copy;
 mod copy_table;
@@ -329,7 +331,7 @@ async fn make_plan_for(
     let mut plan = Plan::default();
     if !database_exists(&client, url.database()).await? {
         plan.statements
-            .push(format!("{CREATE_DATABASE}{}", quoted(url.database())));
+            .extend(cluster::create_database(url.database(), schema, tables));
     }
     let history = evolved::history(url).await?;
     let missing = missing(tables, columns, &history).map_err(|differences| {

@@ -32,6 +32,8 @@ pub struct Schema {
     pub tables: &'static [&'static Table],
     /// The tables that only materialized views fill.
     pub targets: &'static [&'static Table],
+    /// The tables with the rows of one shard, beneath the Distributed ones among the others.
+    pub local_tables: &'static [&'static Table],
     /// The materialized views, in the order in which they are created.
     pub views: &'static [View],
     /// The dictionaries, which tables and views may use.
@@ -56,6 +58,7 @@ impl Schema {
         Self {
             tables,
             targets: &[],
+            local_tables: &[],
             views: &[],
             dictionaries: &[],
             insert_settings: &[],
@@ -74,6 +77,20 @@ impl Schema {
     pub const fn with_views(mut self, targets: &'static [&'static Table], views: &'static [View]) -> Self {
         self.targets = targets;
         self.views = views;
+        self
+    }
+
+    /// Adds the tables with the rows of one shard.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use rowmill_ingest::table::Schema;
+    ///
+    /// let schema = Schema::new(tables::SCHEMA.tables).with_local_tables(&[]);
+    /// assert!(schema.local_tables.is_empty());
+    /// ```
+    pub const fn with_local_tables(mut self, local_tables: &'static [&'static Table]) -> Self {
+        self.local_tables = local_tables;
         self
     }
 
@@ -104,9 +121,10 @@ impl Schema {
         self
     }
 
-    /// Returns all tables, those of views last.
+    /// Returns all tables: those of a shard first, so that the others never have a column that a
+    /// shard lacks, and those of views last.
     pub(crate) fn all_tables(&self) -> impl Iterator<Item = &'static Table> {
-        self.tables.iter().chain(self.targets).copied()
+        self.local_tables.iter().chain(self.tables).chain(self.targets).copied()
     }
 
     /// Returns a table, also one that only views fill.

@@ -18,7 +18,7 @@ use crate::{
 macro_rules! date {
     ($(#[$doc:meta])* $name:ident($inner:ty), $range:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(
             /// Days since 1970-01-01.

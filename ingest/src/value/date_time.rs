@@ -36,7 +36,7 @@ pub(super) const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=25
 /// assert_eq!(time.seconds(), 1_767_323_045);
 /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime<Z: Zone = Utc> {
     seconds: u32,
@@ -55,7 +55,7 @@ pub struct DateTime<Z: Zone = Utc> {
 /// assert_eq!(time.ticks(), 1_250);
 /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime64<const P: u8, Z: Zone = Utc> {
     ticks: i64,

@@ -22,7 +22,7 @@ macro_rules! decimal {
         $(#[$doc])*
         ///
         /// The number inside counts units of the last digit: 1.5 is 150 if `S` is 2.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name<const P: u8, const S: u8>(
             /// The number, in units of its last digit.

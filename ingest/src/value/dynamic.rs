@@ -6,7 +6,11 @@ use std::{
     fmt::{self, Debug, Formatter},
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeTuple};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+    ser::SerializeTuple,
+};
 
 use super::{
     Decode, Encode,
@@ -36,8 +40,11 @@ enum Source<'a> {
     Text(Cow<'a, str>),
 }
 
+/// The name by which a deserializer knows a Dynamic.
+pub(crate) const SERDE_NAME: &str = "rowmill_ingest::Dynamic";
+
 /// The code of NULL's type.
-const NOTHING: u8 = 0;
+pub(crate) const NOTHING: u8 = 0;
 
 impl Dynamic<'_> {
     /// Returns the value as JSON, or as its plain text if it was not JSON.
@@ -111,7 +118,24 @@ impl Serialize for Dynamic<'_> {
 
 impl<'de> Deserialize<'de> for Dynamic<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        struct Json;
+
+        impl<'de> Visitor<'de> for Json {
+            type Value = String;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+                String::deserialize(deserializer)
+            }
+        }
+
+        let text = deserializer.deserialize_newtype_struct(SERDE_NAME, Json)?;
+        if text == "null" {
+            return Ok(Self::default());
+        }
         let mut bytes = Vec::new();
         let mut json = Reader::new(&text);
         put_dynamic(&mut json, &mut bytes)

@@ -88,7 +88,7 @@ mod date;
 mod date_text;
 mod date_time;
 mod decimal;
-mod dynamic;
+pub(crate) mod dynamic;
 mod enumeration;
 mod extra;
 mod float;

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    fmt::{self, Display, Formatter},
+    fmt::{self, Debug, Display, Formatter},
     str::FromStr,
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::table::refusal::ValueError;
 
-macro_rules! from_text {
+macro_rules! from_text_and_debug {
     ($([$($parameters:tt)*] $type:ty),+ $(,)?) => { $(
         /// Reads the value as from the text of an event. An empty text is no value.
         impl<$($parameters)*> FromStr for $type {
@@ -28,10 +28,18 @@ macro_rules! from_text {
                 Self::from_text(Cow::Borrowed(text))
             }
         }
+
+        /// Writes the type and the value as text: `Date(2024-02-29)`.
+        impl<$($parameters)*> Debug for $type {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                let name = stringify!($type).split('<').next().unwrap_or_default().trim_end();
+                f.debug_tuple(name).field(&format_args!("{self}")).finish()
+            }
+        }
     )+ };
 }
 
-from_text! {
+from_text_and_debug! {
     [] Date, [] Date32, [Z: Zone] DateTime<Z>, [const P: u8, Z: Zone] DateTime64<P, Z>,
     [] Time, [const P: u8] Time64<P>,
     [const P: u8, const S: u8] Decimal32<P, S>,

@@ -28,7 +28,7 @@ const GREATEST: i64 = 3_599_999;
 /// assert_eq!(Time::from_text("01:00:00".into())?, Time(3_600));
 /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(
     /// Seconds.
@@ -44,7 +44,7 @@ pub struct Time(
 /// assert_eq!(Time64::<3>::from_text("00:00:01.5".into())?, Time64(1_500));
 /// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time64<const P: u8>(
     /// Units of 10^-P seconds.

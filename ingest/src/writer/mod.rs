@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     ack::Ack,
-    block::rows::RowBatch,
+    block::{content::BlockRows, rows::RowBatch},
     budget::RequestMemory,
     ids::IdGenerator,
     lease,
@@ -280,6 +280,11 @@ impl Writer {
 
     pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
         self.shared.spool.requests()
+    }
+
+    /// Returns the rows of a table that wait in memory.
+    pub(crate) fn rows_in_memory(&self, table: &Table) -> Vec<BlockRows> {
+        self.shared.spool.rows_in_memory(table)
     }
 
     pub(crate) fn counters(&self) -> Vec<TableCounts> {

@@ -26,5 +26,6 @@ kinds! {
     remove: "A column is dropped.",
     reorder: "The columns get another order.",
     add: "A column is added between others.",
-    rekey: "The table gets another sorting key."
+    rekey: "The table gets another sorting key.",
+    sharded: "A table over two shards gets a column."
 }

@@ -36,13 +36,14 @@ pub(super) fn is_metadata(found: &str, wanted: &str) -> bool {
 }
 
 /// Returns whether two engines are the same. In an existing table, ClickHouse quotes names among
-/// the arguments, and writes the connection's database in place of an empty one.
+/// the arguments, and writes the connection's database in place of an empty one and of
+/// `currentDatabase()`.
 fn is_same_engine(found: &str, wanted: &str, database: &str) -> bool {
     let parts = |engine: &str| -> Vec<String> {
         let (family, arguments) = engine.split_once('(').unwrap_or((engine, ""));
         let arguments = arguments.strip_suffix(')').unwrap_or(arguments).split(',');
         let plain = arguments.map(|argument| match argument.trim().trim_matches(['\'', '`']) {
-            "" => database.to_owned(),
+            "" | "currentDatabase()" => database.to_owned(),
             argument => argument.to_owned(),
         });
         [family.trim().to_owned()].into_iter().chain(plain).collect()
@@ -279,6 +280,16 @@ mod tests {
         for (found, wanted, expected) in [
             ("Buffer('d', 't', 1)", "Buffer('', t, 1)", true),
             ("Buffer('e', 't', 1)", "Buffer('', t, 1)", false),
+            (
+                "Distributed('c', 'd', 't', h(a, b))",
+                "Distributed(c, currentDatabase(), t, h(a, b))",
+                true,
+            ),
+            (
+                "Distributed('c', 'e', 't', a)",
+                "Distributed('c', currentDatabase(), 't', a)",
+                false,
+            ),
             ("MergeTree", "MergeTree", true),
             ("SummingMergeTree", "SummingMergeTree(a)", false),
         ] {

@@ -9,7 +9,11 @@ fn an_order_becomes_a_row() {
     let collector = TestCollector::<tables::Routes>::start().unwrap();
     let response = collector.post("/wh/orders", r#"{"number":"A-1","amount":"12.50"}"#);
     assert_eq!(response.status(), 200);
-    assert_eq!(collector.rows("orders"), 1);
+    let orders: Vec<tables::OrdersOwned> = collector.read_rows();
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].number, "A-1");
+    assert_eq!(orders[0].amount, "12.50".parse().unwrap());
+    assert_eq!(orders[0].currency, "EUR");
 }
 
 #[test]

@@ -16,7 +16,8 @@ async fn an_order_becomes_a_row_and_other_requests_go_to_the_shop() {
     let order = Request::post("/wh/orders").body(Full::new(Bytes::from(r#"{"number":"A-1"}"#))).unwrap();
     let response = service.clone().oneshot(order).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(test::rows(&writer, "orders"), 1);
+    let orders: Vec<tables::OrdersOwned> = test::read_rows(&writer);
+    assert_eq!(orders[0].number, "A-1");
 
     let home = Request::get("/").body(Full::new(Bytes::new())).unwrap();
     let response = service.oneshot(home).await.unwrap();

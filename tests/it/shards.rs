@@ -1,0 +1,206 @@
+//! Tables over the shards of a cluster: two engines that have each other as a shard.
+//!
+//! The embedded ClickHouse has no queue for statements ON CLUSTER, so each engine is synced itself.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use evolution::sharded::{
+    after,
+    before::{self, Orders},
+};
+use rowmill_engine::{Engine, Options};
+use rowmill_ingest::{
+    Ack, ClickHouseUrl, Writer, WriterOptions,
+    schema::{drift, plan, sync},
+    table::Schema,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{engine::Database, proxy::Proxy};
+
+/// The name of the database on both shards.
+const DATABASE: &str = "stats";
+
+/// A shard of the cluster `fleet`.
+struct Shard {
+    database: Database,
+    _engine: Engine,
+}
+
+impl Shard {
+    /// Starts an engine that listens for other servers as well.
+    fn start(data: &Path, ports: [u16; 2], index: usize) -> Self {
+        let shard = |port| format!("<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>");
+        let shards: String = ports.map(shard).concat();
+        let port = ports[index];
+        write(
+            &data.join("config/config.d/fleet.xml"),
+            &format!(
+                "<clickhouse><tcp_port>{port}</tcp_port><remote_servers><fleet><secret>between shards</secret>{shards}\
+                 </fleet></remote_servers></clickhouse>"
+            ),
+        );
+        let grant = "<query>GRANT SYSTEM LISTEN ON *.*</query>";
+        write(
+            &data.join("config/users.d/listen.xml"),
+            &format!("<clickhouse><users><owner><grants>{grant}</grants></owner></users></clickhouse>"),
+        );
+        let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap();
+        let database = Database::of_engine(DATABASE, engine.address(), data);
+        let owner = Database {
+            user: "owner",
+            password: engine.owner().password().to_owned(),
+            ..database.clone()
+        };
+        owner.on_server("SYSTEM START LISTEN TCP").unwrap();
+        Self {
+            database,
+            _engine: engine,
+        }
+    }
+
+    fn url(&self) -> ClickHouseUrl {
+        self.database.url().parse().unwrap()
+    }
+}
+
+fn write(file: &Path, text: &str) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+fn start(folder: &TempDir) -> [Shard; 2] {
+    let listeners = [0; 2].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    let ports = listeners
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap().port());
+    drop(listeners);
+    [0, 1].map(|index| Shard::start(&folder.path().join(index.to_string()), ports, index))
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        block_age: Duration::from_millis(50),
+        ..WriterOptions::default()
+    }
+}
+
+/// Inserts an order for each of twenty addresses, and waits until ClickHouse has them.
+async fn insert(writer: &Writer) {
+    let receipts: Vec<_> = (0..20)
+        .map(|number| {
+            let order = Orders {
+                email: format!("{number}@example.com").into(),
+                ..Orders::default()
+            };
+            writer.insert(&order, Ack::Stored).unwrap()
+        })
+        .collect();
+    for receipt in receipts {
+        assert_eq!(receipt.await, Ack::Stored);
+    }
+}
+
+#[test]
+fn rows_go_to_their_shards_once_and_both_tables_get_new_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = start(&folder);
+    let [first, second] = &shards;
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        for shard in &shards {
+            let created = sync(&shard.url(), &before::SCHEMA).await.unwrap();
+            let names = created.statements.iter().map(|statement| created_name(statement));
+            let expected = [
+                "stats",
+                "orders_local",
+                "orders",
+                "sums",
+                "rejected",
+                "rowmill_nodes",
+                "totals",
+            ];
+            assert_eq!(names.collect::<Vec<_>>(), expected);
+            assert_nothing_to_do(shard, &before::SCHEMA).await;
+        }
+
+        let proxy = Proxy::start(first.database.engine);
+        let url: ClickHouseUrl = first.database.url_through(proxy.address).parse().unwrap();
+        let writer = Writer::start(&before::SCHEMA, url, &options());
+        insert(&writer).await;
+        // The block that is sent again after a lost answer goes to the same shards, which have it.
+        proxy.loses_answers.store(true, Ordering::SeqCst);
+        let again = insert(&writer);
+        // The collector looks for the insert only after it has lost an answer.
+        let returning = async {
+            while !proxy.seen().contains("system.processes") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            proxy.loses_answers.store(false, Ordering::SeqCst);
+        };
+        tokio::join!(again, returning);
+        assert!(writer.drain(Duration::from_secs(60)).await.is_complete());
+    });
+
+    let local = shards.each_ref().map(|shard| shard.database.count("orders_local"));
+    assert_eq!(local.iter().sum::<u64>(), 40, "{local:?}");
+    assert!(local.iter().all(|rows| *rows > 0), "{local:?}");
+    let all = "SELECT count(), uniqExact(email), uniqExact(id), \
+               (SELECT count() FROM (SELECT email FROM orders GROUP BY email HAVING uniqExact(_shard_num) > 1)) FROM orders";
+    for shard in &shards {
+        assert_eq!(shard.database.query(all), "40\t20\t40\t0\n");
+        let sums = shard.database.query("SELECT sum(orders) FROM sums");
+        assert_eq!(sums.trim(), shard.database.count("orders_local").to_string());
+    }
+
+    runtime.block_on(async {
+        for shard in &shards {
+            let planned = plan(&shard.url(), &after::SCHEMA).await.unwrap().statements;
+            assert_eq!(
+                planned,
+                [
+                    "ALTER TABLE `stats`.`orders_local` ADD COLUMN IF NOT EXISTS `amount` Decimal(18, 2) CODEC(ZSTD(3)) AFTER `id`",
+                    "ALTER TABLE `stats`.`orders` ADD COLUMN IF NOT EXISTS `amount` Decimal(18, 2) AFTER `id`",
+                ]
+            );
+            assert_eq!(sync(&shard.url(), &after::SCHEMA).await.unwrap().statements, planned);
+            assert_nothing_to_do(shard, &after::SCHEMA).await;
+        }
+        let writer = Writer::start(&after::SCHEMA, second.url(), &options());
+        let order = after::Orders {
+            amount: "12.50".parse().unwrap(),
+            email: "0@example.com".into(),
+            ..after::Orders::default()
+        };
+        assert_eq!(writer.insert(&order, Ack::Stored).unwrap().await, Ack::Stored);
+        assert!(writer.drain(Duration::from_secs(60)).await.is_complete());
+    });
+    let paid = "SELECT count(), uniqExact(_shard_num), sum(amount) FROM orders WHERE email = '0@example.com'";
+    assert_eq!(first.database.query(paid), "3\t1\t12.5\n");
+}
+
+/// Returns the name of the table, the view or the database that a statement creates.
+fn created_name(statement: &str) -> &str {
+    let line = statement.lines().next().unwrap_or_default();
+    let names = line.split_once("EXISTS ").map_or(line, |(_, names)| names);
+    let name = names.split(' ').next().unwrap_or_default();
+    name.rsplit('.').next().unwrap_or_default().trim_matches('`')
+}
+
+/// Asserts that the sync would change nothing, and that no definition differs.
+async fn assert_nothing_to_do(shard: &Shard, schema: &'static Schema) {
+    let planned = plan(&shard.url(), schema).await.unwrap();
+    assert!(
+        planned.statements.is_empty() && planned.warnings.is_empty(),
+        "{planned:?}"
+    );
+    let found = drift(&shard.url(), schema).await.unwrap();
+    assert!(found.drifts.is_empty() && found.warnings.is_empty(), "{found:?}");
+}
