@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 31] = [
+const STAGES: [&str; 32] = [
     "test",
     "service",
     "collect",
@@ -38,6 +38,7 @@ const STAGES: [&str; 31] = [
     "sync",
     "ids",
     "value",
+    "privacy",
     "identify",
     "table",
     "request",

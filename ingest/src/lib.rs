@@ -96,6 +96,7 @@
 //! ids        ids of events and visitors
 //! sync       makes the tables in ClickHouse match the schema
 //! value      each column type: the values that it accepts, and their bytes
+//! privacy    the parts of a visitor's data that rows and dead letters have
 //! identify   service, name, project, visitor and client of an event
 //! table      the build step's description of a table
 //! request    the parts of a request: path, headers, body
@@ -138,6 +139,7 @@ pub mod json;
 mod lease;
 mod leb128;
 mod native;
+mod privacy;
 mod private;
 pub mod rejected;
 mod request;
@@ -175,6 +177,7 @@ pub mod layer {
             options::{EventOptions, NetworkError, TrustedProxies},
             rate_limit::{InvalidRateLimit, RateLimit},
         },
+        privacy::salt::MissingSalt,
         service::{
             future::EventFuture,
             layer::{EventLayer, EventService, SchemaMismatch},
@@ -202,6 +205,7 @@ pub mod route {
             event::{Event, Sink, TableHandler},
             rejection::Rejection,
         },
+        privacy::{AddressRule, PersonalColumn, Privacy, Salt, UserAgentRule},
         verify::{
             Verification,
             link::{InvalidLink, LinkKey},

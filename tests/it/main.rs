@@ -60,6 +60,7 @@ mod operator;
 mod owned_rows;
 mod plan;
 mod presets;
+mod privacy;
 mod proxy_protocol;
 mod rate_limit;
 mod rejected;
