@@ -67,6 +67,7 @@
 //! | [`store`] | the servers of ClickHouse and their errors |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
+//! | [`forget`] | deletes the rows of a person |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -86,6 +87,7 @@
 //! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
+//! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
@@ -131,6 +133,7 @@ pub(crate) mod budget;
 mod collect;
 mod deliver;
 mod fields;
+pub mod forget;
 mod idempotency;
 mod identify;
 mod ids;

@@ -38,6 +38,7 @@ mod evolution;
 mod far_off_dates;
 mod flatten;
 mod flood;
+mod forget;
 mod formats;
 mod gallery;
 mod generated_rows;
