@@ -31,12 +31,14 @@ const EMAIL: &str = "anna@private.example";
 const PHONE: &str = "+4915112345678";
 
 fn start(test: &str) -> (Database, Served) {
+    start_with(test, &EventOptions::default())
+}
+
+fn start_with(test: &str, options: &EventOptions) -> (Database, Served) {
     let database = Database::create(test);
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         let layer = tables::layer(writer).unwrap().peer_from(|_| Some(PEER));
-        layer
-            .with_options(&EventOptions::default())
-            .layer(service_fn(not_found))
+        layer.with_options(options).layer(service_fn(not_found))
     });
     (database, served)
 }
@@ -233,10 +235,7 @@ fn programs_are_marked_or_left_out() {
         .query("SELECT groupArray(automated) FROM (SELECT automated FROM seen WHERE route = 'all' ORDER BY id)");
     let expected: Vec<_> = requests.iter().map(|(_, mark)| format!("'{mark}'")).collect();
     assert_eq!(marks.trim(), format!("[{}]", expected.join(",")));
-    assert_eq!(
-        database.query("SELECT count() FROM seen WHERE route = 'people'"),
-        "1\n"
-    );
+    assert_eq!(database.query("SELECT count() FROM seen WHERE route = 'people'"), "1\n");
     assert_eq!(served.writer.status().left_out.automated, 4);
 }
 
@@ -307,8 +306,11 @@ fn no_message_and_no_dead_letter_has_personal_data() {
         assert!(!answer.text().contains("anna"), "{}", answer.text());
     }
     let batch = json!({"batch": [{"email": EMAIL, "age": "x"}, {"age": 1}, {"uid": UID, "age": "x"}]}).to_string();
-    assert_eq!(post(&served, "/wh/batches?email=anna", &[JSON, DNT], &batch).status, 200);
-    let letters = dead_letters(&database, 11);
+    assert_eq!(
+        post(&served, "/wh/batches?email=anna", &[JSON, DNT], &batch).status,
+        200
+    );
+    let letters = dead_letters(&database, 13);
     for (reason, payload, ip) in &letters[1..] {
         let all = format!("{reason} {payload}");
         assert!(
@@ -322,6 +324,38 @@ fn no_message_and_no_dead_letter_has_personal_data() {
         has(r#"{"uid":null,"age":null}"#) || has(r#"{"age":null,"uid":null}"#),
         "{letters:?}"
     );
+}
+
+#[test]
+fn no_other_path_leads_around_the_options() {
+    let options = EventOptions {
+        catch_all: true,
+        ..EventOptions::default()
+    };
+    let (database, served) = start_with("privacy_paths", &options);
+    let fields = json!({"service": "wh", "name": "visit", "email": EMAIL, "age": 1}).to_string();
+    for (target, headers) in [("/", &[JSON, FIREFOX][..]), ("/", &[JSON, FIREFOX, DNT])] {
+        assert_eq!(post(&served, target, headers, &fields).status, 200);
+    }
+    assert_eq!(
+        post(&served, "/?service=wh&name=visit", &[JSON], r#"{"age":2}"#).status,
+        200
+    );
+    database.wait_for_rows("seen", 3);
+    let known = rows(&database, "address, email", "seen");
+    assert_eq!(known[0], json!(["203.0.113.0", EMAIL]));
+    assert_eq!(known[1..], [json!(["", ""]), json!(["203.0.113.0", ""])]);
+    // A refused event has the options of its route; a body that cannot be read may have led to any route.
+    let wrong = fields.replace("\"age\":1", "\"age\":\"x\"");
+    assert_eq!(post(&served, "/", &[JSON], &wrong).status, 400);
+    assert_eq!(post(&served, "/?email=anna", &[JSON], &fields[1..]).status, 400);
+    for (reason, payload, ip) in dead_letters(&database, 2) {
+        assert!(!format!("{reason} {payload}").contains("anna"), "{reason} {payload}");
+        assert!(
+            ip == "203.0.113.0" && payload.contains("\"email\":null") || ip.is_empty() && payload.is_empty(),
+            "{ip} {payload}"
+        );
+    }
 }
 
 #[test]

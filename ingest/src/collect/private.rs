@@ -235,7 +235,7 @@ impl Collector {
         };
         match sent {
             Sent::Json(text) | Sent::Form(text) if scrub.is_empty() => Some(Cow::Borrowed(text)),
-            Sent::Json(text) => scrub.json(text).ok().map(Cow::Owned),
+            Sent::Json(text) => scrub.json(text).map(Cow::Owned),
             Sent::Form(text) => Some(Cow::Owned(scrub.fields(text))),
             Sent::Other => None,
         }
