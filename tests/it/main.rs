@@ -57,6 +57,7 @@ mod liveness;
 mod memory;
 mod more_types;
 mod new_crate;
+mod nginx;
 mod operator;
 mod owned_rows;
 mod plan;
