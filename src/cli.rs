@@ -4,6 +4,7 @@ mod bodies;
 mod browsers;
 mod clickhouse;
 mod dev;
+mod forget;
 mod init;
 mod network;
 mod serve;
@@ -23,6 +24,7 @@ use self::value::{address, renamed, seconds, since};
 pub(crate) use self::{
     clickhouse::{ConnectionOptions, is_password_in},
     dev::DevOptions,
+    forget::ForgetOptions,
     init::{Embed, InitOptions},
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
@@ -96,6 +98,8 @@ pub(crate) enum Command {
     /// Replay rows that ClickHouse has refused into their tables.
     #[command(subcommand)]
     Rejected(RejectedCommand),
+    /// Print the SQL statements that delete the rows and dead letters of a person, or run them.
+    Forget(ForgetOptions),
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ mod descriptors;
 mod dev;
 mod engine;
 mod examples;
+mod forget;
 mod gallery;
 mod init;
 mod log;

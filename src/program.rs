@@ -11,7 +11,7 @@ use rowmill_ingest::route::Routes;
 use crate::{
     backfill, check,
     cli::{Cli, Command, LogFormat},
-    commands, dev, init, log, memory, rejected, serve, sign, spool,
+    commands, dev, forget, init, log, memory, rejected, serve, sign, spool,
 };
 
 /// Runs the program `rowmill` over the tables of the routes `R`: reads the arguments of the process,
@@ -46,6 +46,7 @@ pub fn run<R: Routes>() -> ExitCode {
         Some(Command::Routes) => commands::routes(R::DESTINATIONS),
         Some(Command::Spool(command)) => spool::spool(command, schema),
         Some(Command::Rejected(command)) => rejected::rejected(command, schema),
+        Some(Command::Forget(options)) => forget::forget(&options, schema),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

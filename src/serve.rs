@@ -88,6 +88,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         ..Bounds::default()
     };
     EventLayer::<R>::check_secrets(&events)?;
+    EventLayer::<R>::check_salts()?;
     data_folder::prepare(&options.data)
         .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let (stores, engine) = stores(&options, R::schema())?;

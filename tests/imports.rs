@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 31] = [
+const STAGES: [&str; 33] = [
     "test",
     "service",
     "collect",
@@ -28,6 +28,7 @@ const STAGES: [&str; 31] = [
     "answer",
     "writer",
     "rejected",
+    "forget",
     "backfill",
     "deliver",
     "spool",
@@ -38,6 +39,7 @@ const STAGES: [&str; 31] = [
     "sync",
     "ids",
     "value",
+    "privacy",
     "identify",
     "table",
     "request",

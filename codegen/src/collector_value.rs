@@ -20,6 +20,8 @@ pub(crate) enum CollectorValue {
     Referer,
     /// The time of arrival, in any type that holds one.
     ReceivedAt,
+    /// The kind of program that made the request.
+    Automated,
     /// A header of the request.
     Header,
     /// A field of the request's query.
@@ -91,7 +93,9 @@ impl CollectorValue {
             Self::Date => matches!(ty, Type::Date | Type::Date32),
             Self::DateTime => matches!(ty, Type::DateTime(_) | Type::DateTime64(..)),
             Self::Ip => matches!(ty, Type::Ipv4 | Type::Ipv6),
-            Self::Channel | Self::Name | Self::Service => matches!(ty, Type::Enum { .. } | Type::FixedString(_)),
+            Self::Channel | Self::Name | Self::Service | Self::Automated => {
+                matches!(ty, Type::Enum { .. } | Type::FixedString(_))
+            }
             Self::UserAgent | Self::Referer => matches!(ty, Type::FixedString(_)),
             Self::ReceivedAt => {
                 matches!(
@@ -112,7 +116,7 @@ impl CollectorValue {
             Self::Date => "`Date`, `Date32` or `String`",
             Self::DateTime => "`DateTime`, `DateTime64` or `String`",
             Self::Ip => "`String`, `IPv4` or `IPv6`",
-            Self::Channel | Self::Name | Self::Service => "`String`, `FixedString` or an enum",
+            Self::Channel | Self::Name | Self::Service | Self::Automated => "`String`, `FixedString` or an enum",
             Self::UserAgent | Self::Referer => "`String` or `FixedString`",
             Self::ReceivedAt => "`Date`, `Date32`, `DateTime`, `DateTime64`, `UInt64`, a wider integer or `String`",
             Self::Header | Self::Query => "any type",

@@ -57,6 +57,7 @@ pub(crate) struct ResolvedTable {
     pub(crate) is_view_target: bool,
     /// The treatment of keys without a column, and the place of the option.
     pub(crate) unknown_keys: Option<(declare::UnknownKeys, Span)>,
+    pub(crate) privacy: declare::Privacy,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -150,11 +151,13 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     let mut allowed = Vec::new();
     let mut is_strict = None;
     let mut unknown_keys = None;
+    let mut privacy = declare::Privacy::default();
     let mut insert_settings = None;
     for ancestor in &lineage {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
         is_strict = is_strict.or(options.is_strict);
+        privacy = privacy.or(&options.privacy);
         unknown_keys = unknown_keys.or_else(|| options.unknown_keys.clone());
         insert_settings = insert_settings.or_else(|| options.insert_settings.clone());
         if clauses.cluster.is_none() {
@@ -221,6 +224,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         insert_settings: insert_settings.unwrap_or_default(),
         is_view_target: table.filler == Filler::View,
         unknown_keys,
+        privacy,
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

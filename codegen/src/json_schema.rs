@@ -5,6 +5,7 @@
 //! types that do not parse. No key is required, since files are merged and one may hold only a part
 //! of a column or of a destination.
 
+mod privacy;
 mod routes;
 
 use serde_json::{Value, json};
@@ -125,10 +126,12 @@ fn destination() -> Value {
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
                     "answer": routes::answer(),
+                    "automated": privacy::automated(),
                     "idempotency": routes::idempotency(),
                     "methods": routes::methods(),
                     "parse": routes::parse(),
                     "paths": routes::paths(),
+                    "privacy": privacy::privacy(),
                     "items": { "type": "string", "pattern": "^[^.]+(\\.[^.]+){0,7}$", "description": "The path of the events in \
                         a JSON document, its keys joined by dots, for example batch or data.events: an array of objects, or \
                         one object." },
@@ -249,6 +252,7 @@ fn column() -> Value {
                         city`. The field of the Rust row is deprecated; events may still fill it."),
                     "example": key("A value of the column, for the documentation of the Rust field."),
                     "owner": key("The person or team to ask about the column, for the documentation of the Rust field."),
+                    "pii": privacy::personal(),
                     "required": {
                         "type": "boolean",
                         "description": "Whether the collector rejects an event without the column.",
@@ -363,6 +367,7 @@ fn options() -> Value {
                 inherit it."),
             "partition_by": expressions("The partition key."),
             "primary_key": expressions("The primary key, if it is not the sorting key."),
+            "privacy": { "anyOf": [privacy::privacy(), { "type": "null" }] },
             "projections": by_name("text_or_nothing", "Projections by their names, for example `SELECT * ORDER BY \
                 email`; an empty value removes an inherited projection."),
             "replicated": {
@@ -418,7 +423,8 @@ fn rust_names() -> Value {
 mod tests {
     use super::*;
     use crate::declare::{
-        COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, REDIRECT_KEYS, VERIFY_KEYS, VIEW_KEYS,
+        COLUMN_KEYS, DESTINATION_KEYS, DICTIONARY_KEYS, OPTION_KEYS, PRIVACY_KEYS, REDIRECT_KEYS, VERIFY_KEYS,
+        VIEW_KEYS,
     };
 
     fn keys(schema: &Value) -> Vec<&str> {
@@ -435,6 +441,7 @@ mod tests {
     fn the_keys_match_the_checker() {
         assert_eq!(keys(&view()), VIEW_KEYS);
         assert_eq!(keys(&dictionary()), DICTIONARY_KEYS);
+        assert_eq!(keys(&privacy::privacy()), PRIVACY_KEYS);
         assert_eq!(keys(&routes::verify()), VERIFY_KEYS);
         assert_eq!(keys(&routes::redirect()["anyOf"][1]), REDIRECT_KEYS);
         assert_eq!(keys(&options()), OPTION_KEYS);

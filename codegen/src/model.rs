@@ -1,7 +1,7 @@
 //! Model: resolved tables with everything that the emitters need.
 
 use crate::{
-    declare::{EventKeys, RouteOptions, TableElement, UnknownKeys},
+    declare::{EventKeys, Personal, PersonalColumn, Privacy, RouteOptions, TableElement, UnknownKeys},
     inherit::{ResolvedColumn, ResolvedTable},
     names::TableNames,
     paths::{self, Extra, Role, extras},
@@ -45,6 +45,10 @@ pub(crate) struct Table {
     pub(crate) insert_settings: Vec<(String, String)>,
     /// The treatment of keys without a column.
     pub(crate) unknown_keys: UnknownKeys,
+    /// The privacy options of the table's routes, unless a route has its own.
+    pub(crate) privacy: Privacy,
+    /// Whether an event of one of its routes can be without its visitor's consent.
+    pub(crate) asks_for_consent: bool,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
 }
@@ -134,7 +138,7 @@ impl Table {
                     .map(|named| (named.value.text, named.name.text))
                     .collect(),
                 name: column.name,
-                declaration: column.declaration,
+                declaration: marked(column.declaration, column.event.personal),
                 event: column.event,
                 was: column.was.into_iter().map(|old| old.text).collect(),
                 deprecated: column.deprecated,
@@ -161,6 +165,8 @@ impl Table {
                 .map(|setting| (setting.name, setting.value))
                 .collect(),
             unknown_keys: resolved.unknown_keys.map_or(UnknownKeys::Count, |(keys, _)| keys),
+            privacy: resolved.privacy,
+            asks_for_consent: false,
             doc_comments: resolved.doc_comments,
         }
     }
@@ -175,6 +181,27 @@ impl Table {
         self.stored().any(|(_, column)| column.declaration.ty.borrows())
     }
 
+    /// Returns the columns with personal data, for the dead letters.
+    pub(crate) fn personal_columns(&self) -> Vec<PersonalColumn> {
+        let personal = |column: &Column| {
+            Some(PersonalColumn {
+                name: column.name.clone(),
+                paths: column.paths.clone(),
+                personal: column.event.personal?,
+            })
+        };
+        self.columns.iter().filter_map(personal).collect()
+    }
+
+    /// Returns the columns that an event without its visitor's consent does not fill: those with
+    /// personal data, and the visitor's uid in a table where it is a value of the event.
+    pub(crate) fn columns_of_consent(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let is_of_visitor =
+            |column: &Column| column.event.personal.is_some() || column.paths.iter().any(|path| path == "uid");
+        self.stored()
+            .filter(move |(_, column)| self.asks_for_consent && column.role == Role::Event && is_of_visitor(column))
+    }
+
     /// Returns the columns that are part of the row and of its INSERT.
     pub(crate) fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns
@@ -182,6 +209,18 @@ impl Table {
             .enumerate()
             .filter(|(_, column)| column.role != Role::Computed)
     }
+}
+
+/// Names personal data in the comment of a column, so that people find it in ClickHouse, too.
+fn marked(mut declaration: Declaration, personal: Option<Personal>) -> Declaration {
+    const MARK: &str = "personal data";
+    if personal.is_some() {
+        declaration.comment = Some(match declaration.comment {
+            Some(comment) => format!("{comment} ({MARK})"),
+            None => MARK.to_owned(),
+        });
+    }
+    declaration
 }
 
 impl Column {

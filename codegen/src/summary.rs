@@ -16,12 +16,15 @@ pub struct TableSummary {
     /// The name and the type of each column, in their order. ClickHouse alone knows the type of an ALIAS
     /// without one; it is empty here.
     pub columns: Vec<(String, String)>,
+    /// The names of the columns that the schema marks as personal data.
+    pub personal_columns: Vec<String>,
 }
 
 /// Returns the tables that exist in ClickHouse.
 pub(crate) fn tables(model: &Model) -> Vec<TableSummary> {
     let summary = |table: &Table| TableSummary {
         name: table.name.clone(),
+        personal_columns: table.personal_columns().into_iter().map(|column| column.name).collect(),
         columns: table
             .columns
             .iter()
@@ -54,7 +57,12 @@ impl Generated {
         for table in &self.tables {
             let _ = writeln!(text, "table {}, {}", shown(&table.name), columns(table.columns.len()));
             for (name, ty) in &table.columns {
-                let line = format!("    {} {ty}", shown(name));
+                let mark = if table.personal_columns.contains(name) {
+                    " (personal data)"
+                } else {
+                    ""
+                };
+                let line = format!("    {} {ty}{mark}", shown(name));
                 let _ = writeln!(text, "{}", line.trim_end());
             }
         }

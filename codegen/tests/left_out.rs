@@ -110,3 +110,16 @@ fn the_summary_names_each_file_and_each_column() {
     assert_eq!(left_out[0].path, folder.join(PathBuf::from("a.json")));
     assert_eq!((tables[0].name.as_str(), tables[0].columns.len()), ("mail", 5));
 }
+
+#[test]
+fn the_list_marks_personal_columns() {
+    let text = "clickhouse:\n  destinations: { wh/mail: mail }\n  tables:\n    mail:\n      id: { type: UInt64, from: $id }\n      \
+                email: { type: String, pii: true }\n      _options: { engine: MergeTree, order_by: id }\n";
+    let generated = generate_texts([("mail.yml", text)]);
+    assert_eq!(generated.problems.errors, []);
+    let summary = generated.summary();
+    assert!(
+        summary.ends_with("    id UInt64\n    email String (personal data)\n"),
+        "{summary}"
+    );
+}

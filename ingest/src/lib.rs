@@ -67,6 +67,7 @@
 //! | [`store`] | the servers of ClickHouse and their errors |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
+//! | [`forget`] | deletes the rows of a person |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -86,6 +87,7 @@
 //! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
+//! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
@@ -96,6 +98,7 @@
 //! ids        ids of events and visitors
 //! sync       makes the tables in ClickHouse match the schema
 //! value      each column type: the values that it accepts, and their bytes
+//! privacy    the parts of a visitor's data that rows and dead letters have
 //! identify   service, name, project, visitor and client of an event
 //! table      the build step's description of a table
 //! request    the parts of a request: path, headers, body
@@ -130,6 +133,7 @@ pub(crate) mod budget;
 mod collect;
 mod deliver;
 mod fields;
+pub mod forget;
 mod idempotency;
 mod identify;
 mod ids;
@@ -138,6 +142,7 @@ pub mod json;
 mod lease;
 mod leb128;
 mod native;
+mod privacy;
 mod private;
 pub mod rejected;
 mod request;
@@ -175,6 +180,7 @@ pub mod layer {
             options::{EventOptions, NetworkError, TrustedProxies},
             rate_limit::{InvalidRateLimit, RateLimit},
         },
+        privacy::salt::MissingSalt,
         service::{
             future::EventFuture,
             layer::{EventLayer, EventService, SchemaMismatch},
@@ -202,6 +208,7 @@ pub mod route {
             event::{Event, Sink, TableHandler},
             rejection::Rejection,
         },
+        privacy::{AddressRule, PersonalColumn, Privacy, Salt, UserAgentRule},
         verify::{
             Verification,
             link::{InvalidLink, LinkKey},

@@ -32,6 +32,7 @@ pub use crate::{
         },
         unknown::UnknownKeyPolicy,
     },
+    privacy::{AddressRule, PersonalColumn, Privacy, Salt, UserAgentRule},
     service::layer::{EventLayer, SchemaMismatch},
     table::{
         Column, ColumnKind, Dictionary, Format, Schema, Table, View,

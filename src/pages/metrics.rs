@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rowmill_ingest::{
     Writer,
     server::Connections,
-    writer::{KeyCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
+    writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
 };
 
 /// One family of counters or gauges with the source of its values.
@@ -173,6 +173,15 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     text.family(name, "counter", "Requests that are not from the sender of their route.");
     for UnverifiedCount { route, reason, count } in status.unverified {
         text.samples(name, &[("route", route), ("reason", reason)], count);
+    }
+    let name = "rowmill_events_left_out_total";
+    text.family(name, "counter", "Events that an option of their route leaves out.");
+    let LeftOutCounts {
+        automated,
+        without_consent,
+    } = status.left_out;
+    for (reason, count) in [("automated", automated), ("no-consent", without_consent)] {
+        text.samples(name, &[("reason", reason)], count);
     }
     let NodeStatus { node, clashes } = status.node;
     if let Some(node) = node {

@@ -16,6 +16,7 @@ mod insert_settings;
 mod keys;
 mod names;
 mod partition;
+mod privacy;
 mod redirects;
 mod renamed;
 mod route_idempotency;
@@ -146,6 +147,10 @@ const RULES: &[Rule] = rules![
     Destination(redirects::redirect_elsewhere),
     Schema(route_paths::path_conflict),
     Destination(route_idempotency::idempotency_column),
+    Destination(privacy::unsalted_hash),
+    Destination(privacy::hash_of_address),
+    Destination(privacy::private_header),
+    Destination(privacy::rejected_consent),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),
@@ -199,7 +204,8 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
         .zip(rust)
         .partition(|(table, _)| table.is_view_target);
     let mut local_tables = Vec::new();
-    let tables = existing(tables, &mut local_tables);
+    let mut tables = existing(tables, &mut local_tables);
+    let mut asking = Vec::new();
     let index_of = |name: &str| tables.iter().position(|table| table.name == name);
     let mut routes = Vec::new();
     let mut other = None;
@@ -207,15 +213,22 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
         let Some(table) = index_of(&destination.table.text) else {
             continue;
         };
+        let mut options = destination.options.clone();
+        options.privacy = options.privacy.or(&tables[table].privacy);
+        options.privacy.columns = tables[table].personal_columns();
+        asking.extend(options.privacy.asks_for_consent().then_some(table));
         match destination.path.text.split_once('/') {
             Some((service, name)) => routes.push(Route {
                 service: service.to_owned(),
                 name: (name != "default").then(|| name.to_owned()),
                 table,
-                options: destination.options.clone(),
+                options,
             }),
-            None => other = Some((table, destination.options.clone())),
+            None => other = Some((table, options)),
         }
+    }
+    for table in asking {
+        tables[table].asks_for_consent = true;
     }
     Model {
         tables,

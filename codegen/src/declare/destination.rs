@@ -1,7 +1,7 @@
 //! Destinations: the table that the events of a route go to, and their acknowledgement.
 
 use super::{
-    DeclarationReader, Redirect, Verify,
+    DeclarationReader, Privacy, Redirect, Verify,
     route_answer::{Echo, FixedAnswer},
     route_idempotency::Idempotency,
     route_items::{ItemKeys, Items},
@@ -37,6 +37,10 @@ pub(crate) struct RouteOptions {
     pub(crate) hiding: Vec<String>,
     pub(crate) items: Option<Items>,
     pub(crate) idempotency: Option<Idempotency>,
+    /// The privacy options; those of the table are added in the model.
+    pub(crate) privacy: Privacy,
+    /// Whether requests of programs and not of people are not recorded.
+    pub(crate) drops_automated: bool,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -77,15 +81,17 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 15] = [
     "ack",
     "ack_header",
     "answer",
+    "automated",
     "idempotency",
     "items",
     "methods",
     "parse",
     "paths",
+    "privacy",
     "rate_limit",
     "redirect",
     "table",
@@ -159,6 +165,8 @@ impl DeclarationReader<'_> {
                 "paths" => options.own_paths = self.own_paths(node, path),
                 "items" => self.item_path(node, &mut items),
                 "idempotency" => options.idempotency = self.idempotency(node),
+                "automated" => options.drops_automated = self.drops_automated(node, &key),
+                "privacy" => options.privacy = self.privacy(node),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 "redirect" => options.redirect = self.redirect(node, &key),
                 "verify" => options.verify = self.verify(node, &key),

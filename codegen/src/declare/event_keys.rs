@@ -1,7 +1,7 @@
 //! The keys of a column's long form that concern its value in an event: its path, whether it is
 //! required, its maximum length, how far a date may be from its arrival, and the rules for its values.
 
-use super::{DeclarationReader, Source, Unit};
+use super::{DeclarationReader, Personal, Source, Unit};
 use crate::{
     diagnostic::Diagnostic,
     yaml::{Key, Node, Value},
@@ -25,6 +25,8 @@ pub(crate) struct EventKeys {
     pub(crate) unit: Option<Unit>,
     /// Whether values are read by ClickHouse's rules alone; `None` if the table decides it.
     pub(crate) is_strict: Option<bool>,
+    /// The treatment of the values among the dead letters, if they are personal data.
+    pub(crate) personal: Option<Personal>,
     /// The keys that have an effect, with their places.
     pub(crate) present_keys: Vec<Key>,
 }

@@ -19,7 +19,7 @@ use {
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 20] = [
+pub(crate) const COLUMN_KEYS: [&str; 21] = [
     "alias",
     "codec",
     "comment",
@@ -33,6 +33,7 @@ pub(crate) const COLUMN_KEYS: [&str; 20] = [
     "max_ahead",
     "max_bytes",
     "owner",
+    "pii",
     "required",
     "rust",
     "strict",
@@ -149,6 +150,10 @@ impl DeclarationReader<'_> {
                 }
                 "deprecated" | "example" | "owner" => {
                     self.documentation(&key, node, &mut long.documentation);
+                    continue;
+                }
+                "pii" => {
+                    long.event.personal = self.personal(node, &key);
                     continue;
                 }
                 "was" => {

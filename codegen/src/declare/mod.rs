@@ -11,7 +11,9 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod privacy;
 mod route_answer;
+mod route_automated;
 mod route_idempotency;
 mod route_items;
 mod route_parse;
@@ -39,7 +41,7 @@ use crate::{
 
 #[cfg(test)]
 pub(crate) use self::{
-    destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS,
+    destination::KEYS as DESTINATION_KEYS, dictionary::DICTIONARY_KEYS, options::OPTION_KEYS, privacy::PRIVACY_KEYS,
     route_redirect::REDIRECT_KEYS, route_verify::VERIFY_KEYS, view::VIEW_KEYS,
 };
 pub(crate) use {
@@ -51,7 +53,12 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        privacy::{
+            ADDRESS_RULES, AddressRule, Personal, PersonalColumn, Privacy, ROTATIONS, Rotation, SIGNALS, Signal,
+            USER_AGENT_RULES, UserAgentRule, WITHOUT_CONSENT, WithoutConsent,
+        },
         route_answer::{Echo, FixedAnswer},
+        route_automated::AUTOMATED,
         route_idempotency::{Idempotency, IdempotencyKey},
         route_items::Items,
         route_paths::{METHODS, OwnPaths},

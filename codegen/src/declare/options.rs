@@ -1,7 +1,8 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
 use super::{
-    DeclarationReader, Distribution, TableElement, TableElementKind, UnknownKeys, documentation::Documentation, outside,
+    DeclarationReader, Distribution, Privacy, TableElement, TableElementKind, UnknownKeys, documentation::Documentation,
+    outside,
 };
 use crate::{
     diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
@@ -20,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) is_strict: Option<bool>,
     /// The policy for keys without a column, and the place of the option.
     pub(crate) unknown_keys: Option<(UnknownKeys, Span)>,
+    pub(crate) privacy: Privacy,
     /// The codes of warnings that the table allows.
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
@@ -52,7 +54,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 24] = [
+pub(crate) const OPTION_KEYS: [&str; 25] = [
     "abstract",
     "allow",
     "cluster",
@@ -68,6 +70,7 @@ pub(crate) const OPTION_KEYS: [&str; 24] = [
     "owner",
     "partition_by",
     "primary_key",
+    "privacy",
     "projections",
     "replicated",
     "rust",
@@ -125,6 +128,7 @@ impl DeclarationReader<'_> {
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
                 "strict" => options.is_strict = Some(self.boolean(node, "`strict`")),
                 "unknown" => options.unknown_keys = self.unknown_keys(node),
+                "privacy" => options.privacy = self.privacy(node),
                 "allow" => options.allowed = self.allowed(node),
                 "engine" => {
                     let span = node.span.clone();

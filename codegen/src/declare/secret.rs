@@ -70,7 +70,8 @@ impl DeclarationReader<'_> {
     }
 }
 
-fn is_variable(text: &str) -> bool {
+/// Returns whether a text is the name of a variable, and not a secret.
+pub(super) fn is_variable(text: &str) -> bool {
     let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_name
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -3,7 +3,7 @@
 use crate::{collector_value::CollectorValue, diagnostic::Diagnostic, types, yaml::Key};
 
 /// The collector's values that have one name each, in the order of the documentation.
-const VALUES: [(&str, CollectorValue); 11] = [
+const VALUES: [(&str, CollectorValue); 12] = [
     ("id", CollectorValue::Id),
     ("received_at", CollectorValue::ReceivedAt),
     ("ip", CollectorValue::Ip),
@@ -15,6 +15,7 @@ const VALUES: [(&str, CollectorValue); 11] = [
     ("channel", CollectorValue::Channel),
     ("uid", CollectorValue::Uid),
     ("project", CollectorValue::ProjectId),
+    ("automated", CollectorValue::Automated),
 ];
 
 /// The collector's values that have a name after a dot.

@@ -61,7 +61,7 @@ impl DeclarationReader<'_> {
     }
 
     /// Reads one of several words.
-    fn one_of<T: Copy>(
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         node: &Node,
         place: Span,

@@ -64,7 +64,8 @@ pub(super) fn definition(index: usize, table: &Table) -> TokenStream {
             let names = &column.was;
             quote!(.was(&[#(#names),*]))
         });
-        quote!(#definition #accepting_objects #nullable #sent #was)
+        let personal = column.event.personal.map(|_| quote!(.personal()));
+        quote!(#definition #accepting_objects #nullable #sent #was #personal)
     });
     let columns_by_role = table.columns.iter().map(|column| (column.role, &column.declaration));
     let id = paths::row_id(columns_by_role).and_then(|index| table.columns.get(index));

@@ -10,7 +10,7 @@ use crate::{
     model::{Column, Table},
     names,
     paths::Role,
-    types::Type,
+    types::{Type, constant},
 };
 
 /// Returns the method that fills the collector's own columns; none if the table has none.
@@ -25,7 +25,7 @@ pub(super) fn fill_metadata(table: &Table, columns: &Columns) -> Option<TokenStr
             None => direct(value, column, &index),
         })
     });
-    let statements: Vec<_> = statements.collect();
+    let statements: Vec<_> = statements.chain(without_consent(table, columns)).collect();
     (!statements.is_empty()).then(|| {
         quote! {
             fn fill_metadata(&mut self, meta: &__rt::EventMeta<'a>, present: &mut __rt::PresentColumns, invalid: &mut __rt::InvalidColumns) {
@@ -52,7 +52,12 @@ fn asked(source: &Source, column: &Column, index: &TokenStream) -> TokenStream {
         }
     });
     let name = &source.name;
-    let (function, first) = match source.value {
+    let value = match source.value {
+        // The value that the privacy options apply to.
+        CollectorValue::Header if name == "user-agent" => CollectorValue::UserAgent,
+        value => value,
+    };
+    let (function, first) = match value {
         CollectorValue::Header => (quote!(put_header), quote!(#name)),
         CollectorValue::Query => (quote!(put_query), quote!(#name)),
         value => {
@@ -73,6 +78,29 @@ fn asked(source: &Source, column: &Column, index: &TokenStream) -> TokenStream {
         meta.#function(#first, &mut self.#field, &TABLE.columns[#index], #index, present, invalid);
         #max_bytes
     }
+}
+
+/// Returns the statement that empties the columns of the visitor's data in an event without consent.
+fn without_consent(table: &Table, columns: &Columns) -> Option<TokenStream> {
+    let emptied = table.columns_of_consent().map(|(index, column)| {
+        let field = names::ident(&column.field);
+        let value = constant(&column.declaration).unwrap_or_else(|| quote!(::core::default::Default::default()));
+        let index = columns.index(index);
+        // An event with a required value was right to have it.
+        let absent = (!column.event.is_required).then(|| quote!(present.remove(#index);));
+        quote! {
+            self.#field = #value;
+            #absent
+        }
+    });
+    let emptied: Vec<_> = emptied.collect();
+    (!emptied.is_empty()).then(|| {
+        quote! {
+            if meta.is_anonymous() {
+                #(#emptied)*
+            }
+        }
+    })
 }
 
 /// Returns the form of the time of arrival that a type holds.

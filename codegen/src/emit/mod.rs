@@ -22,6 +22,7 @@ mod read_value;
 mod route_idempotency;
 mod route_items;
 mod route_options;
+mod route_privacy;
 mod route_redirect;
 mod route_verify;
 mod routes;

@@ -15,6 +15,7 @@ mod offload;
 mod once;
 pub(crate) mod options;
 pub(crate) mod own_paths;
+pub(crate) mod private;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
 pub(crate) mod redirect_policy;
@@ -49,6 +50,7 @@ use crate::{
         head::{Arrival, RequestHead},
         once::{Reply, idempotency_of},
         options::EventOptions,
+        private::{PrivateRoutes, Sent},
         rate::Rates,
         redirects::Redirects,
         resolve::{declared, declares_batch},
@@ -99,6 +101,8 @@ pub(crate) struct Collector {
     guard: Option<Arc<Guard>>,
     /// The policies of redirects; `None` if all of them are open.
     redirects: Option<Redirects>,
+    /// The routes with privacy options; `None` if there are none.
+    private: Option<PrivateRoutes>,
     /// Limits the number of batches that are decoded at a time.
     batch_permits: Arc<Semaphore>,
     body_turns: Turns,
@@ -194,6 +198,7 @@ impl Collector {
             rates: Rates::new(options, destinations),
             guard,
             redirects: Redirects::new(destinations),
+            private: PrivateRoutes::new(destinations),
             batch_permits: Arc::new(Semaphore::new(max_batch_decodings())),
             body_turns: Turns::new(),
         }
@@ -364,7 +369,7 @@ impl Collector {
         arena: &Arena,
     ) -> Result<ResponseDraft, AsBatch> {
         let claims = envelope.claims();
-        let uid = self.visitor(head, &claims);
+        let mut uid = self.visitor(head, &claims);
         let Some((address, route)) = self.route::<R>(head, &claims) else {
             // `Envelope::open` may have skipped the body. Malformed JSON is an error on any path.
             return Ok(match payload.check() {
@@ -387,7 +392,11 @@ impl Collector {
                 return Err(AsBatch::DOCUMENT);
             }
         }
-        let meta = self.event_meta(head, &address, uid);
+        let mut meta = self.event_meta(head, &address, uid);
+        let is_recorded = match route.options {
+            Some(options) if options.is_selective() => self.select(options, &mut meta, &mut uid, head, payload, arena),
+            _ => true,
+        };
         let mut answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
         if let Err(retry_after) = self.check_rate_of_route(&address) {
             let answer = match answer {
@@ -398,6 +407,9 @@ impl Collector {
         }
         if let Some(fixed) = route.options.and_then(|options| options.answer.as_ref()) {
             answer = Answer::Fixed(fixed);
+        }
+        if !is_recorded {
+            return Ok(self.draft(answer, head, Some(uid)));
         }
         // The collector sends an image or a redirect even if it rejects the event, and an error
         // promises nothing: none of these waits for an acknowledgement by default.
@@ -460,7 +472,18 @@ impl Collector {
         self.writer.rejections().count_event(rejection.code());
         let message = rejection.message(payload.json_text());
         if let Some(dead_letter) = rejection.dead_letter(head, &event.meta, &message) {
-            self.write_dead_letter(head, body, &dead_letter);
+            match route.options {
+                Some(options) if options.privacy.is_some() => {
+                    self.write_private_dead_letter(
+                        options,
+                        &event.meta,
+                        head,
+                        Sent::of(head, payload, body),
+                        &dead_letter,
+                    );
+                }
+                _ => self.write_dead_letter(head, body, &dead_letter),
+            }
         }
         let answer = match answer {
             Answer::Pixel | Answer::Redirect(_) => answer,

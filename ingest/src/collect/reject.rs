@@ -52,6 +52,7 @@ impl Rejection {
             name: meta.name,
             table,
             column,
+            ip: meta.ip,
             ..head.dead_letter(self.code(), message)
         })
     }
@@ -67,7 +68,7 @@ impl Collector {
         error: BodyError,
     ) -> ResponseDraft {
         self.writer.rejections().count_event("body");
-        self.write_dead_letter(head, body, &head.dead_letter("body", error.reason()));
+        self.write_unread_dead_letter(head, body, "body", error.reason());
         let answer = self.answer_to_visitor::<R>(head).unwrap_or(error.into());
         self.draft(answer, head, None)
     }
@@ -84,7 +85,7 @@ impl Collector {
     ) -> ResponseDraft {
         let message = rejection.message(payload.json_text());
         self.writer.rejections().count_event(rejection.code());
-        self.write_dead_letter(head, body, &head.dead_letter(rejection.code(), &message));
+        self.write_unread_dead_letter(head, body, rejection.code(), &message);
         let answer = self
             .answer_to_visitor::<R>(head)
             .unwrap_or_else(|| rejection.answer(&message));
@@ -107,11 +108,15 @@ impl Collector {
     /// Writes a dead letter with the request's payload: `?` and the query as sent, then the body.
     pub(super) fn write_dead_letter(&self, head: &RequestHead<'_>, body: &[u8], dead_letter: &DeadLetter<'_>) {
         let payload = head.payload_with_query(body);
-        let dead_letter = DeadLetter {
+        self.store_dead_letter(&DeadLetter {
             payload: &payload,
             ..*dead_letter
-        };
-        if self.writer.reject(&dead_letter, Ack::Accepted).is_err() {
+        });
+    }
+
+    /// Writes a dead letter as it is.
+    pub(super) fn store_dead_letter(&self, dead_letter: &DeadLetter<'_>) {
+        if self.writer.reject(dead_letter, Ack::Accepted).is_err() {
             tracing::debug!(
                 code = dead_letter.code,
                 "a dead letter is dropped: the spool has no space for it"

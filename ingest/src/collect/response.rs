@@ -71,7 +71,7 @@ impl Collector {
             Some(redirects) => self.restricted(redirects, answer, head),
             None => answer,
         };
-        let uid = uid.unwrap_or_else(|| self.visitor(head, &Claims::default()));
+        let uid = uid.unwrap_or_else(|| self.visitor_without_event(head));
         let origin = CorsOrigin::of(&head.headers);
         let is_secure = head.client.is_secure || head.is_tls;
         let context = Context {

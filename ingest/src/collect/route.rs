@@ -14,6 +14,7 @@ use crate::{
         redirect_policy::RedirectPolicy,
     },
     intake::event::TableHandler,
+    privacy::Privacy,
     table::Schema,
     verify::Verification,
 };
@@ -91,6 +92,10 @@ pub struct RouteOptions {
     pub verify: Option<Verification>,
     /// The hosts that links lead to; `None` is any host, except private ones.
     pub redirect: Option<RedirectPolicy>,
+    /// The parts of a visitor's data that are kept; `None` keeps all.
+    pub privacy: Option<Privacy>,
+    /// Whether requests of programs, such as link scanners and mail proxies, are not recorded.
+    pub drops_automated: bool,
 }
 
 impl RouteOptions {
@@ -105,6 +110,8 @@ impl RouteOptions {
         idempotency: None,
         verify: None,
         redirect: None,
+        privacy: None,
+        drops_automated: false,
     };
 }
 
@@ -138,6 +145,12 @@ impl fmt::Display for RouteOptions {
         }
         if let Some(verify) = &self.verify {
             options.push(format!("from {}", verify.scheme.name()));
+        }
+        if let Some(privacy) = &self.privacy {
+            options.push(privacy.to_string());
+        }
+        if self.drops_automated {
+            options.push("without programs".to_owned());
         }
         match self.redirect {
             None => {}

@@ -53,13 +53,18 @@ impl<'a> Client<'a> {
     /// The number is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing
     /// events.
     pub(crate) fn fingerprint(&self, ip: &IpText) -> Option<u64> {
-        let user_agent = self.user_agent.as_deref()?;
-        let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);
-        hash.write(ip.as_str().as_bytes());
-        hash.write(b":");
-        hash.write(user_agent.as_bytes());
-        Some(hash.finish().swap_bytes())
+        Some(fingerprint(ip.as_str(), self.user_agent.as_deref()?))
     }
+}
+
+/// Returns the number that identifies the pair of an address and a browser.
+#[inline]
+pub(crate) fn fingerprint(ip: &str, user_agent: &str) -> u64 {
+    let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);
+    hash.write(ip.as_bytes());
+    hash.write(b":");
+    hash.write(user_agent.as_bytes());
+    hash.finish().swap_bytes()
 }
 
 /// Returns whether the client of a trusted proxy uses HTTPS. A proxy that reports a client or a

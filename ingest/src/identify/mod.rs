@@ -18,7 +18,7 @@ mod visitor;
 pub use self::proxies::{NetworkError, TrustedProxies};
 pub(crate) use self::{
     address::Address,
-    client::{Client, header_text},
+    client::{Client, fingerprint, header_text},
     forwarded::Proxies,
     host::{auto_domain, host_of},
     ip_text::IpText,

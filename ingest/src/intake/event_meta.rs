@@ -10,6 +10,7 @@ use crate::{
     identify::{Project, header_text},
     intake::present_columns::PresentColumns,
     json::{self, Reader},
+    request::automated::automated,
     table::{
         Column,
         refusal::{InvalidColumns, ValueError},
@@ -68,12 +69,27 @@ pub enum CollectorValue {
     UserAgent,
     Fingerprint,
     Referer,
+    Automated,
 }
 
 const SECONDS_PER_DAY: u64 = 86_400;
 const MS_PER_SECOND: u64 = 1_000;
 
 impl<'a> EventMeta<'a> {
+    /// Returns whether the event is recorded without its visitor's data.
+    #[inline]
+    pub fn is_anonymous(&self) -> bool {
+        self.uid == 0 && self.headers.is_some()
+    }
+
+    /// Removes the visitor's data: uid, address, user agent and what follows from them.
+    pub(crate) fn make_anonymous(&mut self) {
+        self.uid = 0;
+        self.ip = "";
+        self.user_agent = None;
+        self.fingerprint = 0;
+    }
+
     /// Returns the day of arrival in UTC.
     #[inline]
     pub fn date(&self) -> Date {
@@ -218,7 +234,8 @@ impl<'a> EventMeta<'a> {
         match key {
             "name" => value == self.name,
             "service" => value == self.service,
-            "uid" => value.parse() == Ok(self.uid),
+            // The uid of an anonymous event is not recorded under any name.
+            "uid" => self.is_anonymous() || value.parse() == Ok(self.uid),
             "projectId" => self.project.is_written(value),
             _ => false,
         }
@@ -237,9 +254,11 @@ impl<'a> EventMeta<'a> {
             CollectorValue::Channel => Cow::Borrowed(self.channel),
             CollectorValue::Name => Cow::Borrowed(self.name),
             CollectorValue::Service => Cow::Borrowed(self.service),
+            CollectorValue::Ip if self.ip.is_empty() => return None,
             CollectorValue::Ip => Cow::Borrowed(self.ip),
             CollectorValue::UserAgent => Cow::Borrowed(self.user_agent?),
             CollectorValue::Referer => Cow::Borrowed(self.referer?),
+            CollectorValue::Automated => Cow::Borrowed(self.headers.map_or("", automated)),
         })
     }
 

@@ -28,6 +28,19 @@ impl PresentColumns {
         }
     }
 
+    /// Removes a column.
+    pub fn remove(&mut self, column: usize) {
+        let word = column / Self::WORD_BITS;
+        let many = word.checked_sub(Self::FEW_WORDS);
+        let word = match many {
+            None => self.few.get_mut(word),
+            Some(word) => self.many.get_mut(word),
+        };
+        if let Some(word) = word {
+            *word &= !(1 << (column % Self::WORD_BITS));
+        }
+    }
+
     /// Returns whether the event has the column.
     #[inline]
     pub fn contains(&self, column: usize) -> bool {
@@ -48,7 +61,11 @@ mod tests {
             assert!(!present.contains(column));
             present.insert(column);
             assert!(present.contains(column));
+            present.remove(column);
+            assert!(!present.contains(column));
+            present.insert(column);
         }
+        present.remove(5_000);
         assert!(!present.contains(1));
         assert!(!present.contains(999));
         assert!(!present.contains(5_000));

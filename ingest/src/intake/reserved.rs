@@ -43,7 +43,15 @@ impl<'a> ReservedKeys<'_, 'a> {
 
     /// Returns whether a reserved key only repeats the collector's value.
     pub(super) fn is_repetition(&self, key: &str, value: &str) -> bool {
-        !self.are_owned && RESERVED.contains(&key) && self.meta.matches(key, value)
+        match self.are_owned {
+            true => self.is_hidden(key),
+            false => RESERVED.contains(&key) && self.meta.matches(key, value),
+        }
+    }
+
+    /// Returns whether a key is the uid of an anonymous event.
+    fn is_hidden(&self, key: &str) -> bool {
+        key == "uid" && self.meta.is_anonymous()
     }
 
     /// Like [`is_repetition`](Self::is_repetition), for the string or number that `reader` is
@@ -54,7 +62,7 @@ impl<'a> ReservedKeys<'_, 'a> {
     /// The value is not JSON.
     pub(super) fn is_json_repetition(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
         if self.are_owned || !RESERVED.contains(&key) {
-            return Ok(false);
+            return Ok(self.is_hidden(key));
         }
         let value = js_string(&mut reader.clone())?;
         Ok(self.meta.matches(key, &value))

@@ -1,6 +1,7 @@
 //! The contents of a request, before its table is known.
 //!
 //! ```text
+//! automated     the programs that make requests by themselves
 //! target        the path
 //! headers       the headers that the collector reads
 //! read_body     the body as bytes, within its limits
@@ -14,6 +15,7 @@
 //! claims        the service, name, project and visitor that a query or a body names
 //! ```
 
+pub(crate) mod automated;
 pub(crate) mod batch_format;
 pub(crate) mod body;
 pub(crate) mod claims;

@@ -24,8 +24,10 @@ use crate::{
         Collector, Decision,
         head::Arrival,
         options::EventOptions,
+        private::privacy_options,
         route::{Routes, verifications},
     },
+    privacy::salt::{MissingSalt, check_salts},
     request::read_body::ReadBody,
     service::{
         future::{EventFuture, PendingEvent},
@@ -130,6 +132,16 @@ impl<R: Routes> EventLayer<R> {
     /// The first route whose secrets cannot be read.
     pub fn check_secrets(options: &EventOptions) -> Result<(), SecretError> {
         check_secrets(verifications(R::DESTINATIONS), &options.secrets)
+    }
+
+    /// Checks that the keys of the hashes in the schema's `privacy` are there. Without its key, a value
+    /// that is to be hashed is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The first environment variable that is not set or empty.
+    pub fn check_salts() -> Result<(), MissingSalt> {
+        check_salts(privacy_options(R::DESTINATIONS))
     }
 
     /// Returns the layer with a function that reads the peer's address from a request, for servers

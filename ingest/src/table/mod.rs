@@ -221,6 +221,8 @@ pub struct Column {
     pub sent_type: &'static str,
     /// The column's earlier names.
     pub was: &'static [&'static str],
+    /// Whether the schema marks the values as personal data: no message quotes them.
+    pub is_personal: bool,
 }
 
 impl Column {
@@ -243,6 +245,7 @@ impl Column {
             shape: None,
             sent_type: data_type,
             was: &[],
+            is_personal: false,
         }
     }
 
@@ -271,6 +274,19 @@ impl Column {
     /// ```
     pub const fn sent_as(mut self, data_type: &'static str) -> Self {
         self.sent_type = data_type;
+        self
+    }
+
+    /// Marks the values as personal data.
+    ///
+    /// ```
+    /// use rowmill_ingest::table::{Column, ColumnKind};
+    ///
+    /// let column = Column::new("email", "String", "`email` String", ColumnKind::Plain).personal();
+    /// assert!(column.is_personal);
+    /// ```
+    pub const fn personal(mut self) -> Self {
+        self.is_personal = true;
         self
     }
 

@@ -149,7 +149,7 @@ pub struct InvalidColumn {
     pub column: &'static Column,
     /// The reason why the value is invalid.
     pub problem: ValueError,
-    /// The value as it was sent, truncated; empty if there is none.
+    /// The value as it was sent, truncated; empty if there is none, and for personal data.
     pub got: String,
 }
 
@@ -159,6 +159,7 @@ impl fmt::Display for InvalidColumn {
         write!(f, "column `{}` ({}): {problem}", column.name, column.data_type)?;
         match problem {
             ValueError::Missing(_) => Ok(()),
+            _ if column.is_personal => Ok(()),
             _ => write!(f, ": {got}"),
         }
     }
@@ -212,6 +213,8 @@ impl InvalidColumns {
         if self.0.len() == MAX_INVALID_COLUMNS {
             return;
         }
+        // No message quotes personal data.
+        let got = if column.is_personal { "" } else { got };
         let mut end = got.len().min(MAX_GOT_BYTES);
         while !got.is_char_boundary(end) {
             end -= 1;

@@ -11,6 +11,7 @@
 //! schema_state        whether the servers' tables match the schema
 //! drain_report        the rows that a drain could not deliver
 //! insert_error        the reasons to reject a typed row
+//! left_out_counts     events that a route leaves out by its options
 //! payload_rate        how much of its payload a dead letter keeps
 //! rejection_counts    rejections by reason
 //! unknown_key_counts  keys of events that no column reads
@@ -28,8 +29,8 @@ use tokio::{
 };
 
 pub use self::{
-    drain_report::DrainReport, insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts,
-    status::WriterStatus, unverified_counts::UnverifiedCount,
+    drain_report::DrainReport, insert_error::InsertError, left_out_counts::LeftOutCounts, options::WriterOptions,
+    rejection_counts::RejectionCounts, status::WriterStatus, unverified_counts::UnverifiedCount,
 };
 use crate::{
     ack::Ack,
@@ -41,8 +42,8 @@ use crate::{
     sync::state::State,
     table::{Schema, Table, dead_letter::REJECTED},
     writer::{
-        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
-        unverified_counts::UnverifiedCounters,
+        left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
+        unknown_key_counts::UnknownKeyCounters, unverified_counts::UnverifiedCounters,
     },
 };
 /// The types in the signatures of a writer's methods and options.
@@ -96,6 +97,8 @@ struct Shared {
     unknown_keys: UnknownKeyCounters,
     /// Counts the requests that are not from the sender of their route.
     unverified: UnverifiedCounters,
+    /// Counts the events that their routes leave out.
+    left_out: LeftOutCounters,
     /// The runtime of the deliveries.
     runtime: Handle,
     ids: Arc<IdGenerator>,
@@ -262,6 +265,7 @@ impl Writer {
             payloads_cut: self.shared.payload_rate.cut(),
             unknown_keys: self.shared.unknown_keys.counts(),
             unverified: self.shared.unverified.counts(),
+            left_out: self.shared.left_out.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -315,6 +319,10 @@ impl Writer {
 
     pub(crate) fn unverified(&self) -> &UnverifiedCounters {
         &self.shared.unverified
+    }
+
+    pub(crate) fn left_out(&self) -> &LeftOutCounters {
+        &self.shared.left_out
     }
 
     /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
@@ -395,6 +403,7 @@ impl Drop for Shared {
 
 mod drain_report;
 mod insert_error;
+mod left_out_counts;
 pub(crate) mod once;
 mod options;
 mod payload_rate;

@@ -21,8 +21,8 @@ use crate::{
     sync,
     table::Schema,
     writer::{
-        payload_rate::PayloadRate, rejection_counts::RejectionCounters, unknown_key_counts::UnknownKeyCounters,
-        unverified_counts::UnverifiedCounters,
+        left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
+        unknown_key_counts::UnknownKeyCounters, unverified_counts::UnverifiedCounters,
     },
 };
 
@@ -155,6 +155,7 @@ impl Writer {
                 payload_rate: PayloadRate::new(options.rejected_payload_bytes, options.rejected_bytes_per_second),
                 unknown_keys: UnknownKeyCounters::new(schema),
                 unverified: UnverifiedCounters::default(),
+                left_out: LeftOutCounters::default(),
                 runtime: Handle::current(),
                 ids: generator,
                 lease,

@@ -5,7 +5,7 @@ use crate::{
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
-    writer::{rejection_counts::RejectionCounts, unverified_counts::UnverifiedCount},
+    writer::{left_out_counts::LeftOutCounts, rejection_counts::RejectionCounts, unverified_counts::UnverifiedCount},
 };
 
 /// The status of a writer at one moment, from [`Writer::status`](crate::Writer::status): what a
@@ -28,6 +28,8 @@ pub struct WriterStatus {
     pub unknown_keys: Vec<(&'static str, u64)>,
     /// The requests that are not from the sender of their route, for each verified route and reason.
     pub unverified: Vec<UnverifiedCount>,
+    /// The events that their routes leave out by `automated: drop` and `without_consent: drop`.
+    pub left_out: LeftOutCounts,
     /// The node number of this writer's ids, and whether another process has it, too.
     pub node: NodeStatus,
     /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to

@@ -49,6 +49,15 @@ impl TlsClient {
              Content-Length: {}\r\n\r\n{json}",
             json.len()
         );
+        self.exchange(address, &request)
+    }
+
+    /// Sends a request as it is, and returns the response.
+    pub fn send(&self, address: SocketAddr, request: &str) -> Answer {
+        self.exchange(address, request).0
+    }
+
+    fn exchange(&self, address: SocketAddr, request: &str) -> (Answer, Vec<u8>) {
         self.runtime.block_on(async {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from("localhost").unwrap();

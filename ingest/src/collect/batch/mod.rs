@@ -37,7 +37,7 @@ use crate::{
     ack::{Ack, UnknownAck},
     answer::{Answer, BatchReport, PendingAck, ResponseDraft},
     arena::{self, Arena},
-    block::rows::RowBatch,
+    block::{receipt::Receipt, rows::RowBatch},
     budget::Booking,
     collect::{
         Collector, Processed, Response,
@@ -133,7 +133,7 @@ impl Collector {
             is_counted,
         } = as_batch;
         let no_claims = Claims::default();
-        let uid = self.visitor(head, &no_claims);
+        let uid = self.visitor_without_event(head);
         let respond = |answer: Answer<'_>| Processed::from(self.draft(answer, head, Some(uid)));
         let Some((address, route)) = self.route::<R>(head, &no_claims) else {
             return respond(Answer::NOT_FOUND);
@@ -172,6 +172,8 @@ impl Collector {
         if booking.grow_to(copies * text.capacity()).is_err() {
             return respond(Answer::FULL);
         }
+        let mut rejected = RejectedItems::of_request(&text, head);
+        rejected.is_private = route.options.is_some_and(|options| options.privacy.is_some());
         Processed::Batch(Box::new(BatchRequest {
             items,
             shared,
@@ -183,7 +185,7 @@ impl Collector {
             uid,
             has_senders: !format.is_json() || may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
-            rejected: RejectedItems::of_request(&text, head),
+            rejected,
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -285,9 +287,11 @@ impl Collector {
                 ..shared_meta
             };
             if let Err(Break { error, .. }) = next {
+                self.protect_unread(&batch.route, &mut meta, head, arena);
+                let kept = self.kept_item(&batch.route, &meta, item, arena);
                 let rejected = RejectedItem {
                     number,
-                    payload: item,
+                    payload: kept,
                     json: &batch.text,
                 };
                 let rejection = Rejection::from(error);
@@ -303,7 +307,10 @@ impl Collector {
                 return Some(Err(Answer::FULL));
             }
             let recorded = match batch.items.payload(item, shared, arena) {
-                Err(rejection) => Err(rejection),
+                Err(rejection) => {
+                    self.protect_unread(&batch.route, &mut meta, head, arena);
+                    Err(rejection)
+                }
                 Ok(payload) => {
                     // A malformed item has no claims here; intake rejects it.
                     let envelope = batch
@@ -322,21 +329,30 @@ impl Collector {
                         }
                         meta.uid = claimed_uid(head.query.text("uid"), claims.uid).unwrap_or(uid.of_event);
                     }
-                    let event = Event {
-                        meta,
-                        query: &head.query,
-                        payload: &payload,
-                        ack: batch.ack,
-                        hiding: batch.route.options.map_or(&[], |options| options.hiding),
-                        arena,
-                    };
-                    (batch.route.handler)(&event, Sink::Rows(&mut batch.rows))
+                    let mut item_uid = uid;
+                    if let Some(options) = batch.route.options
+                        && options.is_selective()
+                        && !self.select(options, &mut meta, &mut item_uid, head, &payload, arena)
+                    {
+                        Ok(Receipt::NONE)
+                    } else {
+                        let event = Event {
+                            meta,
+                            query: &head.query,
+                            payload: &payload,
+                            ack: batch.ack,
+                            hiding: batch.route.options.map_or(&[], |options| options.hiding),
+                            arena,
+                        };
+                        (batch.route.handler)(&event, Sink::Rows(&mut batch.rows))
+                    }
                 }
             };
             if let Err(rejection) = recorded {
+                let kept = self.kept_item(&batch.route, &meta, item, arena);
                 let rejected = RejectedItem {
                     number,
-                    payload: item,
+                    payload: kept,
                     json: item,
                 };
                 batch.rejected.push(&rejected, &meta, &rejection, head, &self.writer);

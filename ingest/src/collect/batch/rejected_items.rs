@@ -46,6 +46,9 @@ pub(super) struct RejectedItems {
     max_bytes: usize,
     /// The number of the first rejected item without a dead letter.
     first_without_dead_letter: Option<ItemNumber>,
+    /// Whether the route has privacy options: no dead letter has the query then, and that of other
+    /// items no address.
+    pub(super) is_private: bool,
 }
 
 impl RejectedItems {
@@ -59,6 +62,7 @@ impl RejectedItems {
             dead_letters: RowBatch::default(),
             max_bytes: DEAD_LETTERS_BYTES + DEAD_LETTERS_EXPANSION * (text.len() + query.len()),
             first_without_dead_letter: None,
+            is_private: false,
         }
     }
 
@@ -88,7 +92,7 @@ impl RejectedItems {
         let message = rejection.message(item.json);
         if has_dead_letter && let Some(dead_letter) = rejection.dead_letter(head, meta, &message) {
             let payload = match self.dead_letters.count() {
-                0 => head.payload_with_query(item.payload.as_bytes()),
+                0 if !self.is_private => head.payload_with_query(item.payload.as_bytes()),
                 _ => item.payload.as_bytes().into(),
             };
             let dead_letter = DeadLetter {
@@ -112,7 +116,9 @@ impl RejectedItems {
                 ItemNumber::Index(index) => ("items", format!("item {index}")),
             };
             let reason = format!("{others} more {items} of the request were refused, the first of them is {first}");
-            self.write(&head.dead_letter("more-lines", &reason), 0);
+            let dead_letter = head.dead_letter("more-lines", &reason);
+            let ip = if self.is_private { "" } else { dead_letter.ip };
+            self.write(&DeadLetter { ip, ..dead_letter }, 0);
         }
     }
 

@@ -21,6 +21,7 @@ fn a_dead_letter_names_the_event_and_its_first_reason() {
         id: 5,
         service: "wh",
         name: "mail",
+        ip: "203.0.113.7",
         ..EventMeta::default()
     };
     let invalid = |problem, got: &str| InvalidColumn {

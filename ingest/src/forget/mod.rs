@@ -1,0 +1,358 @@
+//! Forget: deletes the rows of a person, by the value of a column.
+//!
+//! The value stands in no statement that ClickHouse keeps: rows are compared by the SHA-256 of their
+//! values, and dead letters are deleted by their keys. Only the search among the dead letters has the
+//! value, in a query that is not logged.
+//!
+//! ```text
+//! condition     the rows of one table, as an expression of SQL
+//! dead_letters  the events of the person in `rejected`
+//! ```
+
+mod condition;
+mod dead_letters;
+
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+pub use self::dead_letters::ForgottenDeadLetters;
+use self::{condition::ColumnOfTable, dead_letters::DeadLetterSearch};
+use crate::{
+    store::{ClickHouseError, ClickHouseUrl, quoted, within},
+    table::{Schema, Table, View, dead_letter::REJECTED},
+};
+
+/// The person to forget, by the value of a column.
+///
+/// ```
+/// use rowmill_ingest::forget::Person;
+///
+/// let person = Person { column: Some("email".to_owned()), ..Person::of_value("anna@example.org") };
+/// # assert!(person.table.is_none());
+/// ```
+#[derive(Clone)]
+pub struct Person {
+    /// The column; `None` for all columns that the schema marks with `pii`.
+    pub column: Option<String>,
+    /// The value of the column, as ClickHouse prints it.
+    pub value: String,
+    /// Only rows of this table, and its dead letters.
+    pub table: Option<String>,
+    /// The timeout of one statement; ClickHouse rewrites all parts with such rows.
+    pub timeout: Duration,
+}
+
+impl Person {
+    /// Returns the person with this value in a column with personal data.
+    pub fn of_value(value: &str) -> Self {
+        Self {
+            column: None,
+            value: value.to_owned(),
+            table: None,
+            timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Shows no value.
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { column, table, .. } = self;
+        f.debug_struct("Person")
+            .field("column", column)
+            .field("table", table)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The rows of a person, and the statements that delete them.
+#[derive(Debug)]
+pub struct ForgetPlan {
+    /// The tables with such a column, in the order of their names.
+    pub tables: Vec<ForgottenTable>,
+    /// The dead letters with the value.
+    pub dead_letters: ForgottenDeadLetters,
+    /// The tables and views that may have traces of the person, and that no statement reaches, each
+    /// with the reason.
+    pub unreached: Vec<(String, String)>,
+}
+
+/// The rows of a person in one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgottenTable {
+    /// The table.
+    pub table: String,
+    /// The number of rows.
+    pub rows: u64,
+    /// The statement that deletes them.
+    pub statement: String,
+    /// The query that counts them.
+    count: String,
+}
+
+/// The reason why a person cannot be forgotten.
+#[derive(Debug)]
+pub enum ForgetError {
+    /// ClickHouse was unavailable, or refused a statement.
+    Server(ClickHouseError),
+    /// The value is empty: it would be that of all rows without one.
+    EmptyValue,
+    /// No table has the column, or none of the schema's columns is personal.
+    NoColumn,
+    /// The database has no such table.
+    NoTable(String),
+    /// Rows are still there after the deletion: collectors have stored them meanwhile.
+    Remaining {
+        /// The table.
+        table: String,
+        /// The number of rows.
+        rows: u64,
+    },
+}
+
+impl From<ClickHouseError> for ForgetError {
+    fn from(error: ClickHouseError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl fmt::Display for ForgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(_) => f.write_str("ClickHouse has not deleted everything; repeat the command"),
+            Self::EmptyValue => f.write_str("the value is empty, which is that of all rows without one"),
+            Self::NoColumn => f.write_str(
+                "no table has this column; without `--column`, the columns that the schema marks with `pii` count",
+            ),
+            Self::NoTable(table) => write!(f, "the database has no table `{table}`"),
+            Self::Remaining { table, rows } => write!(
+                f,
+                "`{table}` still has {rows} such rows: collectors have stored them meanwhile; repeat the command"
+            ),
+        }
+    }
+}
+
+impl Error for ForgetError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Server(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// One table of the database.
+#[derive(Debug, Row, Deserialize)]
+struct TableOfDatabase {
+    name: String,
+    engine: String,
+}
+
+/// Engines other than MergeTrees that delete rows by `ALTER TABLE … DELETE`.
+const DELETING_ENGINES: [&str; 3] = ["EmbeddedRocksDB", "Join", "Memory"];
+
+/// Engines whose rows are in other tables, which the plan has if they are in the same database.
+const ENGINES_WITHOUT_ROWS: [&str; 6] = ["Dictionary", "MaterializedView", "Merge", "Null", "View", "WindowView"];
+
+/// Finds the rows and dead letters of a person.
+///
+/// # Errors
+///
+/// ClickHouse is unavailable, or no table has the column.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use embedder::tables;
+/// use rowmill_ingest::{ClickHouseUrl, forget::{self, Person}};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let person = Person::of_value("anna@example.org");
+/// let plan = forget::plan(&clickhouse, &tables::SCHEMA, &person).await?;
+/// forget::apply(&clickhouse, &plan, &person).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn plan(url: &ClickHouseUrl, schema: &Schema, person: &Person) -> Result<ForgetPlan, ForgetError> {
+    if person.value.is_empty() {
+        return Err(ForgetError::EmptyValue);
+    }
+    let client = url.client();
+    let tables = client.query(
+        "SELECT ?fields FROM system.tables WHERE database = currentDatabase() AND NOT is_temporary ORDER BY name",
+    );
+    let mut existing: Vec<TableOfDatabase> = within(person.timeout, tables.fetch_all()).await?;
+    if let Some(table) = &person.table {
+        if !existing.iter().any(|known| known.name == *table) {
+            return Err(ForgetError::NoTable(table.clone()));
+        }
+        existing.retain(|known| known.name == *table || known.name == REJECTED.name);
+    }
+    let columns = columns(&client, person).await?;
+    let mut found = ForgetPlan {
+        tables: Vec::new(),
+        dead_letters: ForgottenDeadLetters::default(),
+        unreached: Vec::new(),
+    };
+    let mut has_column = false;
+    for table in existing.iter().filter(|table| table.name != REJECTED.name) {
+        let names = personal_columns(&table.name, schema, person);
+        let known = columns.get(&table.name).map_or(&[][..], Vec::as_slice);
+        has_column |= known.iter().any(|column| names.contains(&&*column.name));
+        let condition = match condition::of_table(known, &names, &person.value) {
+            Ok(Some(condition)) => condition,
+            Ok(None) => continue,
+            Err(reason) => {
+                found.unreached.push((table.name.clone(), reason));
+                continue;
+            }
+        };
+        let engine = table.engine.as_str();
+        if ENGINES_WITHOUT_ROWS.contains(&engine) {
+            continue;
+        }
+        if !engine.ends_with("MergeTree") && !DELETING_ENGINES.contains(&engine) {
+            let reason = format!("the engine {engine} deletes no rows");
+            found.unreached.push((table.name.clone(), reason));
+            continue;
+        }
+        let name = quoted(&table.name);
+        let count = format!("SELECT toUInt64(count()) FROM {name} WHERE {condition}");
+        found.tables.push(ForgottenTable {
+            rows: within(person.timeout, client.query_raw(&count).fetch_one()).await?,
+            statement: format!(
+                "ALTER TABLE {name}{} DELETE WHERE {condition} SETTINGS mutations_sync = 2",
+                on_cluster(&table.name, schema)
+            ),
+            count,
+            table: table.name.clone(),
+        });
+    }
+    found.unreached.extend(views(schema, &found, person));
+    if existing.iter().any(|table| table.name == REJECTED.name) {
+        let search = DeadLetterSearch {
+            client: &client,
+            value: &person.value,
+            table: person.table.as_deref(),
+            timeout: person.timeout,
+        };
+        found.dead_letters = search.find().await?;
+    }
+    // Any name may be a key of an extra: one that is found nowhere is probably misspelt.
+    let is_found = found.dead_letters.count() > 0 || found.tables.iter().any(|table| table.rows > 0);
+    if !is_found && !has_column && found.unreached.is_empty() {
+        return Err(ForgetError::NoColumn);
+    }
+    Ok(found)
+}
+
+/// Deletes the rows and dead letters of a plan, and checks that they are gone.
+///
+/// # Errors
+///
+/// ClickHouse is unavailable or refuses a statement, or has rows of the person afterwards. The
+/// statements may be repeated.
+pub async fn apply(url: &ClickHouseUrl, plan: &ForgetPlan, person: &Person) -> Result<(), ForgetError> {
+    let client = url.client();
+    for table in plan.tables.iter().filter(|table| table.rows > 0) {
+        within(person.timeout, client.query_raw(&table.statement).execute()).await?;
+        let rows: u64 = within(person.timeout, client.query_raw(&table.count).fetch_one()).await?;
+        if rows > 0 {
+            let table = table.table.clone();
+            return Err(ForgetError::Remaining { table, rows });
+        }
+    }
+    for statement in plan.dead_letters.statements() {
+        within(person.timeout, client.query_raw(&statement).execute()).await?;
+    }
+    let search = DeadLetterSearch {
+        client: &client,
+        value: &person.value,
+        table: person.table.as_deref(),
+        timeout: person.timeout,
+    };
+    match plan.dead_letters.count() {
+        0 => Ok(()),
+        _ => match search.find().await?.count() {
+            0 => Ok(()),
+            rows => Err(ForgetError::Remaining {
+                table: REJECTED.name.to_owned(),
+                rows,
+            }),
+        },
+    }
+}
+
+/// Returns the columns of all tables of the database, by table.
+async fn columns(client: &Client, person: &Person) -> Result<BTreeMap<String, Vec<ColumnOfTable>>, ForgetError> {
+    #[derive(Row, Deserialize)]
+    struct Line {
+        table: String,
+        name: String,
+        data_type: String,
+    }
+    let query = client.query(
+        "SELECT table, name, type AS data_type FROM system.columns WHERE database = currentDatabase() \
+         AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') ORDER BY table, position",
+    );
+    let lines: Vec<Line> = within(person.timeout, query.fetch_all()).await?;
+    let mut columns: BTreeMap<String, Vec<ColumnOfTable>> = BTreeMap::new();
+    for Line { table, name, data_type } in lines {
+        columns
+            .entry(table)
+            .or_default()
+            .push(ColumnOfTable { name, data_type });
+    }
+    Ok(columns)
+}
+
+/// Returns the names of the columns in which a table may have the value. Without a name, these are the
+/// personal columns of the schema; in a table outside of the schema, columns of their names.
+fn personal_columns<'a>(table: &str, schema: &Schema, person: &'a Person) -> Vec<&'a str> {
+    if let Some(column) = &person.column {
+        return vec![column];
+    }
+    let personal = |table: &'static Table| {
+        let columns = table.columns.iter().filter(|column| column.is_personal);
+        columns.map(|column| column.name)
+    };
+    let mut names: Vec<_> = match schema.table(table) {
+        Some(table) if table.columns.iter().any(|column| column.is_personal) => personal(table).collect(),
+        _ => schema.all_tables().flat_map(personal).collect(),
+    };
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Returns the clause of the cluster that the schema states for a table.
+fn on_cluster(table: &str, schema: &Schema) -> String {
+    let clause = || {
+        let create = schema.table(table)?.create;
+        let head = create.split_once('\n').map_or(create, |(head, _)| head);
+        let (_, cluster) = head.rsplit_once(" ON CLUSTER ")?;
+        Some(format!(" ON CLUSTER {}", cluster.trim()))
+    };
+    clause().unwrap_or_default()
+}
+
+/// Returns the views over tables with such rows whose own tables have no such column.
+fn views(schema: &Schema, found: &ForgetPlan, person: &Person) -> Vec<(String, String)> {
+    let is_reached = |table: &str| found.tables.iter().any(|known| known.table == table);
+    let is_traced = |view: &&View| {
+        let source = view.source.as_ref().map(|source| source.table);
+        source.is_none_or(is_reached) && !is_reached(view.target) && person.table.is_none()
+    };
+    let views = schema.views.iter().filter(is_traced);
+    let reason = |view: &View| {
+        format!(
+            "no such column; what the view `{}` has counted of the rows remains",
+            view.name
+        )
+    };
+    views.map(|view| (view.target.to_owned(), reason(view))).collect()
+}

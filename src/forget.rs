@@ -1,0 +1,118 @@
+//! `rowmill forget`: deletes the rows of a person from all tables, and the dead letters.
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use rowmill_ingest::{
+    forget::{self, ForgetPlan, Person},
+    spool::inspect,
+    table::Schema,
+};
+use tokio::runtime::Runtime;
+
+use crate::{cli::ForgetOptions, database::Database, serve::spool_folder};
+
+/// The table of dead letters.
+const REJECTED: &str = "rejected";
+
+pub(crate) fn forget(options: &ForgetOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
+    let person = Person {
+        column: options.column.clone(),
+        table: options.table.clone(),
+        ..Person::of_value(&value(options)?)
+    };
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
+    let runtime = Runtime::new()?;
+    let plan = runtime.block_on(forget::plan(database.url(), schema, &person))?;
+    print(&plan, &mut io::stdout().lock())?;
+    // Rows that are still to be sent would be in their tables after the deletion.
+    let waiting = waiting(options, &plan);
+    if !options.apply {
+        if let Err(reason) = waiting {
+            writeln!(io::stderr(), "note: {reason}")?;
+        }
+        writeln!(io::stderr(), "note: nothing is deleted without --apply")?;
+        return Ok(());
+    }
+    waiting?;
+    runtime.block_on(forget::apply(database.url(), &plan, &person))?;
+    let rows: u64 = plan.tables.iter().map(|table| table.rows).sum();
+    let dead_letters = plan.dead_letters.count();
+    writeln!(
+        io::stdout(),
+        "-- deleted: {rows} rows, {dead_letters} dead letters; no such row is left in these tables"
+    )?;
+    Ok(())
+}
+
+/// Returns the value, from the option, the file or standard input.
+fn value(options: &ForgetOptions) -> Result<String, Box<dyn Error>> {
+    if let Some(value) = &options.value {
+        return Ok(value.clone());
+    }
+    let mut text = String::new();
+    match options.value_file.as_deref() {
+        Some(file) if file != Path::new("-") => {
+            text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        _ => drop(io::stdin().read_to_string(&mut text)?),
+    }
+    // The end of the line belongs to the file.
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Checks that no row waits on disk for one of the tables.
+///
+/// # Errors
+///
+/// The reason why nothing may be deleted.
+fn waiting(options: &ForgetOptions, plan: &ForgetPlan) -> Result<(), String> {
+    if options.no_spool {
+        return Ok(());
+    }
+    let data = options.engine.data.display();
+    let folder = spool_folder(&options.engine.data);
+    if !folder.is_dir() {
+        return Err(format!(
+            "{data} has no spool, whose rows may be of the person: set --data to the data directory of `rowmill serve`, or \
+             --no-spool if there is none"
+        ));
+    }
+    let report = inspect(&folder).map_err(|error| error.to_string())?;
+    if report.damaged_bytes > 0 || !report.quarantined.is_empty() {
+        return Err(format!(
+            "the spool of {data} is damaged, and what cannot be read may be of the person: see `rowmill spool verify`"
+        ));
+    }
+    let is_concerned = |table: &str| table == REJECTED || plan.tables.iter().any(|known| known.table == table);
+    let blocks = report.blocks.iter().filter(|block| is_concerned(&block.table));
+    let rows: u64 = blocks.map(|block| block.rows).sum();
+    match rows {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{rows} rows for these tables wait in the spool of {data}, and would be stored after the deletion: wait until the \
+             collector has sent them (`rowmill spool list`), and repeat the command"
+        )),
+    }
+}
+
+fn print(plan: &ForgetPlan, out: &mut impl Write) -> io::Result<()> {
+    for table in &plan.tables {
+        writeln!(out, "-- {}: {} rows", table.table, table.rows)?;
+        if table.rows > 0 {
+            writeln!(out, "{};", table.statement)?;
+        }
+    }
+    writeln!(out, "-- {REJECTED}: {} dead letters", plan.dead_letters.count())?;
+    for statement in plan.dead_letters.statements() {
+        writeln!(out, "{statement};")?;
+    }
+    for (table, reason) in &plan.unreached {
+        writeln!(out, "-- not reached: {table}: {reason}")?;
+    }
+    Ok(())
+}
