@@ -1,8 +1,8 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
 use super::{
-    DeclarationReader, Distribution, Privacy, TableElement, TableElementKind, UnknownKeys, documentation::Documentation,
-    outside,
+    DeclarationReader, Distribution, Privacy, TableElement, TableElementKind, UnknownKeys,
+    documentation::Documentation, outside,
 };
 use crate::{
     diagnostic::{ALLOWED_ERRORS, Diagnostic, WARNINGS},
