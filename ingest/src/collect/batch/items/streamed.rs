@@ -327,12 +327,12 @@ mod tests {
             ),
             (
                 Array,
-                "[{}",
+                "[{} ",
                 ", {\"x\":\"]\\\"}\",\"y\":[1,{}]}",
                 ",{\"a\":1}]",
                 ItemNumber::Index(2),
             ),
-            (Array, "[{}", ",\"a,]\\\\\"", ",{\"a\":1}]", ItemNumber::Index(2)),
+            (Array, "[{} ", ",\"a,]\\\\\"", ",{\"a\":1}]", ItemNumber::Index(2)),
             (Array, "", "[ 123456 ", ",{\"a\":1}]", ItemNumber::Index(1)),
             (Csv, "a,b\n1,2\n", "3,\"\n,\"\"\n\"\n", "5,6\n", ItemNumber::Line(6)),
         ] {
