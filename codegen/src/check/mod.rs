@@ -19,6 +19,7 @@ mod redirects;
 mod renamed;
 mod route_idempotency;
 mod route_paths;
+mod route_stream;
 mod server_names;
 mod table;
 mod throwing;
@@ -141,6 +142,7 @@ const RULES: &[Rule] = rules![
     Destination(redirects::redirect_elsewhere),
     Schema(route_paths::path_conflict),
     Destination(route_idempotency::idempotency_column),
+    Destination(route_stream::stream_without_whole_body),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),

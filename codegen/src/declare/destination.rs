@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     diagnostic::Diagnostic,
+    source::Span,
     types,
     yaml::{Key, Node, Value},
 };
@@ -37,6 +38,8 @@ pub(crate) struct RouteOptions {
     pub(crate) hiding: Vec<String>,
     pub(crate) items: Option<Items>,
     pub(crate) idempotency: Option<Idempotency>,
+    /// The place of `stream`, if long bodies are decoded while they arrive.
+    pub(crate) stream: Option<Span>,
 }
 
 /// At most `requests` requests in `seconds` seconds.
@@ -77,7 +80,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 14] = [
     "ack",
     "ack_header",
     "answer",
@@ -88,6 +91,7 @@ pub(crate) const KEYS: [&str; 13] = [
     "paths",
     "rate_limit",
     "redirect",
+    "stream",
     "table",
     "verify",
     "with",
@@ -161,6 +165,7 @@ impl DeclarationReader<'_> {
                 "idempotency" => options.idempotency = self.idempotency(node),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 "redirect" => options.redirect = self.redirect(node, &key),
+                "stream" => options.stream = self.stream(node, &key),
                 "verify" => options.verify = self.verify(node, &key),
                 "with" => self.shared_fields(&key, node, &mut items),
                 _ => self.unknown_key(&key, "a destination", &KEYS),

@@ -23,6 +23,7 @@ mod route_idempotency;
 mod route_items;
 mod route_options;
 mod route_redirect;
+mod route_stream;
 mod route_verify;
 mod routes;
 mod row;
