@@ -63,6 +63,12 @@ impl Route {
         self.options.map_or(Methods(&[]), |options| options.methods)
     }
 
+    /// Returns whether long bodies are decoded while they arrive.
+    #[inline]
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.options.is_some_and(|options| options.stream)
+    }
+
     /// Returns the route's own paths, if it has any.
     #[inline]
     pub(super) fn own_paths(&self) -> Option<OwnPaths> {
@@ -91,6 +97,8 @@ pub struct RouteOptions {
     pub verify: Option<Verification>,
     /// The hosts that links lead to; `None` is any host, except private ones.
     pub redirect: Option<RedirectPolicy>,
+    /// Whether long bodies are decoded while they arrive, without a limit of their length.
+    pub stream: bool,
 }
 
 impl RouteOptions {
@@ -105,6 +113,7 @@ impl RouteOptions {
         idempotency: None,
         verify: None,
         redirect: None,
+        stream: false,
     };
 }
 
@@ -138,6 +147,9 @@ impl fmt::Display for RouteOptions {
         }
         if let Some(verify) = &self.verify {
             options.push(format!("from {}", verify.scheme.name()));
+        }
+        if self.stream {
+            options.push("streamed".to_owned());
         }
         match self.redirect {
             None => {}
