@@ -144,7 +144,9 @@ impl Upload {
             if let Some(format) = self.format_of(&text, is_final)? {
                 break (self.batch(format, text), is_final);
             }
-            text.clear();
+            if text.len() > TEXT_BYTES {
+                text.clear();
+            }
         };
         loop {
             let taken = self.take_items(&mut batch, is_final, totals).await;

@@ -82,7 +82,15 @@ pub(super) async fn receive(
         if let Some(checksum) = &mut checksum {
             frames.iter().for_each(|frame| checksum.update(frame));
         }
-        file = write(file, frames, (length + bytes) / SYNC_BYTES > length / SYNC_BYTES).await?;
+        let is_sync = (length + bytes) / SYNC_BYTES > length / SYNC_BYTES;
+        file = match write(file, frames, is_sync).await {
+            Ok(file) => file,
+            Err(error) => {
+                // The next request removes what was written of them.
+                store.release(bytes);
+                return Err(error.into());
+            }
+        };
         length += bytes;
     };
     let checked = match checksum.filter(|_| received.is_ok()) {

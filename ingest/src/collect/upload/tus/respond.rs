@@ -38,6 +38,10 @@ use crate::{
 /// The longest wait for another request to the same upload, in which it ends or decodes.
 const MAX_WAIT: Duration = Duration::from_secs(50);
 
+/// The memory booked for a request that receives a part of an upload, in bytes: the frames that are not
+/// in the file yet.
+const RECEIVE_BYTES: usize = 1 << 20;
+
 /// The longest wait of a request that only asks.
 const MAX_WAIT_TO_ASK: Duration = Duration::from_secs(5);
 
@@ -174,11 +178,17 @@ impl Collector {
             }
         };
         let has_part = matches!(call, Call::Create { .. } | Call::Append { .. }) && headers::has_part(&parts.headers);
+        let mut booking = self.writer.request_memory().booking();
+        if has_part && booking.grow_to(RECEIVE_BYTES).is_err() {
+            let reply = Reply::refused(StatusCode::SERVICE_UNAVAILABLE, "too many requests are in progress");
+            return Feed::without_body(timeouts, Box::pin(ready(self.render(&parts, arrival, reply))));
+        }
         let queue = Arc::new(FrameQueue::default());
         let frames = Arc::clone(&queue);
         let runtime = self.writer.runtime().clone();
         // The bytes before a cut are kept, and an upload that is complete is decoded, without the client.
         let task = runtime.spawn(async move {
+            let _booking = booking;
             let reply = self
                 .call::<R>(&store, call, has_part.then_some((frames, checksum)), &parts, arrival)
                 .await;

@@ -234,7 +234,10 @@ impl Store {
 
     /// Returns booked bytes.
     pub(super) fn release(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // A file that could be written in part only may be longer than its booking.
+        _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_sub(bytes))
+        });
     }
 
     /// Returns the time for which the keys of an upload's rows are known, in seconds. It is longer than
