@@ -9,6 +9,7 @@ mod init;
 mod network;
 mod serve;
 mod sign;
+mod uploads;
 mod value;
 
 use std::{

@@ -12,7 +12,7 @@ use rustix::{fs::Mode, process::umask};
 const ENGINE: &str = "engine";
 
 /// The entries of a data folder.
-const OURS: [&str; 2] = ["spool", ENGINE];
+const OURS: [&str; 3] = ["spool", "uploads", ENGINE];
 
 /// Makes a data folder private, and all files that this process and its engine create.
 ///

@@ -75,6 +75,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         ack_by_header: options.ack_header,
         rate_limit_per_ip: options.rate_limit_per_ip,
         rate_limit_per_route: options.rate_limit_per_route,
+        resumable_uploads: Some(options.uploads.resumable(&options.data)),
         ..EventOptions::default()
     };
     // Raise the limit before the engine starts, so that it inherits the limit.

@@ -138,6 +138,7 @@ fn destination() -> Value {
                     "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
                         of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
                     "redirect": routes::redirect(),
+                    "stream": routes::stream(),
                     "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
                     "verify": routes::verify(),
                     "with": {

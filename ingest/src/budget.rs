@@ -82,6 +82,11 @@ impl RequestMemory {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Returns the budget of all rows and requests, in bytes.
+    pub(crate) fn max(&self) -> usize {
+        self.budget.max
+    }
+
     /// Returns whether less than a quarter of the budget is left for requests.
     pub(crate) fn is_tight(&self) -> bool {
         let Budget { max, .. } = *self.budget;

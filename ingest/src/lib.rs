@@ -177,7 +177,7 @@ pub mod layer {
             visitor_cookie::{CookieDomain, CookieName, InvalidCookie, SameSite, VisitorCookie},
         },
         collect::{
-            options::{EventOptions, NetworkError, TrustedProxies},
+            options::{EventOptions, NetworkError, ResumableUploads, TrustedProxies},
             rate_limit::{InvalidRateLimit, RateLimit},
         },
         privacy::salt::MissingSalt,

@@ -10,6 +10,7 @@ use super::{
     browsers::BrowserOptions,
     clickhouse::ConnectionOptions,
     network::NetworkOptions,
+    uploads::UploadOptions,
     value::{address, bytes, seconds},
 };
 
@@ -226,6 +227,9 @@ pub(crate) struct ServeOptions {
 
     #[command(flatten)]
     pub(crate) bodies: BodyTimeOptions,
+
+    #[command(flatten)]
+    pub(crate) uploads: UploadOptions,
 
     #[command(flatten)]
     pub(crate) browsers: BrowserOptions,

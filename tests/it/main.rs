@@ -86,6 +86,7 @@ mod stored;
 mod table_copy;
 mod throwing_views;
 mod type_families;
+mod uploads;
 mod value_rules;
 mod view_pipeline;
 mod views;

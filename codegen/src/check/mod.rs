@@ -21,6 +21,7 @@ mod redirects;
 mod renamed;
 mod route_idempotency;
 mod route_paths;
+mod route_stream;
 mod server_names;
 mod table;
 mod throwing;
@@ -151,6 +152,7 @@ const RULES: &[Rule] = rules![
     Destination(privacy::hash_of_address),
     Destination(privacy::private_header),
     Destination(privacy::rejected_consent),
+    Destination(route_stream::stream_without_whole_body),
     Schema(dictionaries::duplicate_dictionary),
     Schema(dictionaries::dictionary_syntax),
     Schema(dictionaries::dictionary_key),

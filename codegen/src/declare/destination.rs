@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     diagnostic::Diagnostic,
+    source::Span,
     types,
     yaml::{Key, Node, Value},
 };
@@ -37,6 +38,8 @@ pub(crate) struct RouteOptions {
     pub(crate) hiding: Vec<String>,
     pub(crate) items: Option<Items>,
     pub(crate) idempotency: Option<Idempotency>,
+    /// The place of `stream`, if long bodies are decoded while they arrive.
+    pub(crate) stream: Option<Span>,
     /// The privacy options; those of the table are added in the model.
     pub(crate) privacy: Privacy,
     /// Whether requests of programs and not of people are not recorded.
@@ -81,7 +84,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 15] = [
+pub(crate) const KEYS: [&str; 16] = [
     "ack",
     "ack_header",
     "answer",
@@ -94,6 +97,7 @@ pub(crate) const KEYS: [&str; 15] = [
     "privacy",
     "rate_limit",
     "redirect",
+    "stream",
     "table",
     "verify",
     "with",
@@ -169,6 +173,7 @@ impl DeclarationReader<'_> {
                 "privacy" => options.privacy = self.privacy(node),
                 "rate_limit" => options.rate_limit = self.rate_limit(node),
                 "redirect" => options.redirect = self.redirect(node, &key),
+                "stream" => options.stream = self.stream(node, &key),
                 "verify" => options.verify = self.verify(node, &key),
                 "with" => self.shared_fields(&key, node, &mut items),
                 _ => self.unknown_key(&key, "a destination", &KEYS),

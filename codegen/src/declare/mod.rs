@@ -19,6 +19,7 @@ mod route_items;
 mod route_parse;
 mod route_paths;
 mod route_redirect;
+mod route_stream;
 mod route_verify;
 mod rust_name;
 mod secret;

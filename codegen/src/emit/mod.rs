@@ -24,6 +24,7 @@ mod route_items;
 mod route_options;
 mod route_privacy;
 mod route_redirect;
+mod route_stream;
 mod route_verify;
 mod routes;
 mod row;

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{
-    route_idempotency, route_items, route_options, route_privacy, route_redirect, route_verify,
+    route_idempotency, route_items, route_options, route_privacy, route_redirect, route_stream, route_verify,
     text_match::{MIN_NESTED_ARMS, text_match},
 };
 use crate::{
@@ -216,6 +216,7 @@ fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
     let mut fields = route_options::fields(options);
     fields.extend(options.items.iter().map(route_items::field));
     fields.extend(route_idempotency::idempotency(path, options.idempotency.as_ref()));
+    fields.extend(route_stream::field(options));
     fields.extend(route_privacy::fields(options));
     if let Some(verify) = &options.verify {
         let verification = route_verify::verification(path, verify);

@@ -73,6 +73,10 @@ pub(super) fn idempotency() -> Value {
     })
 }
 
+pub(super) fn stream() -> Value {
+    json!({ "type": "boolean", "description": "Whether a body of any length is taken, and decoded while it arrives." })
+}
+
 pub(super) fn redirect() -> Value {
     json!({
         "description": "The hosts that links of this route lead to: any host, the hosts of the collector's own site, those of \

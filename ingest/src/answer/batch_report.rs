@@ -1,5 +1,8 @@
 //! The outcome of a request of many events.
 
+use std::borrow::Cow;
+
+use http::StatusCode;
 use serde::Serialize;
 
 /// The outcome of a request of many events.
@@ -17,6 +20,17 @@ pub(crate) struct BatchReport<'a> {
     pub(crate) rejected: usize,
     /// The reasons of the first rejected items.
     pub(crate) errors: Vec<ItemError>,
+    /// The reason why the request ended before its last item; `None` if it did not.
+    pub(crate) failure: Option<BatchFailure>,
+}
+
+/// The reason why a request ended before its last item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BatchFailure {
+    /// The status of the response.
+    pub(crate) status: StatusCode,
+    /// The advice to the client.
+    pub(crate) reason: Cow<'static, str>,
 }
 
 /// The position of an item in its body.

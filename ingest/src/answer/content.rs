@@ -45,6 +45,11 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 recorded: report.recorded,
                 duplicates: report.duplicates,
                 refused: report.rejected,
+                message: report
+                    .failure
+                    .as_ref()
+                    .map(|failure| failure.status.canonical_reason().unwrap_or("Error")),
+                reason: report.failure.as_ref().map(|failure| &*failure.reason),
                 errors: &report.errors,
             },
         ),
@@ -207,6 +212,10 @@ struct Batch<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     duplicates: usize,
     refused: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ItemError],
 }

@@ -87,6 +87,14 @@ impl ResponseDraft {
             Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }
+            Answer::Batch(report)
+                if report
+                    .failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.status == StatusCode::SERVICE_UNAVAILABLE) =>
+            {
+                Some((header::RETRY_AFTER, RETRY_AFTER_S.into()))
+            }
             Answer::Unauthorized(Some(challenge)) => Some((header::WWW_AUTHENTICATE, challenge.to_value())),
             Answer::Preflight if context.headers == HeaderSet::Modern => {
                 headers::allowed_headers(context.requested_headers)

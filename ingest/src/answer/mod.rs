@@ -27,7 +27,7 @@ use http::StatusCode;
 
 pub use self::fixed::FixedAnswer;
 pub(crate) use self::{
-    batch_report::{BatchReport, ItemError, ItemNumber},
+    batch_report::{BatchFailure, BatchReport, ItemError, ItemNumber},
     context::Context,
     draft::{PendingAck, ResponseDraft},
     fixed::EchoedField,
@@ -185,6 +185,9 @@ impl Answer<'_> {
             Self::InvalidColumns(_) => StatusCode::BAD_REQUEST,
             Self::Fixed(answer) => answer.status(),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Batch(BatchReport {
+                failure: Some(failure), ..
+            }) => failure.status,
             Self::Batch(report) if report.recorded == 0 && report.rejected > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

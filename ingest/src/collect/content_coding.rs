@@ -185,6 +185,39 @@ impl Decoding {
     }
 }
 
+/// Returns a decoder of a body that arrives in pieces, and has at most one coding; at least two bytes of
+/// the body must be there. The decoder fails with the error of `body`, and can be read again after
+/// `WouldBlock`.
+///
+/// # Errors
+///
+/// [`BodyError::UnknownCoding`].
+pub(super) fn streamed(
+    content_encoding: &[u8],
+    body: Box<dyn BufRead + Send>,
+) -> Result<Box<dyn Read + Send>, BodyError> {
+    match codings(content_encoding)?[..] {
+        [] => Ok(Box::new(body)),
+        [coding] => decoder(coding, body).map_err(|_| BodyError::Coding),
+        _ => Err(BodyError::UnknownCoding),
+    }
+}
+
+/// Returns the coding of a compressed file that begins with `start`; empty if the file is not
+/// compressed, or in another way.
+pub(super) fn coding_of_file(start: &[u8]) -> &'static str {
+    match start {
+        [0x1f, 0x8b, ..] => "gzip",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        _ => "",
+    }
+}
+
+/// Returns whether a decoded body is far larger than the body as sent.
+pub(super) const fn is_expansion(decoded: u64, sent: u64) -> bool {
+    decoded > SIZE_OF_ANY_RATIO as u64 && decoded > sent.saturating_mul(MAX_RATIO as u64)
+}
+
 /// Returns a decoder of one coding.
 fn decoder(coding: Coding, mut encoded: Box<dyn BufRead + Send>) -> io::Result<Box<dyn Read + Send>> {
     Ok(match coding {

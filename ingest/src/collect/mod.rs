@@ -25,6 +25,7 @@ mod resolve;
 mod response;
 pub(crate) mod route;
 mod throttle;
+pub(crate) mod upload;
 mod verified;
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ use crate::{
         batch::{AsBatch, BatchRequest, Place, is_lines},
         head::{Arrival, RequestHead},
         once::{Reply, idempotency_of},
-        options::EventOptions,
+        options::{EventOptions, ResumableUploads},
         private::{PrivateRoutes, Sent},
         rate::Rates,
         redirects::Redirects,
@@ -106,6 +107,10 @@ pub(crate) struct Collector {
     /// Limits the number of batches that are decoded at a time.
     batch_permits: Arc<Semaphore>,
     body_turns: Turns,
+    /// Limits the number of uploads in progress.
+    uploads: Arc<Semaphore>,
+    /// The uploads that go on after a cut; `None` if there are none.
+    resumable: Option<Arc<upload::Store>>,
 }
 
 /// The maximum size of a request's rows, as a multiple of the largest batch. Each row contains
@@ -116,6 +121,13 @@ const MAX_EXPANSION: usize = 16;
 /// loops have the other half.
 fn max_batch_decodings() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
+}
+
+/// Returns the uploads that go on after a cut. Their rows need a disk.
+fn resumable_uploads(options: Option<&ResumableUploads>, writer: &Writer) -> Option<Arc<upload::Store>> {
+    let store = Arc::new(upload::Store::new(options.filter(|_| writer.has_disk())?));
+    store.sweep_on(writer.runtime());
+    Some(store)
 }
 
 /// The result of processing the body.
@@ -149,6 +161,11 @@ pub(crate) enum Decision {
         /// Whether the answer waits for the body.
         reads_body: bool,
     },
+    /// The collector decodes the body while it arrives.
+    Upload {
+        /// The route of the declared destination that the path names.
+        route: Option<Route>,
+    },
 }
 
 impl Collector {
@@ -173,6 +190,8 @@ impl Collector {
             }
         }
         Self {
+            uploads: upload::permits(writer.request_memory().max()),
+            resumable: resumable_uploads(options.resumable_uploads.as_ref(), &writer),
             writer,
             cookie: options
                 .cookie
@@ -238,6 +257,12 @@ impl Collector {
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
         let path = uri.path();
         let route = R::find_path(path).or_else(|| declared::<R>(&Target::parse(path)));
+        if route.is_none()
+            && path.starts_with("/upload/")
+            && let Some(decision) = self.decide_upload::<R>(method, path)
+        {
+            return decision;
+        }
         if !self.catch_all && route.is_none_or(|route| !route.methods().accept(method)) {
             return Decision::Inner;
         }

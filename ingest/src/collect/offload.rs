@@ -56,7 +56,7 @@ impl Collector {
 }
 
 /// Returns the result of a task, and continues its panic; `None` if the task was cancelled.
-fn finished<T>(result: Result<T, JoinError>) -> Option<T> {
+pub(super) fn finished<T>(result: Result<T, JoinError>) -> Option<T> {
     match result {
         Ok(result) => Some(result),
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),

@@ -1,6 +1,6 @@
 //! The options of a layer.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 
@@ -90,9 +90,57 @@ pub struct EventOptions {
     /// The rate limit of each route without a `rate_limit` in the schema, except images and
     /// redirects.
     pub rate_limit_per_route: Option<RateLimit>,
+    /// The uploads that go on after a cut, by the protocol tus; `None` if uploads are single requests.
+    /// They need a writer with a folder.
+    pub resumable_uploads: Option<ResumableUploads>,
     /// The secrets of verified routes that the schema's environment variables and files do not
     /// have.
     pub secrets: RouteSecrets,
+}
+
+/// The place and the bounds of uploads that go on after a cut.
+///
+/// ```
+/// use std::{path::Path, time::Duration};
+///
+/// use rowmill_ingest::{EventOptions, layer::ResumableUploads};
+///
+/// let uploads = ResumableUploads {
+///     expiry: Duration::from_secs(3_600),
+///     ..ResumableUploads::new(Path::new("data/uploads"))
+/// };
+/// let options = EventOptions {
+///     resumable_uploads: Some(uploads),
+///     ..EventOptions::default()
+/// };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumableUploads {
+    /// The folder of the uploads. The first upload creates it.
+    pub folder: PathBuf,
+    /// The maximum length of all uploads on disk together, in bytes. 10 GiB by default.
+    pub max_bytes: u64,
+    /// The time without a request after which an upload is removed. A day by default.
+    pub expiry: Duration,
+}
+
+impl ResumableUploads {
+    /// Returns the defaults for uploads in `folder`.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use rowmill_ingest::layer::ResumableUploads;
+    ///
+    /// assert_eq!(ResumableUploads::new(Path::new("uploads")).max_bytes, 10 << 30);
+    /// ```
+    pub fn new(folder: &std::path::Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            max_bytes: 10 << 30,
+            expiry: Duration::from_secs(86_400),
+        }
+    }
 }
 
 impl Default for EventOptions {
@@ -115,6 +163,7 @@ impl Default for EventOptions {
             ack_timeout: Duration::from_secs(10),
             rate_limit_per_ip: None,
             rate_limit_per_route: None,
+            resumable_uploads: None,
             secrets: RouteSecrets::default(),
         }
     }

@@ -64,6 +64,12 @@ impl Route {
         self.options.map_or(Methods(&[]), |options| options.methods)
     }
 
+    /// Returns whether long bodies are decoded while they arrive.
+    #[inline]
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.options.is_some_and(|options| options.stream)
+    }
+
     /// Returns the route's own paths, if it has any.
     #[inline]
     pub(super) fn own_paths(&self) -> Option<OwnPaths> {
@@ -92,6 +98,8 @@ pub struct RouteOptions {
     pub verify: Option<Verification>,
     /// The hosts that links lead to; `None` is any host, except private ones.
     pub redirect: Option<RedirectPolicy>,
+    /// Whether long bodies are decoded while they arrive, without a limit of their length.
+    pub stream: bool,
     /// The parts of a visitor's data that are kept; `None` keeps all.
     pub privacy: Option<Privacy>,
     /// Whether requests of programs, such as link scanners and mail proxies, are not recorded.
@@ -110,6 +118,7 @@ impl RouteOptions {
         idempotency: None,
         verify: None,
         redirect: None,
+        stream: false,
         privacy: None,
         drops_automated: false,
     };
@@ -145,6 +154,9 @@ impl fmt::Display for RouteOptions {
         }
         if let Some(verify) = &self.verify {
             options.push(format!("from {}", verify.scheme.name()));
+        }
+        if self.stream {
+            options.push("streamed".to_owned());
         }
         if let Some(privacy) = &self.privacy {
             options.push(privacy.to_string());

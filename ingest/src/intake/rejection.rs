@@ -38,6 +38,8 @@ pub enum Rejection {
         /// The first of the keys, each with the keys above it, joined by `_`; at least one.
         keys: Vec<String>,
     },
+    /// The event is one of a streamed body, and longer than this number of bytes.
+    TooLong(usize),
     /// The spool has no space for more rows.
     SpoolFull,
 }
@@ -92,6 +94,7 @@ impl Rejection {
             Self::Csv(_) => "csv",
             Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
             Self::UnknownKeys { .. } => "unknown-key",
+            Self::TooLong(_) => "too-large",
             Self::SpoolFull => "no-room",
         }
     }
@@ -140,6 +143,7 @@ impl Rejection {
                 table.name,
                 keys.join("`, `")
             )),
+            Self::TooLong(max) => Cow::Owned(format!("the event is longer than {max} bytes")),
             Self::SpoolFull => Cow::Borrowed("the spool has no space for more events"),
         }
     }

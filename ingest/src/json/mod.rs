@@ -88,6 +88,11 @@ impl Position {
         }
     }
 
+    /// Returns the position that this one becomes if the text before it has `at` bytes.
+    pub(crate) const fn moved_to(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
     /// Returns the number of bytes before the position.
     ///
     /// ```

@@ -21,7 +21,7 @@ pub(super) const PLAIN_JSON: &[u8] = b"application/json";
 
 /// The reason why a `Content-Type` is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ContentTypeError {
+pub(crate) enum ContentTypeError {
     /// The header is malformed.
     Malformed,
     /// The charset is unknown.
@@ -48,7 +48,7 @@ impl<'r> Declared<'r> {
         !self.is_plainly_json() && contains_ignoring_case(self.media_type(), b"image")
     }
 
-    pub(super) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.is_plainly_json() || contains_ignoring_case(self.media_type(), b"json")
     }
 
@@ -93,7 +93,7 @@ impl<'r> Declared<'r> {
 
 /// Returns the charset of a `Content-Type`, UTF-8 by default, and checks the syntax of the header
 /// ([RFC 9110, 8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.3)).
-pub(super) fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, ContentTypeError> {
+pub(crate) fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, ContentTypeError> {
     if content_type.trim_ascii().is_empty() {
         return Ok(UTF_8);
     }

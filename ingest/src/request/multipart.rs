@@ -5,8 +5,13 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::request::content_type::Declared;
+
 /// The maximum number of parts.
 const MAX_PARTS: usize = 1_000;
+
+/// The maximum length of the boundary and the head of a file whose size may be that of many events.
+const MAX_HEAD: usize = 1 << 10;
 
 /// The maximum length of a boundary, as RFC 2046 states it.
 const MAX_BOUNDARY: usize = 70;
@@ -39,6 +44,31 @@ pub(super) fn boundary_of(content_type: &[u8]) -> Option<String> {
     }
     let boundary = parameter(parameters, "boundary")?;
     (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
+}
+
+/// Returns whether a body may be a form whose only part is a file of many events, as far as its start
+/// shows.
+#[cold]
+pub(super) fn begins_with_bulk(start: &[u8]) -> bool {
+    if !start.starts_with(b"--") {
+        return false;
+    }
+    let Some(head_end) = start.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return start.len() < MAX_HEAD;
+    };
+    let (head, content) = start.split_at(head_end + 4);
+    let Some(part) = std::str::from_utf8(head)
+        .ok()
+        .and_then(|head| part_of(head.split_once("\r\n")?.1))
+    else {
+        return false;
+    };
+    let declared = Declared {
+        content_type: part.content_type.map(str::as_bytes),
+        ..Declared::default()
+    };
+    let content = content.trim_ascii_start();
+    part.is_file && (declared.batch_format().is_some() || content.is_empty() || content.starts_with(b"["))
 }
 
 /// Returns the parts of a form; `None` if it is malformed or its end is missing.
@@ -195,6 +225,27 @@ mod tests {
         }
         let many = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(MAX_PARTS + 1) + "--b--";
         assert_eq!(split(&many), None);
+    }
+
+    #[test]
+    fn a_file_of_many_events_is_known_by_its_start() {
+        let part =
+            |head: &str, content: &str| format!("--b\r\nContent-Disposition: form-data; name=f{head}\r\n\r\n{content}");
+        for (start, is_bulk) in [
+            (part("; filename=x\r\nContent-Type: text/csv", "a,b"), true),
+            (part("; filename=x\r\nContent-Type: application/x-ndjson", "{}"), true),
+            (part("; filename=x\r\nContent-Type: application/json", " [{}"), true),
+            (part("; filename=x\r\nContent-Type: application/json", "{"), false),
+            (part("; filename=x", ""), true),
+            (part("\r\nContent-Type: text/csv", "a,b"), false),
+            (part("", "[1"), false),
+            ("--b\r\nContent-Disp".to_owned(), true),
+            (format!("--{}", "b".repeat(MAX_HEAD)), false),
+            ("--b\r\n\r\nx".to_owned(), false),
+            ("[1]".to_owned(), false),
+        ] {
+            assert_eq!(begins_with_bulk(start.as_bytes()), is_bulk, "{start}");
+        }
     }
 
     #[test]

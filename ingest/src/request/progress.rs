@@ -40,6 +40,14 @@ impl BodyTimeouts {
         }
     }
 
+    /// Returns the limits of a body of any length: its progress is limited, and the whole time is not.
+    pub(crate) fn without_whole(self) -> Self {
+        Self {
+            whole_ms: u32::MAX,
+            ..self
+        }
+    }
+
     fn window(self) -> Duration {
         Duration::from_millis(self.window_ms.into())
     }

@@ -18,6 +18,7 @@ use pin_project_lite::pin_project;
 use crate::{
     budget::{Booking, RequestMemory, SpoolFull},
     request::{
+        multipart::begins_with_bulk,
         progress::{BodyTimeouts, Progress},
         turns::{Turn, Turns},
     },
@@ -28,7 +29,8 @@ use crate::{
 pub(crate) struct BodyLimits {
     /// The largest accepted body, in bytes.
     pub(crate) max_bytes: usize,
-    /// The largest accepted body that is a JSON array, in bytes; not less than `max_bytes`.
+    /// The largest accepted body that is a JSON array, or a form with a file of many events, in bytes;
+    /// not less than `max_bytes`.
     pub(crate) max_array_bytes: usize,
     /// The time limits of the body.
     pub(crate) timeout: BodyTimeouts,
@@ -38,7 +40,7 @@ impl BodyLimits {
     /// Returns the maximum length of a body that begins with `start`, in bytes.
     pub(crate) fn max_of(&self, start: &[u8]) -> usize {
         let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-        match start.trim_ascii_start().starts_with(b"[") {
+        match start.trim_ascii_start().starts_with(b"[") || begins_with_bulk(start) {
             true => self.max_array_bytes,
             false => self.max_bytes,
         }
@@ -206,7 +208,7 @@ impl<A: Body> ReadBody<A> {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let is_long = *this.is_long || this.pieces.len() + data.remaining() > this.limits.max_bytes;
-                    if is_long && !this.pieces.is_array(&data, this.limits) {
+                    if is_long && !this.pieces.is_bulk(&data, this.limits) {
                         return Poll::Ready(Err(ReadBodyError::TooLarge));
                     }
                     this.pieces.push(data, parts, memory)?;
@@ -232,10 +234,10 @@ impl Pieces {
         self.first.len() + self.joined.len()
     }
 
-    /// Returns whether the body is a JSON array within `limits` with the next piece, as far as its
-    /// first byte shows.
+    /// Returns whether the body is one of many events within `limits` with the next piece, as far as its
+    /// start shows.
     #[cold]
-    fn is_array(&mut self, next: &impl Buf, limits: &BodyLimits) -> bool {
+    fn is_bulk(&mut self, next: &impl Buf, limits: &BodyLimits) -> bool {
         let start = [&self.first[..], &self.joined, next.chunk()]
             .into_iter()
             .find(|piece| !piece.is_empty())
@@ -366,6 +368,8 @@ mod tests {
             (&["{1,2,3}"], Some(Err(ReadBodyError::TooLarge))),
             (&["{1,2,", "[]"], Some(Err(ReadBodyError::TooLarge))),
             (&["      ", "[]"], Some(Err(ReadBodyError::TooLarge))),
+            (&["--b\r\nCo"], Some(Ok(7))),
+            (&["--b\r\nC", "ontent-"], Some(Err(ReadBodyError::TooLarge))),
         ] {
             let body = StreamBody(
                 pieces

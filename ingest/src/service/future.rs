@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    collect::{self, Collector, PendingResponse, head::Arrival, route::Routes},
+    collect::{self, Collector, PendingResponse, head::Arrival, route::Routes, upload::Feed},
     request::read_body::{ReadBody, ReadBodyError, ReadyBody},
     service::response_body::ResponseBody,
 };
@@ -58,6 +58,8 @@ pin_project! {
         Inner { #[pin] future: S::Future },
         // The event is processed once its body is complete.
         Event { #[pin] reader: ReadBody<A>, event: Option<PendingEvent<R>> },
+        // The body is decoded while it arrives.
+        Upload { #[pin] body: A, feed: Box<Feed> },
         // The response waits for the row's acknowledgement.
         Waiting { response: PendingResponse },
     }
@@ -77,6 +79,15 @@ impl<S: Service<Request<A>>, A, R> EventFuture<S, A, R> {
         let event = Some(event);
         Self {
             state: State::Event { reader, event },
+        }
+    }
+
+    /// Returns the future of the response to an upload.
+    #[cold]
+    pub(super) fn upload(body: A, feed: Feed) -> Self {
+        let feed = Box::new(feed);
+        Self {
+            state: State::Upload { body, feed },
         }
     }
 }
@@ -124,6 +135,10 @@ where
                         }
                         collect::Response::Waiting(response) => state.set(State::Waiting { response }),
                     }
+                }
+                StateProjection::Upload { body, feed } => {
+                    let response = ready!(feed.poll(body, cx));
+                    return Poll::Ready(Ok(response.map(ResponseBody::event)));
                 }
                 StateProjection::Waiting { response } => {
                     let response = ready!(response.as_mut().poll(cx));

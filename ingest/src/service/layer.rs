@@ -319,13 +319,19 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let (route, reads_body) = match self.collector.decide::<R>(request.method(), request.uri()) {
+        let (route, reads_body, may_stream) = match self.collector.decide::<R>(request.method(), request.uri()) {
             Decision::Inner => return EventFuture::inner(self.inner.clone(), request),
-            Decision::Event { route, reads_body } => (route, reads_body),
+            Decision::Event { route, reads_body } => {
+                (route, reads_body, route.is_some_and(|route| route.is_streamed()))
+            }
+            Decision::Upload { route } => (route, true, true),
         };
         let (parts, body) = request.into_parts();
         let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route).with_tls(self.is_tls);
         let collector = Arc::clone(&self.collector);
+        if may_stream && reads_body && collector.is_upload(&parts, body.size_hint().exact()) {
+            return EventFuture::upload(body, collector.begin_upload::<R>(parts, arrival));
+        }
         let reader = if reads_body {
             let limits = collector.body_limits(body.size_hint().exact(), &parts, route.as_ref());
             ReadBody::new(body, limits)

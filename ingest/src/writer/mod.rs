@@ -295,6 +295,27 @@ impl Writer {
         self.shared.spool.counts()
     }
 
+    /// Returns whether less than a sixteenth of the memory or of the disk is free for rows.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.shared.spool.is_nearly_full()
+    }
+
+    /// Returns the memory of the rows that are in memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let requests = self.request_memory().used();
+        self.shared.spool.memory_bytes().saturating_sub(requests)
+    }
+
+    /// Returns whether rows are written to disk.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.shared.spool.has_disk()
+    }
+
+    /// Returns whether the writer accepts no rows any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.spool.is_closed()
+    }
+
     /// Returns the writer's schema.
     ///
     /// ```

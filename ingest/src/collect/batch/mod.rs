@@ -15,6 +15,7 @@
 //! document        the events inside a document
 //! shared          the fields that these events share
 //! rejected_items  the items that did not become rows
+//! streamed        a batch whose text arrives in pieces
 //! text            the text of a batch, and its format
 //! ```
 
@@ -22,10 +23,12 @@ mod document;
 mod items;
 mod rejected_items;
 mod shared;
+mod streamed;
 mod text;
 
 pub(super) use self::{
     items::is_lines,
+    streamed::{StreamedBatch, Taken},
     text::{AsBatch, BatchText, Place},
 };
 use std::sync::Arc;
@@ -441,6 +444,7 @@ impl Collector {
             duplicates,
             rejected: rejected.count,
             errors: rejected.errors,
+            failure: None,
         };
         // A visitor is redirected no matter how many events the request contains.
         let answer = match address.service {

@@ -44,6 +44,10 @@ pub(super) struct RejectedItems {
     pub(super) dead_letters: RowBatch,
     /// The maximum size of `dead_letters`, in bytes.
     max_bytes: usize,
+    /// The maximum number of `dead_letters`.
+    max_dead_letters: usize,
+    /// The maximum number of `errors`.
+    max_errors: usize,
     /// The number of the first rejected item without a dead letter.
     first_without_dead_letter: Option<ItemNumber>,
     /// Whether the route has privacy options: no dead letter has the query then, and that of other
@@ -61,6 +65,22 @@ impl RejectedItems {
             codes: Vec::new(),
             dead_letters: RowBatch::default(),
             max_bytes: DEAD_LETTERS_BYTES + DEAD_LETTERS_EXPANSION * (text.len() + query.len()),
+            max_dead_letters: MAX_DEAD_LETTERS,
+            max_errors: MAX_ERRORS,
+            first_without_dead_letter: None,
+        }
+    }
+
+    /// Returns an empty value for a part of a request, all of whose rejected items get a dead letter.
+    pub(super) fn of_part(max_errors: usize) -> Self {
+        Self {
+            count: 0,
+            errors: Vec::new(),
+            codes: Vec::new(),
+            dead_letters: RowBatch::default(),
+            max_bytes: usize::MAX,
+            max_dead_letters: usize::MAX,
+            max_errors,
             first_without_dead_letter: None,
             is_private: false,
         }
@@ -82,11 +102,11 @@ impl RejectedItems {
             None => self.codes.push((code, 1)),
         }
         let has_dead_letter =
-            self.dead_letters.count() < MAX_DEAD_LETTERS && self.dead_letters.bytes().len() < self.max_bytes;
+            self.dead_letters.count() < self.max_dead_letters && self.dead_letters.bytes().len() < self.max_bytes;
         if !has_dead_letter {
             self.first_without_dead_letter.get_or_insert(item.number);
         }
-        if !has_dead_letter && self.errors.len() == MAX_ERRORS {
+        if !has_dead_letter && self.errors.len() >= self.max_errors {
             return;
         }
         let message = rejection.message(item.json);
@@ -101,7 +121,7 @@ impl RejectedItems {
             };
             self.write(&dead_letter, writer.payload_bytes_to_keep(payload.len()));
         }
-        if self.errors.len() < MAX_ERRORS {
+        if self.errors.len() < self.max_errors {
             self.errors
                 .push(ItemError::new(item.number, rejection.column(), message.into_owned()));
         }

@@ -2,14 +2,17 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
+    io,
     net::{IpAddr, Ipv4Addr},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 
@@ -219,13 +222,36 @@ impl World {
         // The layer passes a request without a destination to the inner service.
         let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
             Decision::Inner => None,
-            Decision::Event { route, .. } => route,
+            Decision::Event { route, .. } | Decision::Upload { route } => route,
         };
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
             Response::Waiting(response) => self.runtime.block_on(response),
         }
+    }
+
+    /// Sends the pieces of a body to an upload, each once the one before it is decoded. Without
+    /// `is_complete`, the connection breaks after the last piece.
+    pub(super) fn upload(&self, uri: &str, headers: &[(&str, &str)], pieces: &[&[u8]], is_complete: bool) -> Outcome {
+        let mut request = Request::post(uri).header(header::COOKIE, "uid=1000000007");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
+            Decision::Upload { route } | Decision::Event { route, .. } => route,
+            Decision::Inner => panic!("{uri} is not an upload"),
+        };
+        let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
+        let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+        self.outcome_of(|| {
+            self.runtime.block_on(async {
+                let mut feed = Arc::clone(&self.collector).begin_upload::<TestRoutes>(parts, arrival);
+                let mut body = pin!(Pieces { pieces, is_complete });
+                std::future::poll_fn(|cx| feed.poll(body.as_mut(), cx)).await
+            })
+        })
     }
 
     /// Returns whether the layer passes a request to the inner service.
@@ -235,9 +261,13 @@ impl World {
     }
 
     pub(super) fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
+        self.outcome_of(|| self.respond(request))
+    }
+
+    fn outcome_of(&self, respond: impl FnOnce() -> http::Response<http_body_util::Full<Bytes>>) -> Outcome {
         let counts = || self.collector.writer.rejections().counts().events;
         let before = counts();
-        let response = self.respond(request);
+        let response = respond();
         let codes = counts().into_iter().zip(before);
         let codes = codes.flat_map(|((code, after), (_, before))| (before..after).map(move |_| code));
         Outcome {
@@ -277,6 +307,25 @@ impl World {
             .uri(uri)
             .header(header::COOKIE, "uid=1000000007");
         self.outcome(request.body(Ok(Bytes::new())).unwrap())
+    }
+}
+
+/// A body of some pieces. Before each of them, the decoder has time to wait for it.
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    is_complete: bool,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match self.pieces.pop_front() {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.is_complete => None,
+            None => Some(Err(io::ErrorKind::ConnectionReset.into())),
+        })
     }
 }
 

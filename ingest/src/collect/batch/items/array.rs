@@ -13,10 +13,10 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::collect::batch) struct Array {
     /// The end of the last element, or the start of the array.
-    position: Position,
-    is_open: bool,
+    pub(super) position: Position,
+    pub(super) is_open: bool,
     /// The number of elements read so far.
-    count: usize,
+    pub(super) count: usize,
     /// Whether the array is the whole document, so that nothing may follow it.
     is_document: bool,
 }

@@ -7,9 +7,9 @@ use crate::answer::ItemNumber;
 #[derive(Debug)]
 pub(in crate::collect::batch) struct Lines {
     /// The start of the next line; past the end of the text after the last line.
-    at: usize,
+    pub(super) at: usize,
     /// The number of lines read so far.
-    number: usize,
+    pub(super) number: usize,
 }
 
 impl Lines {

@@ -4,12 +4,14 @@
 //! that is not JSON does not affect the others. A splitter moves past whole items only.
 
 mod array;
+mod array_skip;
 mod lines;
 mod sequence;
+mod streamed;
 mod table;
 
 pub(in crate::collect) use self::lines::is_lines;
-pub(super) use self::{array::Array, table::Table};
+pub(super) use self::{array::Array, streamed::Streamed, table::Table};
 use self::{lines::Lines, sequence::Sequence};
 use std::ops::Range;
 
@@ -69,6 +71,8 @@ pub(super) enum Items {
     Table(Table),
     /// The only item, at this place in the text.
     One(Range<usize>),
+    /// The items of a text that arrives in pieces.
+    Streamed(Box<Streamed>),
     /// No further items.
     End,
 }
@@ -120,6 +124,7 @@ impl Items {
                 *self = Self::End;
                 Ok(Some(Item { number, text }))
             }
+            Self::Streamed(streamed) => streamed.next(text),
             Self::End => Ok(None),
         }
     }
@@ -138,6 +143,7 @@ impl Items {
     ) -> Result<Payload<'a>, Rejection> {
         match self {
             Self::Table(table) => table.payload(arena),
+            Self::Streamed(streamed) => streamed.payload(item, shared, arena),
             _ => Ok(Payload::Item { text: item, shared }),
         }
     }

@@ -3,15 +3,15 @@
 use super::Item;
 use crate::answer::ItemNumber;
 
-const RECORD_SEPARATOR: u8 = 0x1e;
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// The documents of a sequence.
 #[derive(Debug)]
 pub(in crate::collect::batch) struct Sequence {
     /// The start of the next document; past the end of the text after the last one.
-    at: usize,
+    pub(super) at: usize,
     /// The number of documents read so far.
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Sequence {

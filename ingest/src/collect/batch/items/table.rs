@@ -29,6 +29,8 @@ pub(in crate::collect::batch) struct Table {
     /// The names in the header.
     names: Vec<String>,
     record: Record,
+    /// Whether more text may follow, so that the end of the text is not the end of a record.
+    is_partial: bool,
 }
 
 /// The fields of the last record.
@@ -49,10 +51,28 @@ impl Table {
     ///
     /// The header is invalid.
     pub(in crate::collect::batch) fn open(text: &str, at: usize, delimiter: u8) -> Result<Self, CsvError> {
+        let mut table = Self::new(at, delimiter);
+        table.read_header(text)?;
+        Ok(table)
+    }
+
+    /// Returns the records of a text that arrives in pieces; `None` if the header is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// The header is invalid.
+    pub(super) fn open_partial(text: &str, delimiter: u8, is_final: bool) -> Result<Option<Self>, CsvError> {
+        let mut table = Self::new(0, delimiter);
+        table.is_partial = !is_final;
+        let has_header = table.read_header(text)?;
+        Ok((has_header || is_final).then_some(table))
+    }
+
+    fn new(at: usize, delimiter: u8) -> Self {
         let mut builder = ReaderBuilder::new();
         // Only CSV has quotes.
         builder.delimiter(delimiter).quoting(delimiter == b',');
-        let mut table = Self {
+        Self {
             reader: Box::new(builder.build()),
             at,
             lines: 0,
@@ -61,15 +81,24 @@ impl Table {
                 ends: vec![0; MAX_COLUMNS],
                 ..Record::default()
             },
-        };
-        match table.read_record(text) {
-            Ok(Some(_)) => table.take_names()?,
-            Ok(None) => {}
-            Err(_) => return Err(CsvError::OpenQuote),
+            is_partial: false,
         }
-        let header = text.get(at..table.at).unwrap_or_default();
-        table.lines = memchr::memchr_iter(b'\n', header.as_bytes()).count();
-        Ok(table)
+    }
+
+    /// Reads the header, and returns whether there is one.
+    fn read_header(&mut self, text: &str) -> Result<bool, CsvError> {
+        let start = self.at;
+        let has_header = match self.read_record(text) {
+            Ok(Some(())) => {
+                self.take_names()?;
+                true
+            }
+            Ok(None) => false,
+            Err(_) => return Err(CsvError::OpenQuote),
+        };
+        let header = text.get(start..self.at).unwrap_or_default();
+        self.lines = memchr::memchr_iter(b'\n', header.as_bytes()).count();
+        Ok(has_header)
     }
 
     /// Makes the last record the header.
@@ -145,17 +174,59 @@ impl Table {
         Ok(Payload::Form(Fields::Flat(arena.alloc_slice_fill_iter(pairs))))
     }
 
+    /// Returns the end of the last record, and makes it the start of the text.
+    pub(super) fn rebase(&mut self) -> usize {
+        std::mem::take(&mut self.at)
+    }
+
+    /// Sets whether more text may follow.
+    pub(super) fn set_partial(&mut self, is_partial: bool) {
+        self.is_partial = is_partial;
+    }
+
+    /// Returns the number of the next record, unless blank lines are before it.
+    pub(super) fn next_number(&self) -> ItemNumber {
+        ItemNumber::Line(self.lines + 1)
+    }
+
+    /// Skips a record of which this text is a part, and returns whether its end is there.
+    pub(super) fn skip_long(&mut self, text: &str) -> bool {
+        let (mut texts, mut ends) = ([0; 256], [0; 16]);
+        loop {
+            let rest = text.as_bytes().get(self.at..).unwrap_or_default();
+            if rest.is_empty() {
+                return !self.is_partial;
+            }
+            let (result, read, ..) = self.reader.read_record(rest, &mut texts, &mut ends);
+            self.lines += memchr::memchr_iter(b'\n', &rest[..read]).count();
+            self.at += read;
+            if matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
+                return true;
+            }
+        }
+    }
+
+    /// Goes back to the start of a record whose end is not there yet.
+    fn wait_for_more(&mut self, start: usize) -> Result<Option<()>, BreakError> {
+        self.reader.reset();
+        self.at = start;
+        Ok(None)
+    }
+
     /// Reads the next record; `None` after the last one.
     fn read_record(&mut self, text: &str) -> Result<Option<()>, BreakError> {
         let start = self.at;
-        let Record { texts, ends, count } = &mut self.record;
-        *count = 0;
+        self.record.count = 0;
         let mut length = 0;
         loop {
             let rest = text.as_bytes().get(self.at..).unwrap_or_default();
+            if rest.is_empty() && self.is_partial {
+                return self.wait_for_more(start);
+            }
             // The last record may lack its line end.
             let is_end = rest.is_empty();
             let input = if is_end { b"\n" } else { rest };
+            let Record { texts, ends, count } = &mut self.record;
             let kept = (*count).min(ends.len());
             let (result, read, written, fields) =
                 self.reader.read_record(input, &mut texts[length..], &mut ends[kept..]);
@@ -180,14 +251,17 @@ impl Table {
                 ReadRecordResult::OutputEndsFull => break,
             }
         }
-        self.skip_record(text)
+        self.skip_record(text, start)
     }
 
     /// Skips the rest of a record, and counts its fields.
-    fn skip_record(&mut self, text: &str) -> Result<Option<()>, BreakError> {
+    fn skip_record(&mut self, text: &str, start: usize) -> Result<Option<()>, BreakError> {
         let (mut texts, mut ends) = ([0; 256], [0; 16]);
         loop {
             let rest = text.as_bytes().get(self.at..).unwrap_or_default();
+            if rest.is_empty() && self.is_partial {
+                return self.wait_for_more(start);
+            }
             let is_end = rest.is_empty();
             let input = if is_end { b"\n" } else { rest };
             let (result, read, _, fields) = self.reader.read_record(input, &mut texts, &mut ends);
