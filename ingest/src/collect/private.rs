@@ -62,6 +62,13 @@ impl PrivateRoutes {
     }
 }
 
+impl Route {
+    /// Returns whether the route has privacy options.
+    pub(super) fn is_private(&self) -> bool {
+        privacy_of(self).is_some()
+    }
+}
+
 /// Returns the privacy options of a route.
 fn privacy_of(route: &Route) -> Option<&'static Privacy> {
     route.options?.privacy.as_ref()

@@ -176,7 +176,7 @@ impl Collector {
             return respond(Answer::FULL);
         }
         let mut rejected = RejectedItems::of_request(&text, head);
-        rejected.is_private = route.options.is_some_and(|options| options.privacy.is_some());
+        rejected.is_private = route.is_private();
         Processed::Batch(Box::new(BatchRequest {
             items,
             shared,

@@ -68,11 +68,12 @@ impl RejectedItems {
             max_dead_letters: MAX_DEAD_LETTERS,
             max_errors: MAX_ERRORS,
             first_without_dead_letter: None,
+            is_private: false,
         }
     }
 
     /// Returns an empty value for a part of a request, all of whose rejected items get a dead letter.
-    pub(super) fn of_part(max_errors: usize) -> Self {
+    pub(super) fn of_part(max_errors: usize, is_private: bool) -> Self {
         Self {
             count: 0,
             errors: Vec::new(),
@@ -82,7 +83,7 @@ impl RejectedItems {
             max_dead_letters: usize::MAX,
             max_errors,
             first_without_dead_letter: None,
-            is_private: false,
+            is_private,
         }
     }
 

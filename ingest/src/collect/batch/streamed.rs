@@ -81,7 +81,7 @@ impl StreamedBatch {
                 uid,
                 has_senders: true,
                 rows: RowBatch::default(),
-                rejected: RejectedItems::of_part(MAX_ERRORS),
+                rejected: RejectedItems::of_part(MAX_ERRORS, route.is_private()),
                 booking,
                 booked_for_text: TEXT_BYTES,
                 query_bytes: 0,
@@ -221,7 +221,10 @@ impl StreamedBatch {
         let batch = &mut *self.request;
         batch.query_bytes = 0;
         self.errors_left -= batch.rejected.errors.len();
-        let rejected = std::mem::replace(&mut batch.rejected, RejectedItems::of_part(self.errors_left));
+        let rejected = std::mem::replace(
+            &mut batch.rejected,
+            RejectedItems::of_part(self.errors_left, batch.route.is_private()),
+        );
         Taken {
             rows: std::mem::take(&mut batch.rows),
             rejected: rejected.count,
