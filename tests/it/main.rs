@@ -83,3 +83,4 @@ mod type_families;
 mod value_rules;
 mod view_pipeline;
 mod views;
+mod websocket;

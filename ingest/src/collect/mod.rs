@@ -25,6 +25,7 @@ mod response;
 pub(crate) mod route;
 mod throttle;
 mod verified;
+pub(crate) mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -252,8 +253,13 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
-        if arrival.route().is_none() && self.catch_all && json_rpc::is_call(&parts) {
-            return self.answer_calls::<R>(parts, body, arrival);
+        if arrival.route().is_none() && self.catch_all {
+            if json_rpc::is_call(&parts) {
+                return self.answer_calls::<R>(parts, body, arrival);
+            }
+            if websocket::is_handshake(&parts) {
+                return self.open_session::<R>(parts, arrival);
+            }
         }
         if offload::is_long(&body) {
             return self.answer_offloaded::<R>(parts, body, arrival);

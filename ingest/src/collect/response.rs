@@ -20,7 +20,7 @@ use crate::{
         route::Routes,
     },
     identify::CorsOrigin,
-    intake::event_meta::EventMeta,
+    intake::event_meta::{EventMeta, WEBSOCKET_CHANNEL},
     request::{claims::Claims, read_body::ReadBodyError},
 };
 
@@ -166,6 +166,8 @@ pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a
         ("pixel", _) => Answer::Pixel,
         ("redir", _) => redirect(to),
         ("track", _) if meta.channel == IMAGE_CHANNEL => Answer::Pixel,
+        ("track", "ping") if meta.channel == WEBSOCKET_CHANNEL => Answer::Pong,
+        ("track", "hello") if meta.channel == WEBSOCKET_CHANNEL => Answer::Hi,
         ("track", _) => Answer::Tracked { id: meta.id },
         ("hello", "ping") => Answer::Pong,
         ("hello", "hello") => Answer::Hi,

@@ -9,6 +9,7 @@
 //! encodings     compressed bodies
 //! json_kinds    valid and invalid JSON in every place of a body
 //! json_rpc      calls, their replies and rows
+//! websocket     messages, their answers, and the ends of sessions
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -22,4 +23,5 @@ mod json_kinds;
 mod json_rpc;
 mod responses;
 mod route_options;
+mod websocket;
 mod world;
