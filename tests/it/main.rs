@@ -16,6 +16,8 @@ mod attach;
 mod audit;
 mod bad_input;
 mod bounded;
+mod browser_client;
+mod browser_sdk;
 mod browsers;
 mod bulk;
 mod check;

@@ -4,6 +4,7 @@
 //! A request of many events branches off into [`batch`] once its body is known.
 
 mod batch;
+mod client;
 mod content_coding;
 pub(crate) mod echo;
 mod encoded;
@@ -94,6 +95,8 @@ pub(crate) struct Collector {
     ack_timeout: Duration,
     /// The maximum size of the rows of one request, in bytes.
     max_rows_bytes: usize,
+    /// The browser library that `/lib.js` sends; empty for none.
+    library: Arc<str>,
     /// The rate limits; `None` if there are none.
     rates: Option<Rates>,
     /// The verified routes; `None` if there are none.
@@ -192,6 +195,7 @@ impl Collector {
             ack_by_header: options.ack_by_header,
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
+            library: Arc::clone(&options.library),
             rates: Rates::new(options, destinations),
             guard,
             redirects: Redirects::new(destinations),
@@ -259,6 +263,9 @@ impl Collector {
             }
             if websocket::is_handshake(&parts) {
                 return self.open_session::<R>(parts, arrival);
+            }
+            if client::is_requested(&parts) {
+                return Response::Ready(client::respond(&parts));
             }
         }
         if offload::is_long(&body) {

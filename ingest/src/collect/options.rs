@@ -1,6 +1,6 @@
 //! The options of a layer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -90,6 +90,9 @@ pub struct EventOptions {
     /// The rate limit of each route without a `rate_limit` in the schema, except images and
     /// redirects.
     pub rate_limit_per_route: Option<RateLimit>,
+    /// The script of a browser library. `/lib.js` of the ready collector sends it after the calls
+    /// that configure the library with the visitor's uid. Empty for these calls alone.
+    pub library: Arc<str>,
     /// The secrets of verified routes that the schema's environment variables and files do not
     /// have.
     pub secrets: RouteSecrets,
@@ -115,6 +118,7 @@ impl Default for EventOptions {
             ack_timeout: Duration::from_secs(10),
             rate_limit_per_ip: None,
             rate_limit_per_route: None,
+            library: Arc::default(),
             secrets: RouteSecrets::default(),
         }
     }

@@ -97,7 +97,7 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'_>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             Method::HEAD => return Some(self.answer_to_head::<R>(head)),
@@ -105,7 +105,7 @@ impl Collector {
             _ => return answer_to_method(head),
         }
         match head.parts.uri.path() {
-            "/lib.js" if self.catch_all => Some(Answer::Library),
+            "/lib.js" if self.catch_all => Some(Answer::Library(&self.library)),
             "/coffee" if self.catch_all => Some(Answer::Teapot),
             _ => None,
         }

@@ -18,6 +18,7 @@ use crate::{
         head::{Arrival, RequestHead, SessionUid},
         idempotency::KeySource,
         json_rpc,
+        offload::LONG_BODY,
         response::Response,
         route::{Destination, Routes},
     },
@@ -140,7 +141,11 @@ impl Collector {
         let text = str::from_utf8(&message).unwrap_or_default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim_ascii_start().starts_with('[') {
-            return self.begin_array::<R>(sender, message.slice_ref(text.as_bytes()), booking);
+            let array = message.slice_ref(text.as_bytes());
+            return match array.len() < LONG_BODY {
+                true => self.begin_array::<R>(sender, array, booking),
+                false => self.begin_long_array::<R>(sender, array, booking),
+            };
         }
         let marks = Marks::read(text);
         if message.len() > self.body_limits.max_bytes {
@@ -234,6 +239,24 @@ impl Collector {
                 });
             }
             collector.booked(reply::of_array(&answers), Some(booking))
+        })
+    }
+
+    /// Begins the handling of an array on the delivery runtime.
+    fn begin_long_array<R: Routes>(
+        self: &Arc<Self>,
+        sender: &Arc<Sender>,
+        array: Bytes,
+        booking: Option<Booking>,
+    ) -> PendingAnswer {
+        let (collector, sender) = (Arc::clone(self), Arc::clone(sender));
+        Box::pin(async move {
+            let of_work = Arc::clone(&collector);
+            let work = async move { of_work.begin_array::<R>(&sender, array, booking).await };
+            match collector.offload(work).await {
+                Some(answer) => answer,
+                None => collector.booked(collector.refuse(Refusal::OutOfMemory, None), None),
+            }
         })
     }
 
