@@ -55,7 +55,7 @@ fn types(destinations: &[Destination], schema: &Schema) -> String {
         let Some((service, name)) = destination.path.split_once('/') else {
             continue;
         };
-        let Some(table) = schema.table(destination.table) else {
+        let Some(table) = schema.tables.iter().find(|table| table.name == destination.table) else {
             continue;
         };
         // Writing to a string cannot fail.

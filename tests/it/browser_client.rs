@@ -1,8 +1,10 @@
 //! The browser client `/rowmill.js` in a browser: batches, refusals, failures, the end of a page.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::{Arc, Mutex},
     thread,
 };
@@ -153,6 +155,28 @@ show('sent')
     // Batches of one page have one visitor if the page may send the cookie.
     assert_eq!(database.query("SELECT count(), sum(sess_num) FROM events"), "2\t2\n");
     assert_eq!(database.count("rejected"), 2);
+}
+
+#[test]
+fn the_pages_of_the_document_work_as_typed() {
+    let database = Database::named("browser_client_page");
+    let collector = Collector::start(&database);
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/browser-client.md");
+    let text = fs::read_to_string(document).unwrap();
+    let pages: Vec<_> = text.split("```html\n").skip(1).collect();
+    assert_eq!(pages.len(), 2);
+    for page in pages {
+        let page = page.split("```").next().unwrap();
+        let page = page.replace("127.0.0.1:8080", &format!("localhost:{}", collector.address.port()));
+        let site = browser::site(format!("<!doctype html>{page}"));
+        if browser::open(&format!("http://localhost:{}/", site.port())).is_none() {
+            eprintln!("there is no chromium: the test is skipped");
+            return;
+        }
+    }
+    assert_eq!(collector.stop().code, Some(0));
+    let rows = database.query("SELECT event, email, count() FROM mail_statistics GROUP BY ALL");
+    assert_eq!(rows, "open\tann@example.com\t2\n");
 }
 
 #[test]

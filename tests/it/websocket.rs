@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -95,6 +96,39 @@ fn a_client_of_npm_sends_events_and_gets_their_answers() {
     assert_eq!(
         database.query("SELECT service, name, column FROM rejected"),
         "track\tpage\tsess_num\n"
+    );
+}
+
+#[test]
+fn the_request_of_the_page_works_as_typed() {
+    let Some(folder) = clients() else { return };
+    let database = Database::named("websocket_page");
+    let collector = Collector::start(&database);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/websocket.md");
+    let text = fs::read_to_string(page).unwrap();
+    let block = |language: &str| {
+        let start = text.split(&format!("```{language}\n")).nth(1).unwrap();
+        start.split("```").next().unwrap().to_owned()
+    };
+    let script = block("js").replace("127.0.0.1:8080", &collector.address.to_string());
+    let script =
+        format!("import WebSocket from 'ws'\n{script}\nsocket.addEventListener('message', () => socket.close())");
+    let output = Command::new("node")
+        .current_dir(folder)
+        .args(["--input-type=module", "--eval", &script])
+        .output()
+        .unwrap();
+    let ids = |text: &str| {
+        let mut answer: Value = serde_json::from_str(text).unwrap();
+        answer["data"]["id"] = Value::Null;
+        answer
+    };
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(ids(&printed), ids(&block("json")));
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT event, email FROM mail_statistics"),
+        "open\tann@example.com\n"
     );
 }
 
