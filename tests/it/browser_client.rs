@@ -115,7 +115,7 @@ fn events_become_rows_from_pages_of_each_site() {
         r#"{TOOLS}<script src="http://{address}/rowmill.js"></script><script>
 (async () => {{
   rowmill.configure({{ onError: (error) => show('error=' + error.status + ',' + error.answer.errors[0].column) }})
-  rowmill.send('wh/mail', {{ event: 'one', email: 'é' }})
+  rowmill.send('wh/mail', {{ event: 'one', email: '\u00e9' }})
   rowmill.send('wh/mail', {{ event: 'two' }})
   rowmill.send('track/page', {{ sess: {{ num: 1 }} }})
   rowmill.send('track/page', {{ sess: {{ num: 'x' }} }})
@@ -189,14 +189,16 @@ fn a_failed_batch_is_sent_again_unchanged() {
             format!(
                 r#"{TOOLS}<script src="/rowmill.js"></script><script>
 (async () => {{
-  rowmill.configure({{ maxPause: 1000, onError: (error) => show('error=' + error.status) }})
+  let isRefused = false
+  rowmill.configure({{ maxPause: 1000, onError: (error) => {{ isRefused = true; show('error=' + error.status) }} }})
   rowmill.send('wh/mail', {{ n: 1 }})
   rowmill.send('wh/mail', {{ n: 2 }})
   await rowmill.flush()
   rowmill.send('wh/refused', {{ n: 3 }})
   rowmill.send('wh/kept', {{ n: 4 }})
   rowmill.send('wh/last', {{ n: 5 }})
-  await settle(2000)
+  while (!isRefused) await settle(100)
+  await rowmill.flush()
   show('over')
 }})()
 </script>"#

@@ -101,7 +101,9 @@ fn each_transport_of_the_library_works_in_a_browser() {
     assert_eq!(
         database.query(
             "SELECT name, channel, uniq(uid), any(page_title), any(sess_marks_utm_source) \
-             FROM (SELECT * FROM events UNION ALL SELECT * FROM activity) GROUP BY name, channel ORDER BY name"
+             FROM (SELECT name, channel, uid, page_title, sess_marks_utm_source FROM events \
+             UNION ALL SELECT name, channel, uid, page_title, sess_marks_utm_source FROM activity) \
+             GROUP BY name, channel ORDER BY name"
         ),
         "activity\tws\t1\tT\tx\nlink_click\tpixel\t1\t\t\npage\thttp\t1\tT\tx\nsession\thttp\t1\tT\tx\n"
     );
