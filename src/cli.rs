@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Backfill(BackfillOptions),
     /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
+    /// Print the TypeScript types of the browser client, with the fields of each route.
+    ClientTypes,
     /// Print a link of a redirect that is signed for its target.
     Sign(SignOptions),
     /// List, verify, replay or export the rows that wait on disk.

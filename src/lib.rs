@@ -9,6 +9,7 @@ mod backfill;
 mod check;
 mod check_engine;
 mod cli;
+mod client_types;
 mod commands;
 mod conditions;
 mod data_folder;

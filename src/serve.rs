@@ -71,6 +71,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         allowed_origins: options.browsers.allow_origin.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         client_address_header: options.network.client_address_header.clone(),
+        library: options.browsers.library()?,
         ack: options.ack,
         ack_by_header: options.ack_header,
         rate_limit_per_ip: options.rate_limit_per_ip,

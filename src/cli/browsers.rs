@@ -1,6 +1,6 @@
 //! The options of `rowmill serve` for the browsers of visitors.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use rowmill_ingest::layer::{AllowedOrigin, CookieDomain, CookieName, SameSite, VisitorCookie};
@@ -43,9 +43,26 @@ pub(crate) struct BrowserOptions {
     /// Set and read no cookie; each event without a `uid` of its own then has a new visitor.
     #[arg(long, env = "ROWMILL_NO_COOKIE")]
     pub(crate) no_cookie: bool,
+
+    /// Script of Rockstat's browser library, which /lib.js sends after the calls that configure it.
+    /// Default: only these calls.
+    #[arg(long, env = "ROWMILL_LIB_JS", value_name = "FILE")]
+    pub(crate) lib_js: Option<PathBuf>,
 }
 
 impl BrowserOptions {
+    /// Returns the script of the browser library; empty if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn library(&self) -> Result<Arc<str>, String> {
+        let Some(file) = &self.lib_js else {
+            return Ok(Arc::default());
+        };
+        let script = fs::read_to_string(file).map_err(|error| format!("--lib-js {}: {error}", file.display()))?;
+        Ok(script.into())
+    }
+
     /// Returns the visitor's cookie, unless there is none.
     pub(crate) fn cookie(&self) -> Option<VisitorCookie> {
         (!self.no_cookie).then(|| VisitorCookie {

@@ -228,6 +228,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         connections.malformed_requests(),
     );
     text.gauge(
+        "rowmill_websockets_open",
+        "Open connections that are WebSockets.",
+        connections.sessions() as u64,
+    );
+    text.gauge(
         "rowmill_connections_open",
         "Open connections.",
         connections.open() as u64,

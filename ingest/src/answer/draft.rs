@@ -58,7 +58,7 @@ impl ResponseDraft {
             Answer::Preflight => Kind::Preflight,
             Answer::Teapot => Kind::Teapot,
             Answer::Pixel if !context.native => Kind::Embedded,
-            Answer::Library => Kind::Embedded,
+            Answer::Library(_) => Kind::Embedded,
             Answer::Redirect(_) if !context.native => Kind::Redirect,
             _ => Kind::Plain,
         };

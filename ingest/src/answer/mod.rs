@@ -75,9 +75,9 @@ pub(crate) enum Answer<'a> {
     Pong,
     /// The answer to `/hello/hello`.
     Hi,
-    /// `/lib.js`: passes the visitor's uid to the browser library; the collector does not serve the
-    /// library itself.
-    Library,
+    /// `/lib.js`: passes the visitor's uid to the browser library, and has the library itself if the
+    /// collector has one.
+    Library(&'a str),
     /// `/coffee`.
     Teapot,
     /// The answer to HEAD on a route whose events are neither images nor redirects.

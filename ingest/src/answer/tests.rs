@@ -149,7 +149,7 @@ fn answer_to(request: &str, id: u64) -> Answer<'static> {
         "/hello/ping" => Answer::Pong,
         "/hello/hello" => Answer::Hi,
         "/coffee" => Answer::Teapot,
-        "/lib.js" => Answer::Library,
+        "/lib.js" => Answer::Library(""),
         _ => Answer::NOT_FOUND,
     }
 }
@@ -253,7 +253,7 @@ fn modern_answers_have_the_headers_of_their_kind_and_no_others() {
         (Answer::Tracked { id: 1 }, vec![cookie, json]),
         (Answer::Pixel, vec![embeddable, cookie, ("content-type", "image/gif")]),
         (
-            Answer::Library,
+            Answer::Library(""),
             vec![embeddable, cookie, ("content-type", "text/javascript")],
         ),
         (

@@ -14,6 +14,7 @@ use crate::{
     collect::route::Route,
     fields::Fields,
     identify::{Client, IpText, Proxies},
+    intake::event_meta::WEBSOCKET_CHANNEL,
     request::{
         body::{BodyError, Payload},
         claims::Claims,
@@ -30,6 +31,10 @@ pub(crate) const IMAGE_CHANNEL: &str = "pixel";
 /// The channel of any other event.
 const HTTP_CHANNEL: &str = "http";
 
+/// The uid of a WebSocket's visitor, for events that name none; an extension of their requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionUid(pub(crate) u64);
+
 /// The time and the address that a request came from, and the destination of its path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
@@ -38,6 +43,8 @@ pub(crate) struct Arrival {
     route: Option<Route>,
     /// Whether the connection to the peer has TLS.
     is_tls: bool,
+    /// Whether the request is a message of a WebSocket.
+    is_message: bool,
     /// The only clock reading of most requests.
     at: SystemTime,
     is_delayed: bool,
@@ -49,6 +56,7 @@ impl Arrival {
             peer,
             route,
             is_tls: false,
+            is_message: false,
             at: SystemTime::now(),
             is_delayed: false,
         }
@@ -67,6 +75,24 @@ impl Arrival {
     /// Returns the arrival of a request over a connection with TLS, or without.
     pub(crate) fn with_tls(self, is_tls: bool) -> Self {
         Self { is_tls, ..self }
+    }
+
+    /// Returns the arrival of the messages of a WebSocket whose handshake this is.
+    pub(crate) fn of_session(self) -> Self {
+        Self {
+            route: None,
+            is_message: true,
+            ..self
+        }
+    }
+
+    /// Returns the arrival of the next message, which arrives now.
+    pub(crate) fn renewed(self) -> Self {
+        Self {
+            at: SystemTime::now(),
+            is_delayed: false,
+            ..self
+        }
     }
 
     /// Marks the request as one that is not answered at once.
@@ -109,6 +135,8 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) unix_ms: u64,
     /// Whether the connection to the peer has TLS.
     pub(crate) is_tls: bool,
+    /// Whether the request is a message of a WebSocket.
+    pub(crate) is_message: bool,
 }
 
 impl<'r> RequestHead<'r> {
@@ -128,6 +156,7 @@ impl<'r> RequestHead<'r> {
             client,
             unix_ms: arrival.unix_ms(),
             is_tls: arrival.is_tls,
+            is_message: arrival.is_message,
         }
     }
 
@@ -140,6 +169,8 @@ impl<'r> RequestHead<'r> {
     pub(crate) fn channel(&self) -> &'static str {
         if self.declared().is_image() {
             IMAGE_CHANNEL
+        } else if self.is_message {
+            WEBSOCKET_CHANNEL
         } else {
             HTTP_CHANNEL
         }
@@ -164,6 +195,12 @@ impl<'r> RequestHead<'r> {
             Some(route) => route.methods().read_body(&self.parts.method),
             None => self.parts.method == Method::POST,
         }
+    }
+
+    /// Returns the uid of the WebSocket's visitor, if the request is one of its messages.
+    pub(crate) fn session_uid(&self) -> Option<u64> {
+        let SessionUid(uid) = self.is_message.then(|| self.parts.extensions.get())??;
+        Some(*uid)
     }
 
     /// Returns a dead letter without its payload, for a request that did not become an event.

@@ -4,6 +4,7 @@
 //! A request of many events branches off into [`batch`] once its body is known.
 
 mod batch;
+mod client;
 mod content_coding;
 pub(crate) mod echo;
 mod encoded;
@@ -27,6 +28,7 @@ pub(crate) mod route;
 mod throttle;
 pub(crate) mod upload;
 mod verified;
+pub(crate) mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +98,8 @@ pub(crate) struct Collector {
     ack_timeout: Duration,
     /// The maximum size of the rows of one request, in bytes.
     max_rows_bytes: usize,
+    /// The browser library that `/lib.js` sends; empty for none.
+    library: Arc<str>,
     /// The rate limits; `None` if there are none.
     rates: Option<Rates>,
     /// The verified routes; `None` if there are none.
@@ -214,6 +218,7 @@ impl Collector {
             ack_by_header: options.ack_by_header,
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
+            library: Arc::clone(&options.library),
             rates: Rates::new(options, destinations),
             guard,
             redirects: Redirects::new(destinations),
@@ -282,8 +287,16 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
-        if arrival.route().is_none() && self.catch_all && json_rpc::is_call(&parts) {
-            return self.answer_calls::<R>(parts, body, arrival);
+        if arrival.route().is_none() && self.catch_all {
+            if json_rpc::is_call(&parts) {
+                return self.answer_calls::<R>(parts, body, arrival);
+            }
+            if websocket::is_handshake(&parts) {
+                return self.open_session::<R>(parts, arrival);
+            }
+            if client::is_requested(&parts) {
+                return Response::Ready(client::respond(&parts));
+            }
         }
         if offload::is_long(&body) {
             return self.answer_offloaded::<R>(parts, body, arrival);

@@ -1,6 +1,6 @@
 //! The options of a layer.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -93,6 +93,9 @@ pub struct EventOptions {
     /// The uploads that go on after a cut, by the protocol tus; `None` if uploads are single requests.
     /// They need a writer with a folder.
     pub resumable_uploads: Option<ResumableUploads>,
+    /// The script of a browser library. `/lib.js` of the ready collector sends it after the calls
+    /// that configure the library with the visitor's uid. Empty for these calls alone.
+    pub library: Arc<str>,
     /// The secrets of verified routes that the schema's environment variables and files do not
     /// have.
     pub secrets: RouteSecrets,
@@ -164,6 +167,7 @@ impl Default for EventOptions {
             rate_limit_per_ip: None,
             rate_limit_per_route: None,
             resumable_uploads: None,
+            library: Arc::default(),
             secrets: RouteSecrets::default(),
         }
     }

@@ -75,9 +75,11 @@ impl Collector {
         }
     }
 
-    /// Returns the uid of a new visitor.
+    /// Returns the uid of a new visitor, or of the visitor whose WebSocket this is.
     fn new_uid(&self, head: &RequestHead<'_>) -> u64 {
-        new_uid().unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
+        head.session_uid()
+            .or_else(new_uid)
+            .unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
     /// Returns the collector's metadata of an event, with a new id.

@@ -20,7 +20,7 @@ use crate::{
         route::Routes,
     },
     identify::CorsOrigin,
-    intake::event_meta::EventMeta,
+    intake::event_meta::{EventMeta, WEBSOCKET_CHANNEL},
     request::{claims::Claims, read_body::ReadBodyError},
 };
 
@@ -97,7 +97,7 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'_>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             Method::HEAD => return Some(self.answer_to_head::<R>(head)),
@@ -105,7 +105,7 @@ impl Collector {
             _ => return answer_to_method(head),
         }
         match head.parts.uri.path() {
-            "/lib.js" if self.catch_all => Some(Answer::Library),
+            "/lib.js" if self.catch_all => Some(Answer::Library(&self.library)),
             "/coffee" if self.catch_all => Some(Answer::Teapot),
             _ => None,
         }
@@ -166,6 +166,8 @@ pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a
         ("pixel", _) => Answer::Pixel,
         ("redir", _) => redirect(to),
         ("track", _) if meta.channel == IMAGE_CHANNEL => Answer::Pixel,
+        ("track", "ping") if meta.channel == WEBSOCKET_CHANNEL => Answer::Pong,
+        ("track", "hello") if meta.channel == WEBSOCKET_CHANNEL => Answer::Hi,
         ("track", _) => Answer::Tracked { id: meta.id },
         ("hello", "ping") => Answer::Pong,
         ("hello", "hello") => Answer::Hi,

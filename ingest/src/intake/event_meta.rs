@@ -18,6 +18,9 @@ use crate::{
     value::{Date, DateTime, DateTime64, Decode, Utc, Zone},
 };
 
+/// The channel of an event that came over a WebSocket.
+pub(crate) const WEBSOCKET_CHANNEL: &str = "ws";
+
 /// The collector's metadata of an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EventMeta<'a> {

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{intake::event_meta::EventMeta, table::Table};
+use crate::{
+    intake::event_meta::{EventMeta, WEBSOCKET_CHANNEL},
+    table::Table,
+};
 
 /// The treatment of an event with unknown keys, which the schema's `unknown` selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,7 @@ impl UnknownKeys {
 pub(super) fn is_of_the_collector(key: &str, meta: &EventMeta<'_>, table: &'static Table) -> bool {
     match key {
         "service" | "name" | "projectId" | "uid" => true,
+        "id__" => meta.channel == WEBSOCKET_CHANNEL,
         "to" | "to_expires" | "to_signature" => meta.service == "redir",
         // The collector fills these columns, whatever the event contains.
         "channel" | "date" | "dateTime" | "id" | "timestamp" => table.columns.iter().any(|column| column.name == key),

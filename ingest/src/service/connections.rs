@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -56,6 +56,8 @@ struct Shared {
     failed_handshakes: AtomicU64,
     failed_proxy_headers: AtomicU64,
     malformed: AtomicU64,
+    /// The number of open WebSockets.
+    sessions: AtomicUsize,
     malformed_log: Mutex<Option<Instant>>,
     /// Notified when a connection ends.
     ended: Notify,
@@ -109,6 +111,17 @@ impl Connections {
     /// ```
     pub fn open(&self) -> usize {
         self.0.state().open
+    }
+
+    /// Returns the number of open WebSockets, which are among the open connections.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Counts a WebSocket as open until the returned value is dropped.
+    pub(crate) fn count_session(&self) -> OpenSession {
+        self.0.sessions.fetch_add(1, Ordering::Relaxed);
+        OpenSession(Arc::clone(&self.0))
     }
 
     /// Returns the number of connections that were closed at once because their address had too
@@ -339,6 +352,16 @@ impl State {
             }
         }
         false
+    }
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(crate) struct OpenSession(Arc<Shared>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

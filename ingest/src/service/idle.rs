@@ -17,13 +17,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::{sync::Notify, time::timeout};
 
-use crate::service::valid_request::InvalidRequest;
+use crate::{collect::websocket::SessionHandle, service::valid_request::InvalidRequest};
 
 /// The number of checks of a connection within its maximum idle time. An idle connection is closed
 /// at most a quarter of this time late.
@@ -59,6 +59,8 @@ pub(crate) struct Activity {
     refused_until: AtomicU32,
     /// The number of requests that the server has refused because they are not valid.
     malformed: AtomicU32,
+    /// The WebSocket that the connection has become, if it has.
+    session: OnceLock<SessionHandle>,
     /// The connection's task, once it runs.
     task: OnceLock<Waker>,
     /// Ends the handshake of a connection that is asked to close.
@@ -66,14 +68,29 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// Returns the number of requests so far.
+    /// Returns the number of requests so far, and of messages if the connection is a WebSocket.
     pub(crate) fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
+        let messages = self.session.get().map_or(0, SessionHandle::messages);
+        self.requests.load(Ordering::Relaxed).wrapping_add(messages)
     }
 
-    /// Returns whether all requests are answered.
+    /// Returns whether all requests and messages are answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0
+        self.open.load(Ordering::Relaxed) == 0 && self.session.get().is_none_or(SessionHandle::is_idle)
+    }
+
+    /// Returns the WebSocket that the connection has become, if it has.
+    pub(crate) fn session(&self) -> Option<&SessionHandle> {
+        self.session.get()
+    }
+
+    /// Notes that the connection becomes a WebSocket, if the extensions of its last response say so.
+    #[cold]
+    fn note_session(&self, extensions: &mut Extensions) {
+        if let Some(session) = extensions.remove() {
+            // A connection switches protocols once.
+            let _ = self.session.set(session);
+        }
     }
 
     /// Returns whether the last request had a long body and was refused. The client may still send
@@ -132,7 +149,7 @@ impl Activity {
     }
 
     /// Takes a request to close, and returns whether the connection is idle and closes now.
-    fn takes_close_request(&self, cx: &Context<'_>) -> bool {
+    pub(crate) fn takes_close_request(&self, cx: &Context<'_>) -> bool {
         self.task.get_or_init(|| cx.waker().clone());
         self.is_close_requested.load(Ordering::SeqCst)
             && self.is_close_requested.swap(false, Ordering::SeqCst)
@@ -267,12 +284,13 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(Ok(refusal(this.invalid.take(), this.request.take())));
         };
-        let response = ready!(inner.poll(cx));
+        let mut response = ready!(inner.poll(cx));
         let request = this.request.take();
-        if let (Ok(response), Some(OpenRequest(activity))) = (&response, &request)
+        if let (Ok(response), Some(OpenRequest(activity))) = (&mut response, &request)
             && !(200..400).contains(&response.status().as_u16())
         {
             activity.note_unusual(response.status());
+            activity.note_session(response.extensions_mut());
         }
         Poll::Ready(response.map(|response| {
             response.map(|inner| WatchedBody {

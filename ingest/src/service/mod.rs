@@ -13,6 +13,8 @@
 //! http2          the limits of HTTP/2
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
+//! graceful       the graceful end of a connection
+//! sessions       connections that have become WebSockets
 //! lingering      reads and drops the rest of a request that is refused early
 //! http2_refusal  tells a client that begins with HTTP/2 to use HTTP/1.1
 //! raw_targets    percent-encodes the bytes of a request target that a URI must not contain
@@ -22,6 +24,7 @@
 
 pub(crate) mod connections;
 pub(crate) mod future;
+mod graceful;
 mod http2;
 mod http2_refusal;
 pub(crate) mod idle;
@@ -36,6 +39,7 @@ mod proxy_protocol;
 mod raw_targets;
 pub(crate) mod response_body;
 pub(crate) mod serve;
+mod sessions;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;

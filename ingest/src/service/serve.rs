@@ -11,19 +11,24 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
-use tokio::{net::TcpListener, task::JoinSet};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2::Connection as Http2Connection},
+};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tower_service::Service;
 
 use crate::identify::TrustedProxies;
 use crate::service::{
     connections::{self, Connections, Slot},
+    graceful::until_stopped,
     http2::{self, WithHost},
     idle::{Activity, End, MaxIdle, Watched, run_until_idle},
     lingering::Lingering,
     opening::{Opened, Opening, Stream},
     raw_targets::RawTargets,
+    sessions,
     tls::{HTTP_2, Tls},
 };
 
@@ -126,7 +131,6 @@ pub async fn serve<M, S, B>(
     let mut http = http1::Builder::new();
     // `idle` enforces the time for a head.
     http.header_read_timeout(None).max_buf_size(options.max_head_bytes);
-    let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     let limits = connections::Limits {
         all: options.max_connections,
@@ -147,6 +151,7 @@ pub async fn serve<M, S, B>(
         after_response: options.idle_timeout,
     };
 
+    let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut handshakes = JoinSet::new();
     let start = |connections: &mut JoinSet<()>, opened: Opened| {
@@ -158,20 +163,32 @@ pub async fn serve<M, S, B>(
         } = opened;
         let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
         let counts = counts.clone();
+        let stopped = stopped.clone();
         match stream {
             Stream::Plain(stream) => {
                 let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
-                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-                connections.spawn(run(connection, activity, slot, counts, max_idle));
+                let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                let connection = until_stopped(
+                    connection,
+                    stopped.clone(),
+                    http1::UpgradeableConnection::graceful_shutdown,
+                );
+                connections.spawn(run(connection, activity, slot, counts, max_idle, stopped));
             }
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
                 let connection = http2.serve_connection(TokioIo::new(stream), WithHost(service));
-                connections.spawn(run(graceful.watch(connection), activity, slot, counts, max_idle));
+                let connection = until_stopped(connection, stopped.clone(), Http2Connection::graceful_shutdown);
+                connections.spawn(run(connection, activity, slot, counts, max_idle, stopped));
             }
             Stream::Tls(stream) => {
                 let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
-                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-                connections.spawn(run(connection, activity, slot, counts, max_idle));
+                let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                let connection = until_stopped(
+                    connection,
+                    stopped.clone(),
+                    http1::UpgradeableConnection::graceful_shutdown,
+                );
+                connections.spawn(run(connection, activity, slot, counts, max_idle, stopped));
             }
         }
     };
@@ -232,18 +249,23 @@ pub async fn serve<M, S, B>(
     }
 
     drop((listener, handshakes));
-    if tokio::time::timeout(options.drain_timeout, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    stop.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(options.drain_timeout, drained).await.is_err() {
         connections.shutdown().await;
         tracing::warn!("requests were still open after the drain timeout and were cut off");
     }
 }
 
 /// Runs a connection until it ends, or is idle for too long.
-async fn run<C>(connection: C, activity: Arc<Activity>, slot: Slot, counts: Connections, max_idle: MaxIdle)
-where
+async fn run<C>(
+    connection: C,
+    activity: Arc<Activity>,
+    slot: Slot,
+    counts: Connections,
+    max_idle: MaxIdle,
+    stopped: watch::Receiver<bool>,
+) where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let end = run_until_idle(connection, Arc::clone(&activity), max_idle).await;
@@ -257,6 +279,9 @@ where
         End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Idle => tracing::debug!("no request arrived before the idle timeout"),
         End::Closed => counts.count_closed(),
+    }
+    if let Some(session) = activity.session() {
+        Box::pin(sessions::run(session, &activity, &counts, stopped)).await;
     }
     drop(slot);
 }

@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod service;
 pub mod tls_client;
 pub mod tls_proxy;
+pub mod websocket;
 
 use std::{
     thread::sleep,

@@ -46,7 +46,7 @@ const DISCOVER: &str = "rpc.discover";
 const CALLS_BETWEEN_YIELDS: usize = 32;
 
 /// Headers of the request that describe its own body, which is not the body of a call.
-const BODY_HEADERS: [header::HeaderName; 5] = [
+pub(super) const BODY_HEADERS: [header::HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
@@ -111,20 +111,31 @@ impl Collector {
         body: &Bytes,
         arrival: Arrival,
     ) -> http::Response<Full<Bytes>> {
-        let (replies, is_batch) = match Calls::parse(body) {
-            Err(failure) => (vec![Reply::failed(None, failure)], false),
-            Ok(Calls::One(call)) => (self.replies::<R>(&parts, body, arrival, &[call], false).await, false),
-            Ok(Calls::Batch(calls)) if calls.is_empty() || calls.len() > MAX_CALLS => {
-                (vec![Reply::failed(None, Failure::INVALID_REQUEST)], false)
-            }
-            Ok(Calls::Batch(calls)) => (self.replies::<R>(&parts, body, arrival, &calls, true).await, true),
-        };
-        let text = reply::text(&replies, is_batch);
+        let text = self.reply_to_calls::<R>(&parts, body, arrival).await;
         let draft = arena::with(|arena| {
             let head = RequestHead::read(&parts, arrival, &self.proxies, arena);
             self.draft(Answer::Replies(&text), &head, None)
         });
         draft.into_response(parts.headers, arrival.elapsed_ms())
+    }
+
+    /// Records the events of one call or of a batch, and returns the text of the reply; empty if
+    /// there is none.
+    pub(super) async fn reply_to_calls<R: Routes>(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: &Bytes,
+        arrival: Arrival,
+    ) -> String {
+        let (replies, is_batch) = match Calls::parse(body) {
+            Err(failure) => (vec![Reply::failed(None, failure)], false),
+            Ok(Calls::One(call)) => (self.replies::<R>(parts, body, arrival, &[call], false).await, false),
+            Ok(Calls::Batch(calls)) if calls.is_empty() || calls.len() > MAX_CALLS => {
+                (vec![Reply::failed(None, Failure::INVALID_REQUEST)], false)
+            }
+            Ok(Calls::Batch(calls)) => (self.replies::<R>(parts, body, arrival, &calls, true).await, true),
+        };
+        reply::text(&replies, is_batch)
     }
 
     /// Records the events of all calls, and returns the replies to those that have an id, in their

@@ -10,6 +10,7 @@
 //! json_kinds    valid and invalid JSON in every place of a body
 //! json_rpc      calls, their replies and rows
 //! uploads       bodies that are decoded while they arrive
+//! websocket     messages, their answers, and the ends of sessions
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -24,4 +25,5 @@ mod json_rpc;
 mod responses;
 mod route_options;
 mod uploads;
+mod websocket;
 mod world;

@@ -132,7 +132,7 @@ const BATCH: Route = Route {
 };
 
 #[derive(Debug)]
-struct TestRoutes;
+pub(super) struct TestRoutes;
 
 impl Routes for TestRoutes {
     const DESTINATIONS: &'static [Destination] = &[];
@@ -276,6 +276,20 @@ impl World {
             rows: ROWS.take(),
             codes: codes.collect(),
         }
+    }
+
+    pub(super) fn collector(&self) -> Arc<Collector> {
+        Arc::clone(&self.collector)
+    }
+
+    /// Runs a future to its end.
+    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Returns the rows that this thread has made since the last look.
+    pub(super) fn rows() -> Vec<String> {
+        ROWS.take()
     }
 
     /// Returns the memory that requests have booked, in bytes.
