@@ -116,6 +116,7 @@ fn destination() -> Value {
                         the event is in memory, on disk, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
+                    "adapter": routes::adapter(),
                     "answer": routes::answer(),
                     "idempotency": routes::idempotency(),
                     "methods": routes::methods(),

@@ -20,7 +20,17 @@ macro_rules! presets {
 }
 
 /// The name and the file of each preset.
-const PRESETS: [(&str, &str); 6] = presets!["brevo", "mailgun", "mandrill", "postmark", "sendgrid", "ses"];
+const PRESETS: [(&str, &str); 9] = presets![
+    "brevo",
+    "cloudevents",
+    "mailgun",
+    "mandrill",
+    "postmark",
+    "segment",
+    "sendgrid",
+    "ses",
+    "snowplow",
+];
 
 impl Sources {
     /// Adds the files of the presets that a file of the schema names. All other files override them.

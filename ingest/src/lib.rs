@@ -122,6 +122,7 @@
 #[path = "rt.rs"]
 pub mod __rt;
 pub mod ack;
+mod adapters;
 mod answer;
 mod arena;
 pub mod backfill;
@@ -189,6 +190,7 @@ pub mod layer {
 /// routes.
 pub mod route {
     pub use crate::{
+        adapters::Adapter,
         answer::FixedAnswer,
         block::rows::RowBatch,
         collect::{

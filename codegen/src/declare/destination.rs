@@ -2,6 +2,7 @@
 
 use super::{
     DeclarationReader, Redirect, Verify,
+    route_adapter::Adapter,
     route_answer::{Echo, FixedAnswer},
     route_idempotency::Idempotency,
     route_items::{ItemKeys, Items},
@@ -35,6 +36,7 @@ pub(crate) struct RouteOptions {
     pub(crate) echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub(crate) hiding: Vec<String>,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) items: Option<Items>,
     pub(crate) idempotency: Option<Idempotency>,
 }
@@ -77,9 +79,10 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 14] = [
     "ack",
     "ack_header",
+    "adapter",
     "answer",
     "idempotency",
     "items",
@@ -148,11 +151,13 @@ impl DeclarationReader<'_> {
         let mut table = None;
         let mut options = RouteOptions::default();
         let mut items = ItemKeys::default();
+        let mut adapter = None;
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "adapter" => adapter = self.adapter(node),
                 "answer" => (options.answer, options.echo) = self.answer(node, &key, path),
                 "methods" => options.methods = self.methods(node),
                 "parse" => options.hiding = self.hiding(node),
@@ -167,6 +172,9 @@ impl DeclarationReader<'_> {
             }
         }
         options.items = self.items(items);
+        if let Some((adapter, span)) = adapter {
+            self.complete_adapter(adapter, &span, path, &mut options);
+        }
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(
                 "bad-destination",

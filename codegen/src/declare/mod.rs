@@ -10,6 +10,7 @@ mod long_column;
 mod old_layout;
 mod options;
 mod outside;
+mod route_adapter;
 mod route_answer;
 mod route_idempotency;
 mod route_items;
@@ -49,6 +50,7 @@ pub(crate) use {
         event_keys::EventKeys,
         long_column::COLUMN_KEYS,
         options::Options,
+        route_adapter::{ADAPTERS, Adapter},
         route_answer::{Echo, FixedAnswer},
         route_idempotency::{Idempotency, IdempotencyKey},
         route_items::Items,

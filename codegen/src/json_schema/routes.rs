@@ -2,11 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::declare::{ALGORITHMS, ENCODINGS, METHODS, REDIRECTS, SCHEMES};
+use crate::declare::{ADAPTERS, ALGORITHMS, ENCODINGS, METHODS, REDIRECTS, SCHEMES};
 
 /// A text, or a list of texts that match `item`.
 fn one_or_more(item: &Value, description: &str) -> Value {
     json!({ "description": description, "anyOf": [item, { "type": "array", "items": item }] })
+}
+
+pub(super) fn adapter() -> Value {
+    json!({
+        "enum": ADAPTERS.map(|(name, _)| name),
+        "description": "The protocol of the sender: its paths, the place of its events, and the answers that it expects.",
+    })
 }
 
 pub(super) fn paths() -> Value {

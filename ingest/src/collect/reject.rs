@@ -19,12 +19,15 @@ impl Rejection {
     /// [`message`](Self::message).
     pub(super) fn answer<'m>(&'m self, message: &'m str) -> Answer<'m> {
         match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) | Self::UnknownKeys { .. } => {
-                Answer::Failed {
-                    status: StatusCode::BAD_REQUEST,
-                    reason: Some(message),
-                }
-            }
+            Self::Syntax(_)
+            | Self::NotAnObject(_)
+            | Self::NoItems { .. }
+            | Self::Protocol { .. }
+            | Self::Csv(_)
+            | Self::UnknownKeys { .. } => Answer::Failed {
+                status: StatusCode::BAD_REQUEST,
+                reason: Some(message),
+            },
             Self::InvalidColumns { columns, .. } => Answer::InvalidColumns(columns),
             Self::SpoolFull => Answer::FULL,
         }
@@ -39,7 +42,9 @@ impl Rejection {
         message: &'l str,
     ) -> Option<DeadLetter<'l>> {
         let (table, column) = match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) => ("", ""),
+            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Protocol { .. } | Self::Csv(_) => {
+                ("", "")
+            }
             Self::InvalidColumns { table, columns } => {
                 (table.name, columns.first().map_or("", |column| column.column.name))
             }

@@ -14,6 +14,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod adapted;
 mod batch;
 mod bodies;
 mod dead_letters;
