@@ -110,8 +110,8 @@ pub(super) fn verify() -> Value {
         "description": "How the collector recognizes the sender of a request; any other request gets 401 and is not stored.",
         "type": "object",
         "properties": {
-            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac`; \
-                sha256 by default." },
+            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac` \
+                or `aws-sns`; sha256 by default." },
             "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
                 hex by default." },
             "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
@@ -120,6 +120,7 @@ pub(super) fn verify() -> Value {
             "secret_env": secret_env(),
             "secret_file": secret_file(),
             "tolerance": text("The largest difference between the time in a signature and the collector's, for example 5m."),
+            "topic": texts("The ARN of the topic of the scheme `aws-sns`, or a list of them."),
             "url": text("The URL to which Twilio sends, up to the path, for example https://stat.example.com."),
         },
         "additionalProperties": false,
