@@ -20,16 +20,18 @@ macro_rules! presets {
 }
 
 /// The name and the file of each preset.
-const PRESETS: [(&str, &str); 9] = presets![
+const PRESETS: [(&str, &str); 11] = presets![
     "brevo",
     "cloudevents",
     "mailgun",
     "mandrill",
+    "otlp_logs",
     "postmark",
     "segment",
     "sendgrid",
     "ses",
     "snowplow",
+    "sns",
 ];
 
 impl Sources {

@@ -10,14 +10,18 @@ use crate::{
 /// The protocol of a route's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adapter {
+    AwsSns,
     CloudEvents,
+    OtlpLogs,
     Segment,
     Snowplow,
 }
 
 /// The names of all adapters.
-pub(crate) const ADAPTERS: [(&str, Adapter); 3] = [
+pub(crate) const ADAPTERS: [(&str, Adapter); 5] = [
+    ("aws-sns", Adapter::AwsSns),
     ("cloudevents", Adapter::CloudEvents),
+    ("otlp-logs", Adapter::OtlpLogs),
     ("segment", Adapter::Segment),
     ("snowplow", Adapter::Snowplow),
 ];
@@ -29,7 +33,8 @@ impl Adapter {
     /// Returns the paths to which the protocol's clients send, if they are not the operator's choice.
     const fn paths(self) -> &'static [&'static str] {
         match self {
-            Self::CloudEvents => &[],
+            Self::AwsSns | Self::CloudEvents => &[],
+            Self::OtlpLogs => &["/v1/logs"],
             Self::Segment => &[
                 "/v1/alias",
                 "/v1/batch",
@@ -55,7 +60,7 @@ impl Adapter {
     fn methods(self) -> Vec<&'static str> {
         match self {
             Self::Snowplow => Vec::new(),
-            Self::CloudEvents | Self::Segment => vec!["POST"],
+            Self::AwsSns | Self::CloudEvents | Self::OtlpLogs | Self::Segment => vec!["POST"],
         }
     }
 }

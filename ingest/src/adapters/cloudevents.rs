@@ -5,6 +5,9 @@
 //! - structured: the body is the event, as JSON;
 //! - batched: the body is an array of such events;
 //! - binary: the attributes are headers, and the body is the event's `data`.
+//!
+//! Data in base64 is `dataBase64` in an event: paths join their keys with `_`, so `data_base64`
+//! would be a key inside `data`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
@@ -17,6 +20,9 @@ use crate::json::{self, Kind, Reader};
 
 /// The attributes that each event has, as texts that are not empty.
 const REQUIRED: [&str; 4] = ["id", "source", "specversion", "type"];
+
+/// The field with data in base64, as it is sent and as an event has it.
+const DATA_BASE64: (&str, &str) = ("data_base64", "dataBase64");
 
 /// The prefix of the headers with attributes.
 const PREFIX: &str = "ce-";
@@ -58,18 +64,40 @@ fn batched(text: &str) -> Result<Adapted, AdapterError> {
 
 /// Adds an event as it was sent.
 fn add(document: &mut DocumentWriter, sent: &str) -> Result<(), json::Error> {
-    match problem(sent)? {
-        Some(reason) => document.refuse(sent, reason),
-        None => document.item().push_str(sent),
+    match check(sent)? {
+        Checked::NotAnEvent(reason) => document.refuse(sent, reason),
+        Checked::Event => document.item().push_str(sent),
+        Checked::EventWithBase64 => renamed(sent, document.item())?,
     }
     Ok(())
 }
 
-/// Returns the reason why JSON is not a CloudEvent. The decoder rejects what is not an object.
-fn problem(event: &str) -> Result<Option<String>, json::Error> {
+/// Writes an event with data in base64.
+fn renamed(sent: &str, out: &mut String) -> Result<(), json::Error> {
+    let mut reader = Reader::new(sent);
+    let mut fields = ObjectWriter::new(out);
+    reader.begin_object()?;
+    while let Some(key) = reader.next_key()? {
+        let name = if key == DATA_BASE64.0 { DATA_BASE64.1 } else { &key };
+        fields.json(name, reader.raw_value()?);
+    }
+    fields.finish();
+    Ok(())
+}
+
+/// The outcome of a check.
+enum Checked {
+    Event,
+    EventWithBase64,
+    /// The reason why JSON is not a CloudEvent.
+    NotAnEvent(String),
+}
+
+/// Checks an event. The decoder rejects what is not an object.
+fn check(event: &str) -> Result<Checked, json::Error> {
     let mut reader = Reader::new(event);
     if reader.peek()? != Kind::Object {
-        return Ok(None);
+        return Ok(Checked::Event);
     }
     let mut found = [false; REQUIRED.len()];
     let (mut has_data, mut has_data_base64) = (false, false);
@@ -77,7 +105,7 @@ fn problem(event: &str) -> Result<Option<String>, json::Error> {
     reader.begin_object()?;
     while let Some(key) = reader.next_key()? {
         has_data |= key == "data";
-        has_data_base64 |= key == "data_base64";
+        has_data_base64 |= key == DATA_BASE64.0;
         match REQUIRED.iter().position(|name| key == *name) {
             Some(at) if reader.peek()? == Kind::String => {
                 let value = reader.string()?;
@@ -86,28 +114,23 @@ fn problem(event: &str) -> Result<Option<String>, json::Error> {
                     version = Some(value);
                 }
             }
-            Some(_) => return Ok(Some(format!("the attribute `{key}` is not a string"))),
+            Some(_) => return Ok(Checked::NotAnEvent(format!("the attribute `{key}` is not a string"))),
             None => reader.skip()?,
         }
     }
-    if let Some(at) = found.iter().position(|is_found| !is_found) {
-        return Ok(Some(missing(REQUIRED[at])));
-    }
-    if has_data && has_data_base64 {
-        return Ok(Some("the event has both `data` and `data_base64`".to_owned()));
-    }
-    Ok(version
-        .filter(|version| version != "1.0")
-        .map(|version| unknown_version(&version)))
-}
-
-fn missing(attribute: &str) -> String {
-    format!("the attribute `{attribute}` of the CloudEvent is missing")
-}
-
-fn unknown_version(version: &str) -> String {
-    let version: String = version.chars().take(16).collect();
-    format!("the specversion is `{version}`, and must be `1.0`")
+    let problem = if let Some(at) = found.iter().position(|is_found| !is_found) {
+        format!("the attribute `{}` of the CloudEvent is missing", REQUIRED[at])
+    } else if let Some(version) = version.filter(|version| version != "1.0") {
+        let version: String = version.chars().take(16).collect();
+        format!("the specversion is `{version}`, and must be `1.0`")
+    } else if has_data && has_data_base64 {
+        "the event has both `data` and `data_base64`".to_owned()
+    } else if has_data_base64 {
+        return Ok(Checked::EventWithBase64);
+    } else {
+        return Ok(Checked::Event);
+    };
+    Ok(Checked::NotAnEvent(problem))
 }
 
 /// Makes the event of a request whose headers have the attributes.
@@ -122,8 +145,8 @@ fn binary(request: &Request<'_>) -> Result<Adapted, AdapterError> {
         if matches!(attribute, "data" | "data_base64" | "datacontenttype") {
             continue;
         }
-        let value = percent_decode_str(request.header(name.as_str())).decode_utf8_lossy();
-        fields.text(attribute, &value);
+        let value = request.header_text(name.as_str());
+        fields.text(attribute, &percent_decode_str(&value).decode_utf8_lossy());
     }
     let content_type = request.header("content-type");
     if !content_type.is_empty() {
@@ -137,7 +160,7 @@ fn binary(request: &Request<'_>) -> Result<Adapted, AdapterError> {
         } else if let Ok(text) = request.text() {
             fields.text("data", text);
         } else {
-            fields.text("data_base64", &STANDARD.encode(request.body));
+            fields.text(DATA_BASE64.0, &STANDARD.encode(request.body));
         }
     }
     fields.finish();

@@ -52,6 +52,11 @@ impl DocumentWriter {
         }
     }
 
+    /// Returns the length of the document so far, in bytes.
+    pub(super) const fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Begins the next event. The caller writes it into the text.
     pub(super) fn item(&mut self) -> &mut String {
         if self.count > 0 {
@@ -104,6 +109,14 @@ impl<'t> ObjectWriter<'t> {
     pub(super) fn new(text: &'t mut String) -> Self {
         text.push('{');
         Self { text, is_empty: true }
+    }
+
+    /// Continues an object that has begun; `has_fields` is whether it has fields already.
+    pub(super) const fn continued(text: &'t mut String, has_fields: bool) -> Self {
+        Self {
+            text,
+            is_empty: !has_fields,
+        }
     }
 
     /// Begins a field. The caller writes its value into the text.

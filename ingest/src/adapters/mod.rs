@@ -8,19 +8,25 @@
 //! ```text
 //! document     the document with the events of a request
 //! cloudevents  CloudEvents 1.0 over HTTP
+//! otlp         logs of OpenTelemetry over HTTP
 //! segment      the HTTP API of Segment
+//! sns          messages of Amazon SNS
 //! snowplow     the tracker protocol of Snowplow
 //! reply        the response
 //! ```
 
 mod cloudevents;
 mod document;
+mod otlp;
 mod reply;
 mod segment;
 mod snowplow;
+mod sns;
 
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
@@ -33,8 +39,12 @@ use crate::{
 /// The protocol of a route's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adapter {
+    /// Messages of [Amazon SNS](https://docs.aws.amazon.com/sns/latest/dg/sns-http-https-endpoint-as-subscriber.html).
+    AwsSns,
     /// [CloudEvents 1.0](https://cloudevents.io) over HTTP.
     CloudEvents,
+    /// Logs of [OpenTelemetry](https://opentelemetry.io/docs/specs/otlp/#otlphttp) over HTTP.
+    OtlpLogs,
     /// The HTTP API of [Segment](https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
     Segment,
     /// The tracker protocol of [Snowplow](https://docs.snowplow.io/docs/sources/trackers/snowplow-tracker-protocol/).
@@ -49,7 +59,9 @@ impl Adapter {
     /// ```
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AwsSns => "aws-sns",
             Self::CloudEvents => "cloudevents",
+            Self::OtlpLogs => "otlp-logs",
             Self::Segment => "segment",
             Self::Snowplow => "snowplow",
         }
@@ -58,7 +70,9 @@ impl Adapter {
     /// Returns the types of bodies that the protocol has.
     pub(crate) const fn accepted_types(self) -> &'static str {
         match self {
+            Self::AwsSns => "text/plain, application/json",
             Self::CloudEvents => "application/cloudevents+json, application/cloudevents-batch+json",
+            Self::OtlpLogs => "application/x-protobuf, application/json",
             Self::Segment => "application/json, text/plain",
             Self::Snowplow => "application/json",
         }
@@ -76,7 +90,9 @@ impl Adapter {
     /// The request as a whole is not one of the protocol, or its events take too much memory.
     pub(crate) fn read(self, request: &Request<'_>, memory: Memory<'_>) -> Result<Adapted, AdapterError> {
         let adapted = match self {
+            Self::AwsSns => sns::read(request),
             Self::CloudEvents => cloudevents::read(request),
+            Self::OtlpLogs => otlp::read(request, memory),
             Self::Segment => segment::read(request),
             Self::Snowplow => snowplow::read(request),
         }?;
@@ -121,10 +137,19 @@ impl From<json::Error> for AdapterError {
 }
 
 impl<'r> Request<'r> {
-    /// Returns a header as text; empty if it is absent.
+    /// Returns a header as text; empty if it is absent or not ASCII.
     fn header(&self, name: &str) -> &'r str {
         let value = self.headers.get(name).map(HeaderValue::to_str);
         value.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Returns a header as text, in Latin-1 if it is not UTF-8.
+    fn header_text(&self, name: &str) -> Cow<'r, str> {
+        let value = self.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        match simdutf8::basic::from_utf8(value) {
+            Ok(text) => text.into(),
+            Err(_) => value.iter().copied().map(char::from).collect::<String>().into(),
+        }
     }
 
     /// Returns the content type without its parameters, in lower case; empty if there is none.

@@ -1,11 +1,11 @@
 //! The response that a protocol's sender expects, made from the collector's own one.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Adapter;
+use super::{Adapter, otlp};
 use crate::answer::PIXEL;
 
 /// The form of the response to one request.
@@ -13,6 +13,11 @@ use crate::answer::PIXEL;
 pub(crate) enum ReplyForm {
     /// The collector's own response.
     Own,
+    /// A message of OTLP.
+    Otlp {
+        /// Whether it is in protobuf, and not in JSON.
+        is_protobuf: bool,
+    },
     /// `{"success": true}`, or the collector's own response with `"success": false`.
     Segment,
     /// `ok`.
@@ -21,11 +26,34 @@ pub(crate) enum ReplyForm {
     Image,
 }
 
-/// The number of refused events in the collector's response.
+/// The contents of the collector's own response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Outcome {
-    refused: u64,
+pub(super) struct Outcome {
+    /// The number of refused events.
+    pub(super) refused: u64,
+    /// The first of them.
+    errors: Vec<ItemError>,
+    message: String,
+    reason: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ItemError {
+    index: u64,
+    reason: String,
+}
+
+impl Outcome {
+    /// Returns the reason of a failure, or of the first refused event.
+    pub(super) fn reason(&self) -> String {
+        match self.errors.first() {
+            Some(ItemError { index, reason }) => format!("item {index}: {reason}"),
+            None if self.reason.is_empty() => self.message.clone(),
+            None => self.reason.clone(),
+        }
+    }
 }
 
 impl ReplyForm {
@@ -35,7 +63,12 @@ impl ReplyForm {
             return Self::Own;
         }
         match adapter {
-            Adapter::CloudEvents => Self::Own,
+            Adapter::AwsSns | Adapter::CloudEvents => Self::Own,
+            Adapter::OtlpLogs => {
+                let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+                let is_protobuf = content_type.is_some_and(|sent| sent.starts_with(otlp::PROTOBUF.as_bytes()));
+                Self::Otlp { is_protobuf }
+            }
             Adapter::Segment => Self::Segment,
             Adapter::Snowplow if adapter.reads_query(&parts.method) => Self::Image,
             Adapter::Snowplow => Self::Text,
@@ -53,6 +86,14 @@ impl ReplyForm {
             ),
             Self::Image if is_success => (HeaderValue::from_static("image/gif"), Bytes::from_static(&PIXEL)),
             Self::Text | Self::Image => return None,
+            Self::Otlp { is_protobuf } => {
+                let outcome = serde_json::from_slice(own).unwrap_or_default();
+                let media_type = if is_protobuf { otlp::PROTOBUF } else { otlp::JSON };
+                (
+                    HeaderValue::from_static(media_type),
+                    otlp::response(is_protobuf, status, &outcome),
+                )
+            }
             Self::Segment => (HeaderValue::from_static("application/json"), segment(is_success, own)),
         })
     }

@@ -147,6 +147,11 @@ fn a_structured_cloudevent_is_checked() {
     let read = cloudevents(STRUCTURED).read(&valid);
     assert_eq!(read, Ok((format!(r#"{{"items":[{valid}]}}"#), vec![])));
 
+    // Paths join their keys with `_`: `data_base64` would be inside `data`.
+    let read = cloudevents(STRUCTURED).read(event(r#","data_base64":"/wA=""#));
+    let renamed = event(r#","dataBase64":"/wA=""#);
+    assert_eq!(read, Ok((format!(r#"{{"items":[{renamed}]}}"#), vec![])));
+
     for (event, reason) in [
         (
             r#"{"specversion":"1.0","source":"/s","type":"t"}"#.to_owned(),
@@ -227,7 +232,7 @@ fn the_headers_of_a_binary_cloudevent_are_its_attributes() {
         (
             "image/png",
             b"\xff\x00",
-            r#","datacontenttype":"image/png","data_base64":"/wA=""#,
+            r#","datacontenttype":"image/png","dataBase64":"/wA=""#,
         ),
     ] {
         let mut headers = attributes.to_vec();
