@@ -356,7 +356,7 @@ fn signed_messages_of_sns() {
 fn lines_and_arrays_of_log_shippers() {
     let clients = Clients::start("adapter_shippers");
     if clients.send_from_python("shippers") {
-        assert_eq!(clients.rows("SELECT count(), uniq(number) FROM orders"), "3000\t1000\n");
+        assert_eq!(clients.rows("SELECT count(), uniq(number) FROM orders"), "3000\t3000\n");
     }
 }
 

@@ -77,12 +77,16 @@ def shippers():
 
     import requests
 
-    rows = [{"number": f"A-{n}"} for n in range(1000)]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    def rows(kind):
+        return [{"number": f"{kind}-{n}"} for n in range(1000)]
+
+    def lines(kind):
+        return "".join(json.dumps(row) + "\n" for row in rows(kind))
+
     for content_type, text in [
-        ("application/x-ndjson", lines),
-        ("application/json", lines),
-        ("application/json", json.dumps(rows)),
+        ("application/x-ndjson", lines("a")),
+        ("application/json", lines("b")),
+        ("application/json", json.dumps(rows("c"))),
     ]:
         headers = {"Content-Type": content_type, "Content-Encoding": "gzip", "User-Agent": "Fluent-Bit"}
         answer = requests.post(f"{BASE}/wh/order", data=gzip.compress(text.encode()), headers=headers, timeout=10)

@@ -2,7 +2,7 @@
 
 use super::{
     DeclarationReader, Redirect, Verify,
-    route_adapter::Adapter,
+    route_adapter::{Adapter, Beside},
     route_answer::{Echo, FixedAnswer},
     route_idempotency::Idempotency,
     route_items::{ItemKeys, Items},
@@ -173,7 +173,17 @@ impl DeclarationReader<'_> {
         }
         options.items = self.items(items);
         if let Some((adapter, span)) = adapter {
-            self.complete_adapter(adapter, &span, path, &mut options);
+            let beside = Beside {
+                items: options.items.is_some(),
+                answer: options.answer.is_some() || options.echo.is_some(),
+            };
+            if let Some(protocol) = self.protocol(adapter, &span, path, beside) {
+                options.adapter = Some(adapter);
+                options.own_paths = options.own_paths.or(protocol.own_paths);
+                if options.methods.is_empty() {
+                    options.methods = protocol.methods;
+                }
+            }
         }
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(

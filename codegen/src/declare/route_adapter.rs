@@ -1,6 +1,6 @@
 //! `adapter`: the protocol that a route's sender speaks.
 
-use super::{DeclarationReader, destination::RouteOptions, route_paths::OwnPaths};
+use super::{DeclarationReader, route_paths::OwnPaths};
 use crate::{
     diagnostic::Diagnostic,
     source::Span,
@@ -25,6 +25,20 @@ pub(crate) const ADAPTERS: [(&str, Adapter); 5] = [
     ("segment", Adapter::Segment),
     ("snowplow", Adapter::Snowplow),
 ];
+
+/// Whether a route has options that an adapter has itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) items: bool,
+    pub(super) answer: bool,
+}
+
+/// The options of a protocol, for a route that has none of its own.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    pub(super) own_paths: Option<OwnPaths>,
+    pub(super) methods: Vec<&'static str>,
+}
 
 /// Services whose requests have answers of their own.
 const ANSWERED: [&str; 3] = ["hello", "pixel", "redir"];
@@ -80,20 +94,20 @@ impl DeclarationReader<'_> {
         found.map(|(_, adapter)| (*adapter, span))
     }
 
-    /// Checks an adapter together with the other options of its route, and adds the paths and the
-    /// methods of its protocol where the route has none of its own.
-    pub(super) fn complete_adapter(&mut self, adapter: Adapter, span: &Span, route: &Key, options: &mut RouteOptions) {
+    /// Checks an adapter together with the other options of its route. Returns the options that its
+    /// protocol has; `None` if the route cannot have it.
+    pub(super) fn protocol(&mut self, adapter: Adapter, span: &Span, route: &Key, beside: Beside) -> Option<Protocol> {
         let mut refuse = |message: &str, help: &str| {
             let diagnostic = Diagnostic::error("bad-adapter", message).label(span.clone(), "");
             self.report.push(diagnostic.help(help));
         };
-        if options.items.is_some() {
+        if beside.items {
             refuse(
                 "a route has both `adapter` and `items`",
                 "remove `items` and `with`: the adapter finds the events",
             );
         }
-        if options.answer.is_some() || options.echo.is_some() {
+        if beside.answer {
             refuse(
                 "a route has both `adapter` and `answer`",
                 "remove `answer`: the adapter gives the answer of its protocol",
@@ -105,19 +119,17 @@ impl DeclarationReader<'_> {
                 &format!("the destination `{}` cannot have an adapter", route.text),
                 "write `adapter` at a destination `service/name` such as `wh/events`",
             );
-            return;
+            return None;
         };
-        let paths = adapter.paths();
-        if options.own_paths.is_none() && !paths.is_empty() {
-            options.own_paths = Some(OwnPaths {
+        let paths = adapter.paths().iter();
+        let paths: Vec<_> = paths.map(|path| ((*path).to_owned(), span.clone())).collect();
+        Some(Protocol {
+            own_paths: (!paths.is_empty()).then(|| OwnPaths {
                 service: service.to_owned(),
                 name: name.to_owned(),
-                paths: paths.iter().map(|path| ((*path).to_owned(), span.clone())).collect(),
-            });
-        }
-        if options.methods.is_empty() {
-            options.methods = adapter.methods();
-        }
-        options.adapter = Some(adapter);
+                paths,
+            }),
+            methods: adapter.methods(),
+        })
     }
 }

@@ -12,12 +12,14 @@
 //! segment      the HTTP API of Segment
 //! sns          messages of Amazon SNS
 //! snowplow     the tracker protocol of Snowplow
+//! outcome      the outcome of a request
 //! reply        the response
 //! ```
 
 mod cloudevents;
 mod document;
 mod otlp;
+mod outcome;
 mod reply;
 mod segment;
 mod snowplow;

@@ -51,7 +51,7 @@ pub(super) fn read(request: &Request<'_>) -> Result<Adapted, AdapterError> {
             document.item().push_str(event.as_deref().unwrap_or(text));
         }
         Some("SubscriptionConfirmation") => confirm(field("TopicArn"), field("SubscribeURL")),
-        Some("UnsubscribeConfirmation") => tracing::warn!("a topic of SNS is no longer subscribed"),
+        Some("UnsubscribeConfirmation") => tracing::debug!("a topic of SNS is no longer subscribed"),
         _ => {
             let reason = "`Type` is neither Notification, SubscriptionConfirmation nor UnsubscribeConfirmation";
             return Err(AdapterError::Protocol(reason.to_owned()));

@@ -3,46 +3,14 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
 };
 
-use super::message::{AnyValue, ArrayValue, KeyValueList, Value};
-
-/// The JSON of an [`AnyValue`]: an object with one of these fields, or with none of them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct JsonAnyValue {
-    string_value: Option<String>,
-    bool_value: Option<bool>,
-    int_value: Option<Integer>,
-    double_value: Option<Double>,
-    array_value: Option<ArrayValue>,
-    kvlist_value: Option<KeyValueList>,
-    bytes_value: Option<String>,
-}
-
-impl TryFrom<JsonAnyValue> for AnyValue {
-    type Error = base64::DecodeError;
-
-    fn try_from(json: JsonAnyValue) -> Result<Self, Self::Error> {
-        let bytes = json.bytes_value.map(|text| STANDARD.decode(text)).transpose()?;
-        let value = (json.string_value.map(Value::String))
-            .or(json.bool_value.map(Value::Bool))
-            .or(json.int_value.map(|Integer(value)| Value::Int(value)))
-            .or(json.double_value.map(|Double(value)| Value::Double(value)))
-            .or(json.array_value.map(Value::Array))
-            .or(json.kvlist_value.map(Value::Object))
-            .or(bytes.map(Value::Bytes));
-        Ok(Self { value })
-    }
-}
-
 /// An integer of 64 bits: a number, or a text of digits.
 #[derive(Debug)]
-struct Integer(i64);
+pub(super) struct Integer(pub(super) i64);
 
 impl<'de> Deserialize<'de> for Integer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -84,7 +52,7 @@ where
 
 /// A number with a fraction, or one of the texts for those that JSON lacks.
 #[derive(Debug)]
-struct Double(f64);
+pub(super) struct Double(pub(super) f64);
 
 impl<'de> Deserialize<'de> for Double {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

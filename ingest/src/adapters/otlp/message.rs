@@ -2,62 +2,44 @@
 //! ([`logs.proto`](https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/logs/v1/logs.proto)),
 //! with the fields that events get.
 //!
-//! Log records are decoded later, one by one.
+//! The messages around resources, scopes and records are read apart from them.
 
-use bytes::Bytes;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::{Message, Oneof};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{JsonAnyValue, hex_bytes, integer};
+use super::json::{Double, Integer, hex_bytes, integer};
 
-#[derive(Message)]
-pub(super) struct ExportLogs {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) resource_logs: Vec<ResourceLogs>,
-}
-
-#[derive(Message)]
-pub(super) struct ResourceLogs {
-    #[prost(message, optional, tag = "1")]
-    pub(super) resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    pub(super) scope_logs: Vec<ScopeLogs>,
-}
-
-#[derive(Message)]
-pub(super) struct ScopeLogs {
-    #[prost(message, optional, tag = "1")]
-    pub(super) scope: Option<Scope>,
-    /// Each is a [`LogRecord`].
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) log_records: Vec<Bytes>,
-    #[prost(string, tag = "3")]
-    pub(super) schema_url: String,
-}
-
-/// The JSON of an [`ExportLogs`].
+/// The JSON of an `ExportLogsServiceRequest`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JsonExportLogs<'a> {
+    /// Each is a [`JsonResourceLogs`].
     #[serde(borrow)]
-    pub(super) resource_logs: Vec<JsonResourceLogs<'a>>,
+    pub(super) resource_logs: Vec<&'a RawValue>,
 }
 
-/// The JSON of a [`ResourceLogs`].
+/// The JSON of a `ResourceLogs`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct JsonResourceLogs<'a> {
-    pub(super) resource: Option<Resource>,
+    /// A [`Resource`].
     #[serde(borrow)]
-    pub(super) scope_logs: Vec<JsonScopeLogs<'a>>,
+    pub(super) resource: Option<&'a RawValue>,
+    /// Each is a [`JsonScopeLogs`].
+    #[serde(borrow)]
+    pub(super) scope_logs: Vec<&'a RawValue>,
 }
 
-/// The JSON of a [`ScopeLogs`].
+/// The JSON of a `ScopeLogs`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct JsonScopeLogs<'a> {
-    pub(super) scope: Option<Scope>,
+    /// A [`Scope`].
+    #[serde(borrow)]
+    pub(super) scope: Option<&'a RawValue>,
+    /// Each is a [`LogRecord`].
     #[serde(borrow)]
     pub(super) log_records: Vec<&'a RawValue>,
     pub(super) schema_url: String,
@@ -160,4 +142,33 @@ pub(super) struct ArrayValue {
 pub(super) struct KeyValueList {
     #[prost(message, repeated, tag = "1")]
     pub(super) values: Vec<KeyValue>,
+}
+
+/// The JSON of an [`AnyValue`]: an object with one of these fields, or with none of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonAnyValue {
+    string_value: Option<String>,
+    bool_value: Option<bool>,
+    int_value: Option<Integer>,
+    double_value: Option<Double>,
+    array_value: Option<ArrayValue>,
+    kvlist_value: Option<KeyValueList>,
+    bytes_value: Option<String>,
+}
+
+impl TryFrom<JsonAnyValue> for AnyValue {
+    type Error = base64::DecodeError;
+
+    fn try_from(json: JsonAnyValue) -> Result<Self, Self::Error> {
+        let bytes = json.bytes_value.map(|text| STANDARD.decode(text)).transpose()?;
+        let value = (json.string_value.map(Value::String))
+            .or(json.bool_value.map(Value::Bool))
+            .or(json.int_value.map(|Integer(value)| Value::Int(value)))
+            .or(json.double_value.map(|Double(value)| Value::Double(value)))
+            .or(json.array_value.map(Value::Array))
+            .or(json.kvlist_value.map(Value::Object))
+            .or(bytes.map(Value::Bytes));
+        Ok(Self { value })
+    }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use prost::Message;
 use serde_json::json;
 
-use crate::adapters::reply::Outcome;
+use crate::adapters::outcome::Outcome;
 
 #[derive(Message)]
 struct ExportLogsResponse {

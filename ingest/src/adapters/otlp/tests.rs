@@ -1,12 +1,37 @@
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
-    message::{AnyValue, ArrayValue, KeyValue, KeyValueList, Resource, Scope, Value},
+    message::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value},
     *,
 };
-use crate::{adapters::reply::Outcome, arena::Arena};
+use crate::{adapters::outcome::Outcome, arena::Arena};
+
+#[derive(Message)]
+struct ExportLogs {
+    #[prost(message, repeated, tag = "1")]
+    resource_logs: Vec<ResourceLogs>,
+}
+
+#[derive(Message)]
+struct ResourceLogs {
+    #[prost(message, optional, tag = "1")]
+    resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    scope_logs: Vec<ScopeLogs>,
+}
+
+#[derive(Message)]
+struct ScopeLogs {
+    #[prost(message, optional, tag = "1")]
+    scope: Option<Scope>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    log_records: Vec<Bytes>,
+    #[prost(string, tag = "3")]
+    schema_url: String,
+}
 
 /// Returns the document with the events, and the refused ones; otherwise the error.
 fn read(content_type: &str, body: &[u8]) -> Result<(String, Vec<(usize, String)>), AdapterError> {
@@ -181,10 +206,8 @@ fn a_body_that_has_no_logs_is_refused() {
 fn a_request_that_is_cut_anywhere_is_refused_or_shorter() {
     let body = protobuf(&[record().encode_to_vec()]);
     for end in 1..body.len() {
-        match read(PROTOBUF, &body[..end]) {
-            Err(error) => assert!(matches!(error, AdapterError::Protocol(_)), "{end}"),
-            Ok((text, _)) => panic!("{end}: {text}"),
-        }
+        let read = read(PROTOBUF, &body[..end]);
+        assert!(matches!(read, Err(AdapterError::Protocol(_))), "{end}: {read:?}");
     }
 }
 
@@ -242,5 +265,44 @@ fn a_response_has_the_format_of_its_request() {
     ] {
         assert_eq!(response(false, status, outcome), json);
         assert_eq!(response(true, status, outcome), protobuf);
+    }
+}
+
+#[test]
+fn the_memory_for_a_record_is_booked_before_it_is_decoded() {
+    // Each empty value takes two bytes, and far more once it is decoded.
+    let values = ArrayValue {
+        values: (0..4_000).map(|_| AnyValue { value: None }).collect(),
+    };
+    let record = LogRecord {
+        body: any(Value::Array(values)),
+        ..LogRecord::default()
+    };
+    let body = protobuf(&[record.encode_to_vec()]);
+    assert!(body.len() < 10_000);
+    assert!(matches!(read(PROTOBUF, &body), Err(AdapterError::TooLong)));
+    let values = vec!["{}"; 4_000].join(",");
+    let record = format!(r#"{{"body":{{"arrayValue":{{"values":[{values}]}}}}}}"#);
+    let body = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#);
+    assert!(matches!(read(JSON, body.as_bytes()), Err(AdapterError::TooLong)));
+}
+
+#[test]
+fn the_fields_of_a_message_are_found_among_others() {
+    // A varint, 64 bits, 32 bits, two texts, and a group, which nobody sends.
+    let message = b"\x08\x96\x01\x11\0\0\0\0\0\0\0\0\x1d\0\0\0\0\x12\x01a\x12\x01b";
+    let texts: Vec<_> = Fields::of(message).with(2).map(Result::unwrap).collect();
+    assert_eq!(texts, [b"a", b"b"]);
+    assert_eq!(Fields::of(message).last_with(2).unwrap(), Some(&b"b"[..]));
+    assert_eq!(Fields::of(message).last_with(3).unwrap(), None);
+    for malformed in [
+        &b"\x0b"[..],
+        b"\x08",
+        b"\x12\x02a",
+        b"\x11\0",
+        b"\x1d\0\0\0",
+        b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    ] {
+        assert!(Fields::of(malformed).last_with(2).is_err(), "{malformed:?}");
     }
 }
