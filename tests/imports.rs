@@ -19,10 +19,11 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 33] = [
+const STAGES: [&str; 34] = [
     "test",
     "service",
     "collect",
+    "adapters",
     "verify",
     "intake",
     "answer",

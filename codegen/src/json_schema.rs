@@ -125,6 +125,7 @@ fn destination() -> Value {
                         the event is in memory, on disk, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
+                    "adapter": routes::adapter(),
                     "answer": routes::answer(),
                     "automated": privacy::automated(),
                     "idempotency": routes::idempotency(),

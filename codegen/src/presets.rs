@@ -20,7 +20,19 @@ macro_rules! presets {
 }
 
 /// The name and the file of each preset.
-const PRESETS: [(&str, &str); 6] = presets!["brevo", "mailgun", "mandrill", "postmark", "sendgrid", "ses"];
+const PRESETS: [(&str, &str); 11] = presets![
+    "brevo",
+    "cloudevents",
+    "mailgun",
+    "mandrill",
+    "otlp_logs",
+    "postmark",
+    "segment",
+    "sendgrid",
+    "ses",
+    "snowplow",
+    "sns",
+];
 
 impl Sources {
     /// Adds the files of the presets that a file of the schema names. All other files override them.

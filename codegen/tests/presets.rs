@@ -32,7 +32,7 @@ fn each_preset_is_valid_and_includes_one_table() {
     for name in &names {
         let text = format!("presets: {name}\n{ORDERS}");
         let generated = generated(&[("orders.yml", &text)]);
-        let table = format!("`{name}_events`");
+        let table = format!("`{name}");
         assert_eq!(generated.statements.len(), 2, "{name}");
         assert!(generated.statements[0].contains(&table), "{name}");
         // Cargo watches these files.

@@ -125,6 +125,7 @@
 #[path = "rt.rs"]
 pub mod __rt;
 pub mod ack;
+mod adapters;
 mod answer;
 mod arena;
 pub mod backfill;
@@ -195,6 +196,7 @@ pub mod layer {
 /// routes.
 pub mod route {
     pub use crate::{
+        adapters::Adapter,
         answer::FixedAnswer,
         block::rows::RowBatch,
         collect::{

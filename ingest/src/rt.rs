@@ -6,6 +6,7 @@ pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
     ack::{Ack, AckPolicy},
+    adapters::Adapter,
     answer::FixedAnswer,
     block::layout::columns_of,
     collect::{

@@ -12,6 +12,7 @@
 mod support;
 
 mod acks;
+mod adapters;
 mod attach;
 mod audit;
 mod bad_input;

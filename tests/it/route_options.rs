@@ -47,7 +47,7 @@ fn a_request_to_a_path_of_its_own_is_an_event_of_the_route() {
     for (method, target) in [
         ("GET", "/track"),
         ("DELETE", "/v1/batch/"),
-        ("POST", "/v1/batch"),
+        ("POST", "/v1/batch//"),
         ("POST", "/track/"),
         ("POST", "/hooks/"),
         ("POST", "/open"),

@@ -2,6 +2,7 @@
 
 use super::{
     DeclarationReader, Privacy, Redirect, Verify,
+    route_adapter::{Adapter, Beside},
     route_answer::{Echo, FixedAnswer},
     route_idempotency::Idempotency,
     route_items::{ItemKeys, Items},
@@ -36,6 +37,7 @@ pub(crate) struct RouteOptions {
     pub(crate) echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub(crate) hiding: Vec<String>,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) items: Option<Items>,
     pub(crate) idempotency: Option<Idempotency>,
     /// The place of `stream`, if long bodies are decoded while they arrive.
@@ -84,9 +86,10 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 16] = [
+pub(crate) const KEYS: [&str; 17] = [
     "ack",
     "ack_header",
+    "adapter",
     "answer",
     "automated",
     "idempotency",
@@ -158,11 +161,13 @@ impl DeclarationReader<'_> {
         let mut table = None;
         let mut options = RouteOptions::default();
         let mut items = ItemKeys::default();
+        let mut adapter = None;
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
                 "ack" => options.acks.ack = self.ack(node),
                 "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "adapter" => adapter = self.adapter(node),
                 "answer" => (options.answer, options.echo) = self.answer(node, &key, path),
                 "methods" => options.methods = self.methods(node),
                 "parse" => options.hiding = self.hiding(node),
@@ -180,6 +185,19 @@ impl DeclarationReader<'_> {
             }
         }
         options.items = self.items(items);
+        if let Some((adapter, span)) = adapter {
+            let beside = Beside {
+                items: options.items.is_some(),
+                answer: options.answer.is_some() || options.echo.is_some(),
+            };
+            if let Some(protocol) = self.protocol(adapter, &span, path, beside) {
+                options.adapter = Some(adapter);
+                options.own_paths = options.own_paths.or(protocol.own_paths);
+                if options.methods.is_empty() {
+                    options.methods = protocol.methods;
+                }
+            }
+        }
         if table.is_none() && self.report.found() == known_problems {
             let diagnostic = Diagnostic::error(
                 "bad-destination",

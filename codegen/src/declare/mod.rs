@@ -12,6 +12,7 @@ mod old_layout;
 mod options;
 mod outside;
 mod privacy;
+mod route_adapter;
 mod route_answer;
 mod route_automated;
 mod route_idempotency;
@@ -58,6 +59,7 @@ pub(crate) use {
             ADDRESS_RULES, AddressRule, Personal, PersonalColumn, Privacy, ROTATIONS, Rotation, SIGNALS, Signal,
             USER_AGENT_RULES, UserAgentRule, WITHOUT_CONSENT, WithoutConsent,
         },
+        route_adapter::{ADAPTERS, Adapter},
         route_answer::{Echo, FixedAnswer},
         route_automated::AUTOMATED,
         route_idempotency::{Idempotency, IdempotencyKey},

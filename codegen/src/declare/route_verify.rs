@@ -35,6 +35,10 @@ pub(crate) enum Scheme {
     Slack,
     StandardWebhooks,
     SendGrid,
+    AwsSns {
+        topics: Vec<String>,
+        allows_sha1: bool,
+    },
     Mailgun,
     Twilio {
         url: String,
@@ -56,7 +60,7 @@ pub(crate) enum Encoding {
 }
 
 /// The keys of `verify`.
-pub(crate) const VERIFY_KEYS: [&str; 9] = [
+pub(crate) const VERIFY_KEYS: [&str; 10] = [
     "algorithm",
     "encoding",
     "header",
@@ -65,11 +69,13 @@ pub(crate) const VERIFY_KEYS: [&str; 9] = [
     "secret_env",
     "secret_file",
     "tolerance",
+    "topic",
     "url",
 ];
 
 /// The names of the schemes, each with the keys that it has besides those of the secrets.
-pub(crate) const SCHEMES: [(&str, &[&str]); 13] = [
+pub(crate) const SCHEMES: [(&str, &[&str]); 14] = [
+    ("aws-sns", &["topic", "algorithm"]),
     ("basic", &[]),
     ("bearer", &[]),
     ("github", &[]),
@@ -106,6 +112,7 @@ struct Values {
     algorithm: Option<Algorithm>,
     encoding: Option<Encoding>,
     prefix: Option<String>,
+    topics: Vec<String>,
     url: Option<String>,
     tolerance_s: Option<u64>,
 }
@@ -131,6 +138,7 @@ impl DeclarationReader<'_> {
                 "algorithm" => values.algorithm = self.word(node, "the algorithm", &ALGORITHMS),
                 "encoding" => values.encoding = self.word(node, "the encoding", &ENCODINGS),
                 "prefix" => values.prefix = self.text(node, "the prefix").map(|(text, _)| text),
+                "topic" => values.topics = self.topics(node),
                 "url" => values.url = self.public_url(node),
                 "tolerance" => values.tolerance_s = self.tolerance(node),
                 _ => {
@@ -224,6 +232,21 @@ impl DeclarationReader<'_> {
         self.header_name(&text, &span, "bad-verify", help)
     }
 
+    /// Reads the ARNs of topics, one or a list of them.
+    fn topics(&mut self, node: Node) -> Vec<String> {
+        let mut topics = self.texts(node, "a topic", "bad-verify");
+        topics.retain(|(topic, span)| {
+            let is_arn = topic.starts_with("arn:") && topic.split(':').count() == 6;
+            if !is_arn {
+                let diagnostic = Diagnostic::error("bad-verify", format!("`{topic}` is not the ARN of a topic"));
+                let help = "write, for example, `topic: arn:aws:sns:us-east-1:123456789012:orders`";
+                self.report.push(diagnostic.label(span.clone(), "").help(help));
+            }
+            is_arn
+        });
+        topics.into_iter().map(|(topic, _)| topic).collect()
+    }
+
     /// Reads the URL of a collector, up to the path.
     fn public_url(&mut self, node: Node) -> Option<String> {
         let (text, span) = self.text(node, "the URL")?;
@@ -273,6 +296,16 @@ impl Values {
             prefix: prefix.to_owned(),
         };
         Ok(match name {
+            "aws-sns" if self.topics.is_empty() => {
+                return Err(("topic", "arn:aws:sns:us-east-1:123456789012:orders"));
+            }
+            "aws-sns" if matches!(self.algorithm, Some(Algorithm::Sha384 | Algorithm::Sha512)) => {
+                return Err(("algorithm", "sha256` or `sha1"));
+            }
+            "aws-sns" => Scheme::AwsSns {
+                topics: self.topics,
+                allows_sha1: self.algorithm == Some(Algorithm::Sha1),
+            },
             "bearer" => Scheme::Bearer,
             "github" => preset("x-hub-signature-256", Encoding::Hex, "sha256="),
             "header" => Scheme::Header {

@@ -19,6 +19,7 @@ mod macro_call;
 mod object_paths;
 mod owned;
 mod read_value;
+mod route_adapter;
 mod route_idempotency;
 mod route_items;
 mod route_options;

@@ -35,6 +35,9 @@ fn scheme(scheme: &Scheme) -> TokenStream {
     match scheme {
         Scheme::Bearer => quote!(Bearer),
         Scheme::Basic => quote!(Basic),
+        Scheme::AwsSns { topics, allows_sha1 } => {
+            quote!(AwsSns { topics: &[#(#topics),*], allows_sha1: #allows_sha1 })
+        }
         Scheme::Header { name } => quote!(Header { name: #name }),
         Scheme::BodyHmac {
             header,

@@ -4,7 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{
-    route_idempotency, route_items, route_options, route_privacy, route_redirect, route_stream, route_verify,
+    route_adapter, route_idempotency, route_items, route_options, route_privacy, route_redirect, route_stream,
+    route_verify,
     text_match::{MIN_NESTED_ARMS, text_match},
 };
 use crate::{
@@ -214,6 +215,7 @@ fn some_route(row: &TokenStream, path: &str, options: &RouteOptions) -> TokenStr
 /// Returns the runtime's options of a route; `None` if all of them are the defaults.
 fn route_options(path: &str, options: &RouteOptions) -> TokenStream {
     let mut fields = route_options::fields(options);
+    fields.extend(options.adapter.map(route_adapter::field));
     fields.extend(options.items.iter().map(route_items::field));
     fields.extend(route_idempotency::idempotency(path, options.idempotency.as_ref()));
     fields.extend(route_stream::field(options));

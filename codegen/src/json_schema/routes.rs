@@ -2,11 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::declare::{ALGORITHMS, ENCODINGS, METHODS, REDIRECTS, SCHEMES};
+use crate::declare::{ADAPTERS, ALGORITHMS, ENCODINGS, METHODS, REDIRECTS, SCHEMES};
 
 /// A text, or a list of texts that match `item`.
 fn one_or_more(item: &Value, description: &str) -> Value {
     json!({ "description": description, "anyOf": [item, { "type": "array", "items": item }] })
+}
+
+pub(super) fn adapter() -> Value {
+    json!({
+        "enum": ADAPTERS.map(|(name, _)| name),
+        "description": "The protocol of the sender: its paths, the place of its events, and the answers that it expects.",
+    })
 }
 
 pub(super) fn paths() -> Value {
@@ -107,8 +114,8 @@ pub(super) fn verify() -> Value {
         "description": "How the collector recognizes the sender of a request; any other request gets 401 and is not stored.",
         "type": "object",
         "properties": {
-            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac`; \
-                sha256 by default." },
+            "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac` \
+                or `aws-sns`; sha256 by default." },
             "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
                 hex by default." },
             "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
@@ -117,6 +124,7 @@ pub(super) fn verify() -> Value {
             "secret_env": secret_env(),
             "secret_file": secret_file(),
             "tolerance": text("The largest difference between the time in a signature and the collector's, for example 5m."),
+            "topic": texts("The ARN of the topic of the scheme `aws-sns`, or a list of them."),
             "url": text("The URL to which Twilio sends, up to the path, for example https://stat.example.com."),
         },
         "additionalProperties": false,

@@ -16,7 +16,7 @@ const GIF: HeaderValue = HeaderValue::from_static("image/gif");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
 /// One transparent pixel.
-pub(super) static PIXEL: [u8; 43] = *b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\xff\xff\xff!\xf9\x04\x01\n\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
+pub(crate) static PIXEL: [u8; 43] = *b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\xff\xff\xff!\xf9\x04\x01\n\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
 
 /// The type and the bytes of a body.
 type Content = (Option<HeaderValue>, Bytes);

@@ -28,6 +28,7 @@ use http::StatusCode;
 pub use self::fixed::FixedAnswer;
 pub(crate) use self::{
     batch_report::{BatchFailure, BatchReport, ItemError, ItemNumber},
+    content::PIXEL,
     context::Context,
     draft::{PendingAck, ResponseDraft},
     fixed::EchoedField,

@@ -3,6 +3,7 @@
 //!
 //! A request of many events branches off into [`batch`] once its body is known.
 
+mod adapted;
 mod batch;
 mod client;
 mod content_coding;
@@ -287,6 +288,9 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
+        if let Some(adapter) = adapted::adapter_of(arrival.route()) {
+            return self.answer_adapted::<R>(adapter, parts, body, arrival);
+        }
         if arrival.route().is_none() && self.catch_all {
             if json_rpc::is_call(&parts) {
                 return self.answer_calls::<R>(parts, body, arrival);
@@ -354,6 +358,9 @@ impl Collector {
 
     #[inline(always)]
     fn process_body<R: Routes>(&self, head: &RequestHead<'_>, body: ReadyBody, arena: &Arena) -> Processed {
+        if let Some(adapter) = adapted::adapter_of(head.route.as_ref()) {
+            return self.begin_adapted::<R>(adapter, head, body, arena);
+        }
         let ReadyBody {
             bytes: body,
             booking,

@@ -22,6 +22,7 @@ impl Rejection {
             Self::Syntax(_)
             | Self::NotAnObject(_)
             | Self::NoItems { .. }
+            | Self::Protocol { .. }
             | Self::Csv(_)
             | Self::UnknownKeys { .. }
             | Self::TooLong(_) => Answer::Failed {
@@ -42,7 +43,12 @@ impl Rejection {
         message: &'l str,
     ) -> Option<DeadLetter<'l>> {
         let (table, column) = match self {
-            Self::Syntax(_) | Self::NotAnObject(_) | Self::NoItems { .. } | Self::Csv(_) | Self::TooLong(_) => ("", ""),
+            Self::Syntax(_)
+            | Self::NotAnObject(_)
+            | Self::NoItems { .. }
+            | Self::Protocol { .. }
+            | Self::Csv(_)
+            | Self::TooLong(_) => ("", ""),
             Self::InvalidColumns { table, columns } => {
                 (table.name, columns.first().map_or("", |column| column.column.name))
             }

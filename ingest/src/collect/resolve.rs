@@ -143,7 +143,7 @@ pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
 
 /// Returns whether the request or its route declares the body as many events.
 pub(super) fn declares_batch(parts: &Parts, route: Option<&Route>) -> bool {
-    let has_items = route.is_some_and(|route| route.options.is_some_and(|options| options.items.is_some()));
+    let has_items = route.is_some_and(|route| route.options.is_some_and(|options| options.has_items()));
     let declared = Declared {
         extension: Target::parse(parts.uri.path()).extension,
         content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),

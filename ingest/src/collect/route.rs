@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::{
     ack::AckPolicy,
+    adapters::Adapter,
     answer::FixedAnswer,
     collect::{
         echo::Echo,
@@ -90,6 +91,8 @@ pub struct RouteOptions {
     pub echo: Option<Echo>,
     /// The fields of a body that may hide JSON in a text.
     pub hiding: &'static [&'static str],
+    /// The protocol of the sender; `None` for bodies of any format.
+    pub adapter: Option<Adapter>,
     /// The place of the events in a document; `None` if a document is one event.
     pub items: Option<ItemPath>,
     /// The idempotency keys of the events; `None` if each event is recorded.
@@ -114,6 +117,7 @@ impl RouteOptions {
         answer: None,
         echo: None,
         hiding: &[],
+        adapter: None,
         items: None,
         idempotency: None,
         verify: None,
@@ -122,6 +126,11 @@ impl RouteOptions {
         privacy: None,
         drops_automated: false,
     };
+
+    /// Returns whether a body of the route has many events.
+    pub(super) const fn has_items(&self) -> bool {
+        self.items.is_some() || self.adapter.is_some()
+    }
 }
 
 /// Lists the options that are set, as `rowmill routes` shows them.
@@ -142,6 +151,9 @@ impl fmt::Display for RouteOptions {
         }
         if !self.hiding.is_empty() {
             options.push(format!("parses {}", self.hiding.join(" ")));
+        }
+        if let Some(adapter) = self.adapter {
+            options.push(format!("speaks {}", adapter.name()));
         }
         if let Some(items) = &self.items {
             options.push(format!("items at {items}"));

@@ -22,6 +22,11 @@ pub enum Rejection {
         /// The kind of the value there, if there is one.
         got: Option<Kind>,
     },
+    /// The event or its request does not follow the protocol of its route's adapter.
+    Protocol {
+        /// The reason, for the sender.
+        reason: String,
+    },
     /// A record of CSV, or its header, is invalid.
     Csv(CsvError),
     /// Values do not fit their columns, or a required value is missing.
@@ -91,6 +96,7 @@ impl Rejection {
             Self::Syntax(_) => "json",
             Self::NotAnObject(_) => "not-an-object",
             Self::NoItems { .. } => "no-items",
+            Self::Protocol { .. } => "protocol",
             Self::Csv(_) => "csv",
             Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
             Self::UnknownKeys { .. } => "unknown-key",
@@ -127,6 +133,7 @@ impl Rejection {
                 Cow::Owned(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
             }
             Self::NotAnObject(kind) => Cow::Owned(format!("expected a JSON object, got {}", name_of(*kind))),
+            Self::Protocol { reason } => Cow::Owned(reason.clone()),
             Self::Csv(error) => Cow::Owned(error.to_string()),
             Self::NoItems { path, got: None } => {
                 Cow::Owned(format!("the body has no `{path}`, where the events should be"))

@@ -16,6 +16,7 @@
 //! timestamped        stripe and slack: an HMAC of a time and the body
 //! standard_webhooks  HMAC or Ed25519 of an id, a time and the body
 //! sendgrid           ECDSA of a time and the body
+//! sns                RSA of the fields of a message of Amazon SNS
 //! mailgun            an HMAC of a time and a token, all of them in the JSON body
 //! twilio             an HMAC of the URL and the fields of a form
 //! link               links that redirects lead on from only if they are signed
@@ -33,6 +34,7 @@ pub(crate) mod request;
 pub(crate) mod scheme;
 pub(crate) mod secret;
 mod sendgrid;
+mod sns;
 mod standard_webhooks;
 #[cfg(test)]
 mod tests;
@@ -123,6 +125,7 @@ impl Verification {
             Scheme::Slack => timestamped::slack(request, clock, keys),
             Scheme::StandardWebhooks => standard_webhooks::verify(request, clock, keys),
             Scheme::SendGrid => sendgrid::verify(request, clock, keys),
+            Scheme::AwsSns { topics, allows_sha1 } => sns::verify(request, topics, allows_sha1, keys),
             // A link is verified when the request is answered.
             Scheme::Link => Err(Unverified::Signature),
             Scheme::Mailgun => mailgun::verify(request, clock, keys),

@@ -23,6 +23,14 @@ pub enum Scheme {
     StandardWebhooks,
     /// The signed event webhook of SendGrid.
     SendGrid,
+    /// The signature in a message of Amazon SNS; the secrets are certificates of Amazon, in PEM.
+    AwsSns {
+        /// The topics whose messages are accepted, by their ARNs.
+        topics: &'static [&'static str],
+        /// Whether signatures with SHA-1 (`SignatureVersion` 1) are accepted, besides those with
+        /// SHA-256.
+        allows_sha1: bool,
+    },
     /// The object `signature` in the JSON of Mailgun.
     Mailgun,
     /// Links that are signed for a route; not a scheme of requests.
@@ -87,6 +95,7 @@ impl Scheme {
             Self::Slack => "slack",
             Self::StandardWebhooks => "standard-webhooks",
             Self::SendGrid => "sendgrid",
+            Self::AwsSns { .. } => "aws-sns",
             Self::Mailgun => "mailgun",
             Self::Link => "link",
             Self::Twilio { .. } => "twilio",

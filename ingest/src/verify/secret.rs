@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, env, fmt, fs, io::ErrorKind};
 
-use super::{Verification, key::Key};
+use super::{Verification, key::Key, scheme::Scheme};
 
 /// The place of one or several secrets, one on each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +100,12 @@ impl RouteSecrets {
         for source in secrets {
             let error = |problem: String| error(source.to_string(), problem);
             let text = source.read().map_err(error)?;
-            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
-            if lines.peek().is_none() {
+            let mut secrets = split(&text, scheme).peekable();
+            if secrets.peek().is_none() {
                 return Err(error("is empty".to_owned()));
             }
-            for line in lines {
-                keys.push(Key::parse(scheme, line).map_err(|invalid| error(invalid.to_string()))?);
+            for secret in secrets {
+                keys.push(Key::parse(scheme, secret).map_err(|invalid| error(invalid.to_string()))?);
             }
         }
         Ok(keys)
@@ -126,6 +126,17 @@ impl RouteSecrets {
         let is_file = |source: &SecretSource| matches!(source, SecretSource::File(_));
         !self.0.contains_key(verification.route) && verification.secrets.iter().any(is_file)
     }
+}
+
+/// Splits the text of a source into its secrets: one on each line, or one in each block of PEM.
+fn split(text: &str, scheme: Scheme) -> impl Iterator<Item = &str> {
+    let end = match scheme {
+        Scheme::AwsSns { .. } => "-----END CERTIFICATE-----",
+        _ => "\n",
+    };
+    text.split_inclusive(end)
+        .map(str::trim)
+        .filter(|secret| !secret.is_empty())
 }
 
 /// Shows the routes alone.

@@ -12,13 +12,14 @@ const STATUSES: [u16; 9] = [400, 401, 403, 404, 408, 413, 415, 429, 503];
 
 /// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
 /// `other` for unlisted ones.
-const CODES: [&str; 24] = [
+const CODES: [&str; 25] = [
     "body",
     "json",
     "not-an-object",
     "no-items",
     "csv",
     "too-large",
+    "protocol",
     "no-room",
     "rate-limited",
     "out-of-range",

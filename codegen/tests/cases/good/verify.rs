@@ -156,6 +156,10 @@ SETTINGS non_replicated_deduplication_window = 1000",
             pub const WH_POSTMARK: &'static str = "wh/postmark";
             /// The route `wh/twilio`.
             pub const WH_TWILIO: &'static str = "wh/twilio";
+            /// The route `wh/sns`.
+            pub const WH_SNS: &'static str = "wh/sns";
+            /// The route `wh/sns_old`.
+            pub const WH_SNS_OLD: &'static str = "wh/sns_old";
         }
 
         impl __rt::Routes for Routes {
@@ -407,6 +411,49 @@ SETTINGS non_replicated_deduplication_window = 1000",
                         }
                     }),
                 },
+                __rt::Destination {
+                    path: "wh/sns",
+                    table: "t",
+                    acks: __rt::AckPolicy::NONE,
+                    rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            verify: Some(__rt::Verification {
+                                route: "wh/sns",
+                                scheme: __rt::Scheme::AwsSns {
+                                    topics: &["arn:aws:sns:us-east-1:123456789012:a"],
+                                    allows_sha1: false,
+                                },
+                                secrets: &[__rt::SecretSource::File("sns.pem")],
+                                tolerance_s: None,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
+                },
+                __rt::Destination {
+                    path: "wh/sns_old",
+                    table: "t",
+                    acks: __rt::AckPolicy::NONE,
+                    rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            verify: Some(__rt::Verification {
+                                route: "wh/sns_old",
+                                scheme: __rt::Scheme::AwsSns {
+                                    topics: &[
+                                        "arn:aws:sns:us-east-1:1:a",
+                                        "arn:aws:sns:us-east-1:1:b",
+                                    ],
+                                    allows_sha1: true,
+                                },
+                                secrets: &[__rt::SecretSource::File("sns.pem")],
+                                tolerance_s: None,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
+                },
             ];
 
             fn schema() -> &'static __rt::Schema {
@@ -417,6 +464,26 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 match service {
                     "wh" => {
                         match name.len() {
+                            3 if name == "sns" => {
+                                Some(__rt::Route {
+                                    handler: __rt::intake::<T<'static>>,
+                                    acks: __rt::AckPolicy::NONE,
+                                    options: Some(const {
+                                        &__rt::RouteOptions {
+                                            verify: Some(__rt::Verification {
+                                                route: "wh/sns",
+                                                scheme: __rt::Scheme::AwsSns {
+                                                    topics: &["arn:aws:sns:us-east-1:123456789012:a"],
+                                                    allows_sha1: false,
+                                                },
+                                                secrets: &[__rt::SecretSource::File("sns.pem")],
+                                                tolerance_s: None,
+                                            }),
+                                            ..__rt::RouteOptions::NONE
+                                        }
+                                    }),
+                                })
+                            }
                             4 if name == "hmac" => {
                                 Some(__rt::Route {
                                     handler: __rt::intake::<T<'static>>,
@@ -612,6 +679,29 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 scheme: __rt::Scheme::Mailgun,
                                                 secrets: &[__rt::SecretSource::Env("A")],
                                                 tolerance_s: Some(86400u64),
+                                            }),
+                                            ..__rt::RouteOptions::NONE
+                                        }
+                                    }),
+                                })
+                            }
+                            7 if name == "sns_old" => {
+                                Some(__rt::Route {
+                                    handler: __rt::intake::<T<'static>>,
+                                    acks: __rt::AckPolicy::NONE,
+                                    options: Some(const {
+                                        &__rt::RouteOptions {
+                                            verify: Some(__rt::Verification {
+                                                route: "wh/sns_old",
+                                                scheme: __rt::Scheme::AwsSns {
+                                                    topics: &[
+                                                        "arn:aws:sns:us-east-1:1:a",
+                                                        "arn:aws:sns:us-east-1:1:b",
+                                                    ],
+                                                    allows_sha1: true,
+                                                },
+                                                secrets: &[__rt::SecretSource::File("sns.pem")],
+                                                tolerance_s: None,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -941,6 +1031,49 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 }),
             },
             __rt::Destination {
+                path: "wh/sns",
+                table: "t",
+                acks: __rt::AckPolicy::NONE,
+                rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        verify: Some(__rt::Verification {
+                            route: "wh/sns",
+                            scheme: __rt::Scheme::AwsSns {
+                                topics: &["arn:aws:sns:us-east-1:123456789012:a"],
+                                allows_sha1: false,
+                            },
+                            secrets: &[__rt::SecretSource::File("sns.pem")],
+                            tolerance_s: None,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
+            },
+            __rt::Destination {
+                path: "wh/sns_old",
+                table: "t",
+                acks: __rt::AckPolicy::NONE,
+                rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        verify: Some(__rt::Verification {
+                            route: "wh/sns_old",
+                            scheme: __rt::Scheme::AwsSns {
+                                topics: &[
+                                    "arn:aws:sns:us-east-1:1:a",
+                                    "arn:aws:sns:us-east-1:1:b",
+                                ],
+                                allows_sha1: true,
+                            },
+                            secrets: &[__rt::SecretSource::File("sns.pem")],
+                            tolerance_s: None,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
+            },
+            __rt::Destination {
                 path: "other",
                 table: "t",
                 acks: __rt::AckPolicy::NONE,
@@ -967,6 +1100,26 @@ SETTINGS non_replicated_deduplication_window = 1000",
             match service {
                 "wh" => {
                     match name.len() {
+                        3 if name == "sns" => {
+                            Some(__rt::Route {
+                                handler: __rt::intake::<t::T<'static>>,
+                                acks: __rt::AckPolicy::NONE,
+                                options: Some(const {
+                                    &__rt::RouteOptions {
+                                        verify: Some(__rt::Verification {
+                                            route: "wh/sns",
+                                            scheme: __rt::Scheme::AwsSns {
+                                                topics: &["arn:aws:sns:us-east-1:123456789012:a"],
+                                                allows_sha1: false,
+                                            },
+                                            secrets: &[__rt::SecretSource::File("sns.pem")],
+                                            tolerance_s: None,
+                                        }),
+                                        ..__rt::RouteOptions::NONE
+                                    }
+                                }),
+                            })
+                        }
                         4 if name == "hmac" => {
                             Some(__rt::Route {
                                 handler: __rt::intake::<t::T<'static>>,
@@ -1162,6 +1315,29 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             scheme: __rt::Scheme::Mailgun,
                                             secrets: &[__rt::SecretSource::Env("A")],
                                             tolerance_s: Some(86400u64),
+                                        }),
+                                        ..__rt::RouteOptions::NONE
+                                    }
+                                }),
+                            })
+                        }
+                        7 if name == "sns_old" => {
+                            Some(__rt::Route {
+                                handler: __rt::intake::<t::T<'static>>,
+                                acks: __rt::AckPolicy::NONE,
+                                options: Some(const {
+                                    &__rt::RouteOptions {
+                                        verify: Some(__rt::Verification {
+                                            route: "wh/sns_old",
+                                            scheme: __rt::Scheme::AwsSns {
+                                                topics: &[
+                                                    "arn:aws:sns:us-east-1:1:a",
+                                                    "arn:aws:sns:us-east-1:1:b",
+                                                ],
+                                                allows_sha1: true,
+                                            },
+                                            secrets: &[__rt::SecretSource::File("sns.pem")],
+                                            tolerance_s: None,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }

@@ -38,7 +38,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use crate::{
     ack::{Ack, UnknownAck},
-    answer::{Answer, BatchReport, PendingAck, ResponseDraft},
+    answer::{Answer, BatchReport, ItemNumber, PendingAck, ResponseDraft},
     arena::{self, Arena},
     block::{receipt::Receipt, rows::RowBatch},
     budget::Booking,
@@ -90,6 +90,8 @@ pub(super) struct BatchRequest {
     text: String,
     items: Items,
     shared: SharedFields,
+    /// The items that an adapter refuses: their indexes, in descending order, and the reasons.
+    refused: Vec<(usize, String)>,
     /// See [`AsBatch::is_declared`].
     is_declared: bool,
     route: Route,
@@ -126,7 +128,12 @@ impl Collector {
     pub(super) fn begin_batch<R: Routes>(
         &self,
         head: &RequestHead<'_>,
-        BatchText { text, start }: BatchText,
+        BatchText {
+            text,
+            start,
+            items,
+            refused,
+        }: BatchText,
         as_batch: AsBatch,
         booking: Option<Booking>,
     ) -> Processed {
@@ -152,8 +159,8 @@ impl Collector {
             Ok(requested) => requested,
             Err(UnknownAck) => return respond(Answer::UNKNOWN_ACK),
         };
-        let document = match route.options.and_then(|options| options.items.as_ref()) {
-            Some(path) => document::open(&text, start, path),
+        let document = match items.or_else(|| route.options?.items) {
+            Some(path) => document::open(&text, start, &path),
             None => Items::new(format, &text, start).map(|items| Document {
                 items,
                 shared: SharedFields::default(),
@@ -180,6 +187,7 @@ impl Collector {
         Processed::Batch(Box::new(BatchRequest {
             items,
             shared,
+            refused,
             is_declared,
             has_declared_path: head.route.is_some(),
             route,
@@ -309,7 +317,12 @@ impl Collector {
             if is_booked.is_err() {
                 return Some(Err(Answer::FULL));
             }
-            let recorded = match batch.items.payload(item, shared, arena) {
+            let refused = batch.refused.pop_if(|(index, _)| number == ItemNumber::Index(*index));
+            let payload = match refused {
+                Some((_, reason)) => Err(Rejection::Protocol { reason }),
+                None => batch.items.payload(item, shared, arena),
+            };
+            let recorded = match payload {
                 Err(rejection) => {
                     self.protect_unread(&batch.route, &mut meta, head, arena);
                     Err(rejection)

@@ -85,6 +85,7 @@ impl StreamedBatch {
                 booking,
                 booked_for_text: TEXT_BYTES,
                 query_bytes: 0,
+                refused: Vec::new(),
                 has_declared_path,
             }),
             format,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::request::batch_format::BatchFormat;
+use crate::{collect::item_path::ItemPath, request::batch_format::BatchFormat};
 
 /// The way in which a body has many events.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +49,24 @@ impl AsBatch {
 /// The text of a batch.
 #[derive(Debug)]
 pub(in crate::collect) struct BatchText {
-    pub(super) text: String,
+    pub(in crate::collect) text: String,
     /// The number of bytes before the first item.
-    pub(super) start: usize,
+    pub(in crate::collect) start: usize,
+    /// The place of the events in the text, if an adapter has made it.
+    pub(in crate::collect) items: Option<ItemPath>,
+    /// The events that an adapter refuses: their indexes, in descending order, and the reasons.
+    pub(in crate::collect) refused: Vec<(usize, String)>,
+}
+
+impl BatchText {
+    fn new(text: String, start: usize) -> Self {
+        Self {
+            text,
+            start,
+            items: None,
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// The place of a text.
@@ -82,12 +97,9 @@ impl Place {
             Self::InBody(Range { start, end }) => {
                 let mut body = Vec::from(body);
                 body.truncate(end);
-                BatchText {
-                    text: String::from_utf8(body).unwrap_or_default(),
-                    start,
-                }
+                BatchText::new(String::from_utf8(body).unwrap_or_default(), start)
             }
-            Self::Converted(text) => BatchText { text, start: 0 },
+            Self::Converted(text) => BatchText::new(text, 0),
         }
     }
 }

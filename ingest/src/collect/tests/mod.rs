@@ -16,6 +16,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod adapted;
 mod batch;
 mod bodies;
 mod dead_letters;

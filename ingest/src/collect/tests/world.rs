@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     ack::{Ack, AckPolicy},
+    adapters::Adapter,
     answer::FixedAnswer,
     block::receipt::Receipt,
     collect::{
@@ -131,6 +132,52 @@ const BATCH: Route = Route {
     ..ROUTE
 };
 
+/// A route whose sender speaks the HTTP API of Segment.
+const SEGMENT: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                adapter: Some(Adapter::Segment),
+                own_paths: Some(OwnPaths {
+                    service: "wh",
+                    name: "segment",
+                    paths: &["/v1/track", "/v1/batch"],
+                }),
+                methods: Methods(&["POST"]),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
+/// A route for a tracker of Snowplow.
+const SNOWPLOW: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                adapter: Some(Adapter::Snowplow),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
+/// A route for CloudEvents.
+const CLOUDEVENTS: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                adapter: Some(Adapter::CloudEvents),
+                methods: Methods(&["POST"]),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
 #[derive(Debug)]
 pub(super) struct TestRoutes;
 
@@ -142,6 +189,9 @@ impl Routes for TestRoutes {
     }
 
     fn find_path(path: &str) -> Option<Route> {
+        if matches!(path, "/v1/track" | "/v1/batch") {
+            return Some(SEGMENT);
+        }
         let is_own = matches!(path, "/track" | "/v1/batch/") || (path.starts_with("/hooks/") && path.len() > 7);
         is_own.then_some(OPTIONS_ROUTE)
     }
@@ -155,6 +205,12 @@ impl Routes for TestRoutes {
         }
         if (service, name) == ("wh", "batch") {
             return Some(BATCH);
+        }
+        match (service, name) {
+            ("wh", "segment") => return Some(SEGMENT),
+            ("wh", "snowplow") => return Some(SNOWPLOW),
+            ("wh", "cloudevents") => return Some(CLOUDEVENTS),
+            _ => {}
         }
         let is_declared = matches!(
             (service, name),

@@ -24,7 +24,7 @@ use crate::{
     },
     identify::claimed_uid,
     intake::rejection::Rejection,
-    request::{body::Payload, claims::Claims, read_body::ReadyBody},
+    request::{body::Payload, read_body::ReadyBody},
 };
 
 /// The most events of an array. Longer ones are for HTTP, where they are decoded in time slices.
@@ -86,7 +86,7 @@ impl Sender {
         let query = parts.uri.query().unwrap_or_default();
         let has_own_uid = arena::with(|arena| {
             let query = crate::fields::Fields::from_query(query, arena);
-            claimed_uid(&Claims::from_fields(&query), &Claims::default()).is_some()
+            claimed_uid(query.text("uid"), None).is_some()
         });
         for name in json_rpc::BODY_HEADERS.iter().chain(&[
             header::CONNECTION,
