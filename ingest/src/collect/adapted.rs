@@ -149,7 +149,7 @@ impl Collector {
                 let accepted = adapter.accepted_types();
                 let reason = format!("bodies of this Content-Type are not accepted; send {accepted}");
                 self.writer.rejections().count_event("body");
-                self.write_dead_letter(head, body, &head.dead_letter("body", &reason));
+                self.write_unread_dead_letter(head, body, "body", &reason);
                 let answer = Answer::Failed {
                     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                     reason: Some(&reason),

@@ -196,10 +196,11 @@ impl StreamedBatch {
         arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &collector.proxies, arena);
             let Some(address) = batch.address(&head) else { return };
-            let meta = collector.event_meta(&head, &address, batch.uid);
+            let mut meta = collector.event_meta(&head, &address, batch.uid);
+            collector.protect_unread(&batch.route, &mut meta, &head, arena);
             let item = RejectedItem {
                 number,
-                payload: &batch.text,
+                payload: collector.kept_item(&batch.route, &meta, &batch.text, arena),
                 json: "",
             };
             batch.rejected.push(&item, &meta, &rejection, &head, &collector.writer);

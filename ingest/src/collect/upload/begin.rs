@@ -168,7 +168,7 @@ impl Collector {
             requested,
             format: declared_format(content_type),
             charset,
-            uid: self.visitor(head, &no_claims),
+            uid: self.visitor_without_event(head),
             permit,
             booking,
         })

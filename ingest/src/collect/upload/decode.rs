@@ -433,7 +433,7 @@ impl Upload {
             if let Some(Stop::Header(rejection)) = &stop {
                 let message = rejection.message("");
                 collector.writer.rejections().count_event(rejection.code());
-                collector.write_dead_letter(&head, &[], &head.dead_letter(rejection.code(), &message));
+                collector.write_unread_dead_letter(&head, &[], rejection.code(), &message);
             }
             let (query, no_claims) = (head.claims(), Claims::default());
             let address = Address::of_path(&head.target, &query, &no_claims);

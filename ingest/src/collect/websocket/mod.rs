@@ -76,7 +76,7 @@ impl Collector {
         let opened = arena::with(|arena| {
             let head = RequestHead::read(&parts, arrival, &self.proxies, arena);
             self.check_handshake(&head).map(|accept| {
-                let uid = self.visitor(&head, &Claims::default());
+                let uid = self.visitor_without_event(&head);
                 (accept, uid, self.cookie_of_session(&head, uid))
             })
         });
