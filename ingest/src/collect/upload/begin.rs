@@ -148,7 +148,6 @@ impl Collector {
     }
 
     fn check_upload<R: Routes>(&self, head: &RequestHead<'_>) -> Result<Checked, Answer<'static>> {
-        let no_claims = Claims::default();
         let route = self.check_route_of_upload::<R>(head)?;
         let requested = self
             .requested_ack(route.acks, head)

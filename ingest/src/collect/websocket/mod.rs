@@ -42,7 +42,6 @@ use crate::{
         route::Routes,
     },
     identify::CorsOrigin,
-    request::claims::Claims,
 };
 
 /// The path of sessions.
@@ -183,7 +182,7 @@ impl Collector {
     ) {
         let uid = arena::with(|arena| {
             let head = RequestHead::read(&parts, arrival, &self.proxies, arena);
-            self.visitor(&head, &Claims::default())
+            self.visitor_without_event(&head)
         });
         let sender = Sender::new::<R>(parts, arrival, uid.of_event);
         Session::<R, _>::new(self, sender, stream, handle).await.run().await;
