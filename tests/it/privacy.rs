@@ -359,6 +359,31 @@ fn no_other_path_leads_around_the_options() {
 }
 
 #[test]
+fn the_options_apply_to_each_event_of_an_upload() {
+    let options = EventOptions {
+        catch_all: true,
+        ..EventOptions::default()
+    };
+    let (database, served) = start_with("privacy_uploads", &options);
+    let known = json!({"email": EMAIL, "age": 1});
+    let wrong = json!({"email": EMAIL, "age": "x"});
+    let lines = format!("{known}\n{wrong}\n{}\n", &known.to_string()[1..]);
+    let ndjson = ("Content-Type", "application/x-ndjson");
+    for headers in [&[ndjson, FIREFOX][..], &[ndjson, FIREFOX, DNT]] {
+        let answer = post(&served, "/upload/wh/visit?phone=anna", headers, &lines);
+        assert!(answer.text().contains(r#""recorded":1"#), "{}", answer.text());
+        assert!(!answer.text().contains("anna"), "{}", answer.text());
+    }
+    database.wait_for_rows("seen", 2);
+    let expected = [json!(["203.0.113.0", EMAIL]), json!(["", ""])];
+    assert_eq!(rows(&database, "address, email", "seen"), expected);
+    for (reason, payload, ip) in dead_letters(&database, 4) {
+        assert!(!format!("{reason} {payload}").contains("anna"), "{reason} {payload}");
+        assert!(ip == "203.0.113.0" || ip.is_empty(), "{ip}");
+    }
+}
+
+#[test]
 fn personal_columns_are_named_in_clickhouse() {
     let (database, _served) = start("privacy_comments");
     let comments = database.query(

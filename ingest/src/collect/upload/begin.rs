@@ -200,7 +200,7 @@ fn check_route(route: &Route, parts: &Parts) -> Result<(), Answer<'static>> {
     if options.verify.is_some() {
         return Err(Answer::VERIFIED);
     }
-    if options.items.is_some() {
+    if options.has_items() {
         return Err(Answer::DOCUMENTS);
     }
     if let Some(once) = idempotency_of(route)
