@@ -1,6 +1,7 @@
 //! Model: resolved tables with everything that the emitters need.
 
 use crate::{
+    collector_value::CollectorValue,
     declare::{EventKeys, Personal, PersonalColumn, Privacy, RouteOptions, TableElement, UnknownKeys},
     inherit::{ResolvedColumn, ResolvedTable},
     names::TableNames,
@@ -186,7 +187,7 @@ impl Table {
         let personal = |column: &Column| {
             Some(PersonalColumn {
                 name: column.name.clone(),
-                paths: column.paths.clone(),
+                paths: column.paths_of_request(),
                 personal: column.event.personal?,
             })
         };
@@ -196,10 +197,13 @@ impl Table {
     /// Returns the columns that an event without its visitor's consent does not fill: those with
     /// personal data, and the visitor's uid in a table where it is a value of the event.
     pub(crate) fn columns_of_consent(&self) -> impl Iterator<Item = (usize, &Column)> {
-        let is_of_visitor =
-            |column: &Column| column.event.personal.is_some() || column.paths.iter().any(|path| path == "uid");
+        let is_of_visitor = |column: &Column| match column.role {
+            Role::Event => column.event.personal.is_some() || column.paths.iter().any(|path| path == "uid"),
+            Role::Collector(value) => column.event.personal.is_some() && value.is_chosen_by_client(),
+            Role::Extra | Role::Computed => false,
+        };
         self.stored()
-            .filter(move |(_, column)| self.asks_for_consent && column.role == Role::Event && is_of_visitor(column))
+            .filter(move |(_, column)| self.asks_for_consent && is_of_visitor(column))
     }
 
     /// Returns the columns that are part of the row and of its INSERT.
@@ -237,6 +241,14 @@ impl Column {
     /// Returns whether the value is a header or a field of the query.
     pub(crate) fn is_of_request(&self) -> bool {
         matches!(self.role, Role::Collector(value) if value.is_of_request())
+    }
+
+    /// Returns the paths in an event or a query at which a request has the value.
+    fn paths_of_request(&self) -> Vec<String> {
+        match &self.event.source {
+            Some(source) if source.value == CollectorValue::Query => vec![source.name.clone()],
+            _ => self.paths.clone(),
+        }
     }
 
     /// Returns whether the column has a DEFAULT that ClickHouse must compute.

@@ -55,6 +55,14 @@ mod generated {
             ///
             /// `String`, required
             pub phone: ::std::borrow::Cow<'a, str>,
+            /// personal data
+            ///
+            /// `String`, from `$query.mail`
+            pub mail: ::std::borrow::Cow<'a, str>,
+            /// personal data
+            ///
+            /// `LowCardinality(String)`, from `$header.X-Partner`
+            pub partner: ::std::borrow::Cow<'a, str>,
         }
 
         impl<'a> ::core::default::Default for Opens<'a> {
@@ -67,6 +75,8 @@ mod generated {
                     uid: ::core::default::Default::default(),
                     email: ::core::default::Default::default(),
                     phone: ::std::borrow::Cow::Borrowed("-"),
+                    mail: ::core::default::Default::default(),
+                    partner: ::core::default::Default::default(),
                 }
             }
         }
@@ -80,6 +90,8 @@ mod generated {
             pub const UID: usize = 4;
             pub const EMAIL: usize = 5;
             pub const PHONE: usize = 6;
+            pub const MAIL: usize = 7;
+            pub const PARTNER: usize = 8;
         }
 
         impl __rt::TypedTable for Opens<'static> {
@@ -134,12 +146,32 @@ mod generated {
                     &TABLE.columns[columns::AUTOMATED],
                     invalid,
                 );
+                meta.put_query(
+                    "mail",
+                    &mut self.mail,
+                    &TABLE.columns[columns::MAIL],
+                    columns::MAIL,
+                    present,
+                    invalid,
+                );
+                meta.put_header(
+                    "x-partner",
+                    &mut self.partner,
+                    &TABLE.columns[columns::PARTNER],
+                    columns::PARTNER,
+                    present,
+                    invalid,
+                );
                 if meta.is_anonymous() {
                     self.uid = ::core::default::Default::default();
                     present.remove(columns::UID);
                     self.email = ::core::default::Default::default();
                     present.remove(columns::EMAIL);
                     self.phone = ::std::borrow::Cow::Borrowed("-");
+                    self.mail = ::core::default::Default::default();
+                    present.remove(columns::MAIL);
+                    self.partner = ::core::default::Default::default();
+                    present.remove(columns::PARTNER);
                 }
             }
 
@@ -155,13 +187,15 @@ mod generated {
                 self.uid.put(out);
                 self.email.put(out);
                 self.phone.put(out);
+                self.mail.put(out);
+                self.partner.put(out);
             }
 
             fn rules(&self) -> &'static __rt::EventRules {
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[(columns::PHONE, "phone")],
                     alternatives: &[(columns::EMAIL, &["email", "user.email"])],
-                    query: &[],
+                    query: &["mail"],
                     is_strict: false,
                     owns_reserved_keys: false,
                     ..__rt::EventRules::DEFAULT
@@ -210,6 +244,8 @@ mod generated {
                     uid: self.uid,
                     email: __rt::IntoOwned::into_owned(self.email),
                     phone: __rt::IntoOwned::into_owned(self.phone),
+                    mail: __rt::IntoOwned::into_owned(self.mail),
+                    partner: __rt::IntoOwned::into_owned(self.partner),
                 })
             }
         }
@@ -268,6 +304,23 @@ mod generated {
                     .accepting_objects()
                     .shaped(__rt::Shape::String)
                     .personal(),
+                __rt::Column::new(
+                        "mail",
+                        "String",
+                        "`mail` String COMMENT 'personal data'",
+                        __rt::ColumnKind::Plain,
+                    )
+                    .shaped(__rt::Shape::String)
+                    .personal(),
+                __rt::Column::new(
+                        "partner",
+                        "LowCardinality(String)",
+                        "`partner` LowCardinality(String) COMMENT 'personal data'",
+                        __rt::ColumnKind::Plain,
+                    )
+                    .shaped(__rt::Shape::String)
+                    .sent_as("String")
+                    .personal(),
             ],
             create: r"CREATE TABLE IF NOT EXISTS `opens`
 (
@@ -277,7 +330,9 @@ mod generated {
     `automated` LowCardinality(String),
     `uid` UInt64,
     `email` String COMMENT 'where to write (personal data)',
-    `phone` String DEFAULT '-' COMMENT 'personal data'
+    `phone` String DEFAULT '-' COMMENT 'personal data',
+    `mail` String COMMENT 'personal data',
+    `partner` LowCardinality(String) COMMENT 'personal data'
 )
 ENGINE = MergeTree
 ORDER BY id
@@ -327,6 +382,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                         paths: &["phone"],
                                         is_hashed: false,
                                     },
+                                    __rt::PersonalColumn {
+                                        name: "mail",
+                                        paths: &["mail"],
+                                        is_hashed: false,
+                                    },
+                                    __rt::PersonalColumn {
+                                        name: "partner",
+                                        paths: &[],
+                                        is_hashed: false,
+                                    },
                                 ],
                                 ..__rt::Privacy::NONE
                             }),
@@ -360,6 +425,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                     __rt::PersonalColumn {
                                         name: "phone",
                                         paths: &["phone"],
+                                        is_hashed: false,
+                                    },
+                                    __rt::PersonalColumn {
+                                        name: "mail",
+                                        paths: &["mail"],
+                                        is_hashed: false,
+                                    },
+                                    __rt::PersonalColumn {
+                                        name: "partner",
+                                        paths: &[],
                                         is_hashed: false,
                                     },
                                 ],
@@ -404,6 +479,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 paths: &["phone"],
                                                 is_hashed: false,
                                             },
+                                            __rt::PersonalColumn {
+                                                name: "mail",
+                                                paths: &["mail"],
+                                                is_hashed: false,
+                                            },
+                                            __rt::PersonalColumn {
+                                                name: "partner",
+                                                paths: &[],
+                                                is_hashed: false,
+                                            },
                                         ],
                                         ..__rt::Privacy::NONE
                                     }),
@@ -437,6 +522,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             __rt::PersonalColumn {
                                                 name: "phone",
                                                 paths: &["phone"],
+                                                is_hashed: false,
+                                            },
+                                            __rt::PersonalColumn {
+                                                name: "mail",
+                                                paths: &["mail"],
+                                                is_hashed: false,
+                                            },
+                                            __rt::PersonalColumn {
+                                                name: "partner",
+                                                paths: &[],
                                                 is_hashed: false,
                                             },
                                         ],
@@ -723,6 +818,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                     paths: &["phone"],
                                     is_hashed: false,
                                 },
+                                __rt::PersonalColumn {
+                                    name: "mail",
+                                    paths: &["mail"],
+                                    is_hashed: false,
+                                },
+                                __rt::PersonalColumn {
+                                    name: "partner",
+                                    paths: &[],
+                                    is_hashed: false,
+                                },
                             ],
                             ..__rt::Privacy::NONE
                         }),
@@ -756,6 +861,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 __rt::PersonalColumn {
                                     name: "phone",
                                     paths: &["phone"],
+                                    is_hashed: false,
+                                },
+                                __rt::PersonalColumn {
+                                    name: "mail",
+                                    paths: &["mail"],
+                                    is_hashed: false,
+                                },
+                                __rt::PersonalColumn {
+                                    name: "partner",
+                                    paths: &[],
                                     is_hashed: false,
                                 },
                             ],
@@ -821,6 +936,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             paths: &["phone"],
                                             is_hashed: false,
                                         },
+                                        __rt::PersonalColumn {
+                                            name: "mail",
+                                            paths: &["mail"],
+                                            is_hashed: false,
+                                        },
+                                        __rt::PersonalColumn {
+                                            name: "partner",
+                                            paths: &[],
+                                            is_hashed: false,
+                                        },
                                     ],
                                     ..__rt::Privacy::NONE
                                 }),
@@ -854,6 +979,16 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                         __rt::PersonalColumn {
                                             name: "phone",
                                             paths: &["phone"],
+                                            is_hashed: false,
+                                        },
+                                        __rt::PersonalColumn {
+                                            name: "mail",
+                                            paths: &["mail"],
+                                            is_hashed: false,
+                                        },
+                                        __rt::PersonalColumn {
+                                            name: "partner",
+                                            paths: &[],
                                             is_hashed: false,
                                         },
                                     ],
