@@ -2,6 +2,9 @@
 //!
 //! Amazon signs the messages of all its customers with the same certificates. A signature therefore
 //! counts only for the topics of the route.
+//!
+//! The signed text is lines: names and values, one after the other. It names its topic and its type in
+//! one way only, since no value but that of `Message` may have a line feed.
 
 use std::borrow::Cow;
 
@@ -11,6 +14,9 @@ use super::{
     request::SignedRequest,
 };
 use crate::json::{Kind, Reader};
+
+/// The header of a message without its envelope.
+const RAW_DELIVERY: &str = "x-amz-sns-rawdelivery";
 
 /// The fields that a signature covers or needs.
 const FIELDS: [&str; 10] = [
@@ -49,6 +55,10 @@ pub(super) fn verify(
     allows_sha1: bool,
     keys: &[Key],
 ) -> Result<(), Unverified> {
+    // Nothing of a raw delivery is signed: with its header, a signed envelope would be a `Message`.
+    if request.headers.contains_key(RAW_DELIVERY) {
+        return Err(Unverified::Malformed);
+    }
     let body = str::from_utf8(request.body).map_err(|_| Unverified::Malformed)?;
     let message = Message::read(body)?;
     let hash = match message.text("SignatureVersion")? {
@@ -65,14 +75,16 @@ pub(super) fn verify(
 
 impl<'b> Message<'b> {
     /// Reads a message. A field that is there twice is an error: the collector and another reader
-    /// could take different ones.
+    /// could take different ones. So is a key that joins others to a path, as `Message_number` does:
+    /// it is not signed, and the path is that of a signed value.
     fn read(body: &'b str) -> Result<Self, Unverified> {
         let mut reader = Reader::new(body);
         let mut texts = [const { None }; FIELDS.len()];
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
             match FIELDS.iter().position(|field| key == *field) {
-                None => reader.skip()?,
+                None if is_plain(&key) => reader.skip()?,
+                None => return Err(Unverified::Malformed),
                 Some(at) if texts[at].is_some() => return Err(Unverified::Malformed),
                 Some(_) if reader.peek()? == Kind::Null => reader.null()?,
                 Some(at) => texts[at] = Some(reader.string()?),
@@ -92,18 +104,26 @@ impl<'b> Message<'b> {
     fn signed_text(&self) -> Result<String, Unverified> {
         let fields: &[&str] = match self.text("Type")? {
             "Notification" => &OF_NOTIFICATION,
-            _ => &OF_CONFIRMATION,
+            "SubscriptionConfirmation" | "UnsubscribeConfirmation" => &OF_CONFIRMATION,
+            _ => return Err(Unverified::Malformed),
         };
         let mut signed = String::new();
         for field in fields {
             match self.text(field) {
                 // Only a subject may be absent.
                 Err(Unverified::Missing) if *field == "Subject" => {}
+                // Further lines could pass for other fields.
+                Ok(text) if *field != "Message" && text.contains('\n') => return Err(Unverified::Malformed),
                 text => signed.extend([field, "\n", text?, "\n"]),
             }
         }
         Ok(signed)
     }
+}
+
+/// Returns whether a key is one as Amazon's are, which have letters and digits alone.
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Messages that openssl has signed with the key of `certificate.pem`.
 #![allow(clippy::unwrap_used)]
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use serde_json::{Value, json};
 
 use super::*;
@@ -143,6 +143,80 @@ fn a_field_that_is_there_twice_or_no_text_is_refused() {
         assert_eq!(verify_body(body), Err(Unverified::Malformed), "{body}");
     }
     assert_eq!(verify_body("{}"), Err(Unverified::Missing));
+}
+
+#[test]
+fn a_text_signed_for_another_topic_passes_for_no_message_of_this_one() {
+    let lines = format!("x\nMessageId\ny\nSubscribeURL\nu\nTimestamp\nt\nToken\nk\nTopicArn\n{TOPIC}\nType\nq");
+    let own = json!({
+        "Type": "Notification",
+        "MessageId": "B",
+        "TopicArn": "arn:attacker",
+        "Message": lines,
+        "Timestamp": "T",
+    });
+    let signed = Message::read(&own.to_string()).unwrap().signed_text().unwrap();
+    let mut forged = json!({
+        "Type": "q\nMessageId\nB\nTimestamp\nT\nTopicArn\narn:attacker\nType\nNotification",
+        "MessageId": "y",
+        "TopicArn": TOPIC,
+        "Message": "x",
+        "SubscribeURL": "u",
+        "Timestamp": "t",
+        "Token": "k",
+        "SignatureVersion": "2",
+        "Signature": "AAAA",
+    });
+    let mut text = String::new();
+    for field in OF_CONFIRMATION {
+        text.extend([field, "\n", forged[field].as_str().unwrap(), "\n"]);
+    }
+    assert_eq!(text, signed);
+    assert_eq!(verify_body(&forged.to_string()), Err(Unverified::Malformed));
+    // No other type, and no other field that takes several lines, can do so.
+    forged["Type"] = "q".into();
+    assert_eq!(verify_body(&forged.to_string()), Err(Unverified::Malformed));
+    for message in [notification(), confirmation()] {
+        for field in ["MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn"] {
+            let mut lines = message.clone();
+            lines[field] = "a\nb".into();
+            let is_signed = match message["Type"].as_str().unwrap() {
+                "Notification" => OF_NOTIFICATION.contains(&field),
+                _ => OF_CONFIRMATION.contains(&field),
+            };
+            if is_signed {
+                assert_eq!(verify_body(&lines.to_string()), Err(Unverified::Malformed), "{field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signed_message_is_no_raw_delivery() {
+    let body = notification().to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(RAW_DELIVERY, HeaderValue::from_static("true"));
+    let request = SignedRequest {
+        headers: &headers,
+        uri: &Uri::from_static("/wh/sns"),
+        body: body.as_bytes(),
+        has_body: true,
+        unix_s: 0,
+    };
+    assert_eq!(verify(&request, &[TOPIC], false, &keys()), Err(Unverified::Malformed));
+}
+
+#[test]
+fn a_key_that_joins_others_is_refused() {
+    for key in ["Message_number", "Message.number", "Message[number]", ""] {
+        let mut message = notification();
+        message[key] = "evil".into();
+        assert_eq!(verify_body(&message.to_string()), Err(Unverified::Malformed), "{key}");
+    }
+    let mut message = notification();
+    message["SequenceNumber"] = "1".into();
+    message["UnsubscribeURL"] = "https://sns.us-east-1.amazonaws.com/".into();
+    assert_eq!(verify_body(&message.to_string()), Ok(()));
 }
 
 #[test]
