@@ -23,7 +23,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
+use std::fmt::Display;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
@@ -85,7 +85,7 @@ impl Events<'_> {
                     self.book(DECODED_SIZE * sent.len())?;
                     match LogRecord::decode(sent) {
                         Ok(record) => origin.write(&record, self.document.item()),
-                        Err(error) => self.document.refuse(&refused_bytes(sent), not_a_record(&error)),
+                        Err(error) => self.document.refuse(&refused_bytes(sent), not_a_record(error)),
                     }
                     self.book(0)?;
                 }
@@ -113,7 +113,7 @@ impl Events<'_> {
                     self.book(DECODED_SIZE * sent.len())?;
                     match serde_json::from_str::<LogRecord>(sent) {
                         Ok(record) => origin.write(&record, self.document.item()),
-                        Err(error) => self.document.refuse(sent, not_a_record(&error)),
+                        Err(error) => self.document.refuse(sent, not_a_record(problem(&error))),
                     }
                     self.book(0)?;
                 }
@@ -133,7 +133,7 @@ impl Events<'_> {
             return Ok(None);
         };
         self.book(DECODED_SIZE * sent.len())?;
-        M::decode(sent).map(Some).map_err(|error| not_logs(&error))
+        M::decode(sent).map(Some).map_err(not_logs)
     }
 
     /// Parses the JSON of a message, if it is there.
@@ -145,15 +145,29 @@ impl Events<'_> {
 }
 
 fn parse<'a, M: serde::Deserialize<'a>>(text: &'a str) -> Result<M, AdapterError> {
-    serde_json::from_str(text).map_err(|error| not_logs(&error))
+    serde_json::from_str(text).map_err(|error| not_logs(problem(&error)))
 }
 
-fn not_logs(error: &dyn Error) -> AdapterError {
+fn not_logs(error: impl Display) -> AdapterError {
     AdapterError::Protocol(format!("the body is not an ExportLogsServiceRequest: {error}"))
 }
 
-fn not_a_record(error: &dyn Error) -> String {
+fn not_a_record(error: impl Display) -> String {
     format!("the item is not a LogRecord: {error}")
+}
+
+/// Returns the problem of JSON without its values, which the text of the error may quote.
+fn problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // The name of such a field is one of the protocol.
+    if text.starts_with("missing field `") {
+        return text;
+    }
+    format!(
+        "a value is not of its type at line {}, column {}",
+        error.line(),
+        error.column()
+    )
 }
 
 /// Returns a record that is not decoded as JSON, for its dead letter.

@@ -182,6 +182,38 @@ fn a_malformed_record_does_not_affect_the_others() {
 }
 
 #[test]
+fn a_problem_quotes_no_value() {
+    for record in [
+        r#"{"severityNumber":"anna@example.org"}"#,
+        r#"{"body":"anna@example.org"}"#,
+        r#"{"attributes":"anna@example.org"}"#,
+        r#"{"timeUnixNano":["anna@example.org"]}"#,
+        r#"{"body":{"bytesValue":"anna@example.org"}}"#,
+    ] {
+        let body = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#);
+        let (_, refused) = read(JSON, body.as_bytes()).unwrap();
+        let reason = &refused[0].1;
+        assert!(
+            reason.starts_with("the item is not a LogRecord: a value is not of its type at line 1, column "),
+            "{reason}"
+        );
+        assert!(!reason.contains("anna"), "{reason}");
+    }
+    for body in [
+        r#"{"resourceLogs":"anna@example.org"}"#,
+        r#"{"resourceLogs":[{"resource":{"attributes":"anna@example.org"}}]}"#,
+        r#"{"resourceLogs":[{"scopeLogs":[{"schemaUrl":["anna@example.org"]}]}]}"#,
+        r#"{"resourceLogs":[{"scopeLogs":"anna@example.org"}]}"#,
+    ] {
+        let error = format!("{:?}", read(JSON, body.as_bytes()).unwrap_err());
+        assert!(error.contains("a value is not of its type at line 1"), "{error}");
+        assert!(!error.contains("anna"), "{error}");
+    }
+    let error = format!("{:?}", read(JSON, b"{}").unwrap_err());
+    assert!(error.contains("missing field `resourceLogs`"), "{error}");
+}
+
+#[test]
 fn a_body_that_has_no_logs_is_refused() {
     for (content_type, body, expected) in [
         (JSON, &b"{bad"[..], "Json"),
