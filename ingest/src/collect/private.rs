@@ -345,6 +345,41 @@ impl Collector {
         }
     }
 
+    /// Applies the options of its route to an item that an adapter refuses. Returns whether the item is
+    /// recorded, as a dead letter.
+    pub(super) fn protect_refused<'a>(
+        &self,
+        route: &Route,
+        meta: &mut EventMeta<'a>,
+        head: &RequestHead<'_>,
+        payload: &Payload<'_>,
+        arena: &'a Arena,
+    ) -> bool {
+        let mut uid = VisitorUid {
+            of_event: meta.uid,
+            of_cookie: None,
+        };
+        let options = route.options.filter(|options| options.is_selective());
+        options.is_none_or(|options| self.select(options, meta, &mut uid, head, payload, arena))
+    }
+
+    /// Returns the part of a refused item's text that its dead letter keeps: nothing of it if some may be
+    /// personal, since the names of its sender's protocol are not the paths of an event, and some
+    /// values are in base64.
+    pub(super) fn kept_refused<'i>(
+        &self,
+        route: &Route,
+        meta: &EventMeta<'_>,
+        item: &'i str,
+        arena: &'i Arena,
+    ) -> &'i str {
+        let privacy = route.options.and_then(|options| options.privacy.as_ref());
+        match privacy.is_some_and(|privacy| !privacy.columns.is_empty()) {
+            true => "",
+            false => self.kept_item(route, meta, item, arena),
+        }
+    }
+
     /// Returns the part of an item's text that its dead letter keeps.
     pub(super) fn kept_item<'i>(
         &self,

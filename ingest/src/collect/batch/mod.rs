@@ -318,16 +318,21 @@ impl Collector {
                 return Some(Err(Answer::FULL));
             }
             let refused = batch.refused.pop_if(|(index, _)| number == ItemNumber::Index(*index));
-            let payload = match refused {
-                Some((_, reason)) => Err(Rejection::Protocol { reason }),
-                None => batch.items.payload(item, shared, arena),
-            };
-            let recorded = match payload {
-                Err(rejection) => {
+            let is_refused = refused.is_some();
+            let payload = batch.items.payload(item, shared, arena);
+            let recorded = match (refused, payload) {
+                (Some((_, reason)), payload) => {
+                    let payload = payload.unwrap_or(Payload::Empty);
+                    match self.protect_refused(&batch.route, &mut meta, head, &payload, arena) {
+                        true => Err(Rejection::Protocol { reason }),
+                        false => Ok(Receipt::NONE),
+                    }
+                }
+                (None, Err(rejection)) => {
                     self.protect_unread(&batch.route, &mut meta, head, arena);
                     Err(rejection)
                 }
-                Ok(payload) => {
+                (None, Ok(payload)) => {
                     // A malformed item has no claims here; intake rejects it.
                     let envelope = batch
                         .has_senders
@@ -365,7 +370,10 @@ impl Collector {
                 }
             };
             if let Err(rejection) = recorded {
-                let kept = self.kept_item(&batch.route, &meta, item, arena);
+                let kept = match is_refused {
+                    true => self.kept_refused(&batch.route, &meta, item, arena),
+                    false => self.kept_item(&batch.route, &meta, item, arena),
+                };
                 let rejected = RejectedItem {
                     number,
                     payload: kept,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{Method, Request, header};
 
-use super::world::{GIF, JSON, Outcome, World, options, rejected};
+use super::world::{CLOUDEVENTS, CONSENTED_CLOUDEVENTS, GIF, JSON, Outcome, World, options, rejected};
+use crate::{arena, intake::event_meta::EventMeta};
 
 fn answer(outcome: &Outcome) -> (u16, &str) {
     (outcome.status, &outcome.body)
@@ -172,6 +173,36 @@ fn a_cloudevent_is_an_event_in_each_mode() {
     let outcome = world.post("/wh/cloudevents", JSON, &event(1));
     assert_eq!((outcome.status, outcome.rows.len()), (400, 0));
     assert_ne!(outcome.body, rejected(""));
+}
+
+#[test]
+fn a_refused_event_without_consent_is_not_recorded() {
+    let world = World::new(&options());
+    let batch = "application/cloudevents-batch+json";
+    for (body, refused) in [
+        ("[{}]", 0),
+        (r#"[{"agreed":false}]"#, 0),
+        (r#"[{},{"agreed":true},{"agreed":"yes","id":5}]"#, 2),
+    ] {
+        let outcome = world.post("/wh/consented", batch, body);
+        assert_eq!(outcome.codes, vec!["protocol"; refused], "{body}");
+        assert_eq!(outcome.rows, [""; 0]);
+        assert!(outcome.body.contains(&format!(r#""refused":{refused}"#)), "{outcome:?}");
+    }
+    assert_eq!(world.request_memory(), 0);
+}
+
+#[test]
+fn a_dead_letter_has_nothing_of_a_refused_event_that_may_be_personal() {
+    let world = World::new(&options());
+    let collector = world.collector();
+    // In an event, the data has another name.
+    let item = r#"{"data_base64":"YW5uYUBleGFtcGxlLm9yZw=="}"#;
+    arena::with(|arena| {
+        let kept = |route| collector.kept_refused(route, &EventMeta::default(), item, arena);
+        assert_eq!(kept(&CONSENTED_CLOUDEVENTS), "");
+        assert_eq!(kept(&CLOUDEVENTS), item);
+    });
 }
 
 #[test]

@@ -36,6 +36,7 @@ use crate::{
         rejection::Rejection,
         testing::{TABLE, TestRow, row_text},
     },
+    privacy::{PersonalColumn, Privacy},
     request::{
         read_body::{ReadBodyError, ReadyBody},
         turns::Turn,
@@ -165,12 +166,35 @@ const SNOWPLOW: Route = Route {
 };
 
 /// A route for CloudEvents.
-const CLOUDEVENTS: Route = Route {
+pub(super) const CLOUDEVENTS: Route = Route {
     options: Some(
         const {
             &RouteOptions {
                 adapter: Some(Adapter::CloudEvents),
                 methods: Methods(&["POST"]),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
+/// A route for CloudEvents that records nothing without consent, and has personal data.
+pub(super) const CONSENTED_CLOUDEVENTS: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                adapter: Some(Adapter::CloudEvents),
+                privacy: Some(Privacy {
+                    consent: Some("agreed"),
+                    drops_without_consent: true,
+                    columns: &[PersonalColumn {
+                        name: "email",
+                        paths: &["dataBase64"],
+                        is_hashed: false,
+                    }],
+                    ..Privacy::NONE
+                }),
                 ..RouteOptions::NONE
             }
         },
@@ -210,6 +234,7 @@ impl Routes for TestRoutes {
             ("wh", "segment") => return Some(SEGMENT),
             ("wh", "snowplow") => return Some(SNOWPLOW),
             ("wh", "cloudevents") => return Some(CLOUDEVENTS),
+            ("wh", "consented") => return Some(CONSENTED_CLOUDEVENTS),
             _ => {}
         }
         let is_declared = matches!(
