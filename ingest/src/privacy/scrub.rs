@@ -8,7 +8,11 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::PersonalColumn;
-use crate::json::{self, Kind, Reader};
+use crate::{
+    arena::Arena,
+    fields::Fields,
+    json::{self, Kind, Reader},
+};
 
 /// The field with the visitor's uid, which an anonymous event is without.
 const UID: &str = "uid";
@@ -51,7 +55,29 @@ impl Scrub<'_> {
     }
 
     fn value(&self, reader: &mut Reader<'_>, path: &mut String, copy: &mut Copy<'_>) -> Result<(), json::Error> {
-        match reader.peek()? {
+        let kind = reader.peek()?;
+        let removal = match kind {
+            Kind::String => self.removal_of_text(path),
+            _ => self.removal(path),
+        };
+        if let Some(removal) = removal {
+            let start = reader.position().at();
+            let value = match kind {
+                Kind::String => reader.string()?,
+                _ => {
+                    reader.skip()?;
+                    Cow::Borrowed(&copy.text[start..reader.position().at()])
+                }
+            };
+            copy.out.push_str(&copy.text[copy.copied..start]);
+            match removal.hash(&value, self.hash).filter(|_| kind != Kind::Null) {
+                Some(hash) => json::write_string(&mut copy.out, &hash),
+                None => copy.out.push_str("null"),
+            }
+            copy.copied = reader.position().at();
+            return Ok(());
+        }
+        match kind {
             Kind::Object => {
                 reader.begin_object()?;
                 while let Some(key) = reader.next_key()? {
@@ -60,26 +86,7 @@ impl Scrub<'_> {
                         path.push('_');
                     }
                     path.push_str(&key);
-                    match self.removal(path) {
-                        None => self.value(reader, path, copy)?,
-                        Some(removal) => {
-                            let kind = reader.peek()?;
-                            let start = reader.position().at();
-                            let value = match kind {
-                                Kind::String => reader.string()?,
-                                _ => {
-                                    reader.skip()?;
-                                    Cow::Borrowed(&copy.text[start..reader.position().at()])
-                                }
-                            };
-                            copy.out.push_str(&copy.text[copy.copied..start]);
-                            match removal.hash(&value, self.hash).filter(|_| kind != Kind::Null) {
-                                Some(hash) => json::write_string(&mut copy.out, &hash),
-                                None => copy.out.push_str("null"),
-                            }
-                            copy.copied = reader.position().at();
-                        }
-                    }
+                    self.value(reader, path, copy)?;
                     path.truncate(above);
                 }
                 Ok(())
@@ -97,20 +104,10 @@ impl Scrub<'_> {
 
     /// Returns urlencoded fields without personal values, or with their HMACs.
     pub(crate) fn fields(&self, text: &str) -> String {
+        let arena = Arena::new();
         let fields = text.split('&').map(|field| {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
-            let decode = |text: &str| {
-                let spaced = text.replace('+', " ");
-                percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-            };
-            let decoded = decode(name);
-            // The separators of a link may be escaped as HTML.
-            let path = decoded
-                .strip_prefix("amp;")
-                .unwrap_or(&decoded)
-                .replace(']', "")
-                .replace('[', "_");
-            match self.removal(&path) {
+            match self.removal_of_field(name, &arena) {
                 None => Cow::Borrowed(field),
                 Some(removal) => {
                     let hash = removal.hash(&decode(value), self.hash).unwrap_or_default();
@@ -119,6 +116,29 @@ impl Scrub<'_> {
             }
         });
         fields.collect::<Vec<_>>().join("&")
+    }
+
+    /// Returns how the value of a field is removed. A name may have several paths: in a query, it may
+    /// begin with the rest of a separator, and only there are some numbers places in an array.
+    fn removal_of_field(&self, name: &str, arena: &Arena) -> Option<Removal<'_>> {
+        let in_query = arena.alloc_str(&format!("&{name}="));
+        let literal = decode(name).replace(']', "").replace('[', "_");
+        let paths = [
+            path_of(&Fields::from_query(in_query, arena)),
+            path_of(&Fields::from_body(&in_query[1..], arena)),
+            Some(literal),
+        ];
+        paths.iter().flatten().find_map(|path| self.removal_of_text(path))
+    }
+
+    /// Returns how the text at a path is removed. One above the path of a personal value is: it may be
+    /// an object that cannot be read.
+    fn removal_of_text(&self, path: &str) -> Option<Removal<'_>> {
+        self.removal(path).or_else(|| {
+            let mut known = self.columns.iter().flat_map(|column| column.paths);
+            let is_above = known.any(|known| is_same_or_below(known, path));
+            is_above.then_some(Removal(None))
+        })
     }
 
     /// Returns how the value at a path is removed; `None` if it stays.
@@ -143,6 +163,47 @@ impl Removal<'_> {
     fn hash(&self, value: &str, hash: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
         hash(self.0?, value)
     }
+}
+
+/// Returns a name or a value of a field without its escapes.
+fn decode(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+/// Returns the path of the only field; `None` if there is none.
+fn path_of(fields: &Fields<'_>) -> Option<String> {
+    match fields {
+        Fields::Flat(pairs) => pairs.first().map(|(name, _)| (*name).to_owned()),
+        Fields::Tree(tree) => path_of_first(tree.json()).ok(),
+    }
+}
+
+/// Returns the path of the first text in an object.
+fn path_of_first(json: &str) -> Result<String, json::Error> {
+    let mut reader = Reader::new(json);
+    let mut path = String::new();
+    loop {
+        match reader.peek()? {
+            Kind::Object => {
+                reader.begin_object()?;
+                let Some(key) = reader.next_key()? else { break };
+                if !path.is_empty() {
+                    path.push('_');
+                }
+                path.push_str(&key);
+            }
+            Kind::Array => {
+                reader.begin_array()?;
+                // The places before the first value have none.
+                while reader.next_element()? && reader.peek()? == Kind::Null {
+                    reader.null()?;
+                }
+            }
+            _ => break,
+        }
+    }
+    Ok(path)
 }
 
 /// A text that is copied in parts.
@@ -205,6 +266,11 @@ mod tests {
                 r#"{"user.email":null,"email_to":null}"#,
             ),
             (r#"{"phone":"+1\u0032"}"#, r#"{"phone":"phone:3"}"#),
+            (
+                r#"{"user":"{\"email\":\"a@","users":"{","items":["{",1]}"#,
+                r#"{"user":null,"users":"{","items":[null,1]}"#,
+            ),
+            (r#"{"user":{"n":1}}"#, r#"{"user":{"n":1}}"#),
             (r#"{"phone":12345}"#, r#"{"phone":"phone:5"}"#),
             (r#"{"phone":null}"#, r#"{"phone":null}"#),
             (
@@ -238,6 +304,20 @@ mod tests {
             ("user.email=a&amp;email=b", "user.email=&amp;email="),
             ("e%6Dail=a&phone=%2B1+2", "e%6Dail=&phone=phone:4"),
             ("email[]=a&emails=b&uid=1", "email[]=&emails=b&uid=1"),
+            ("[email]=a&user[]=b&n[x]=1", "[email]=&user[]=&n[x]=1"),
+            (
+                "items[0][buyer]=a&items[buyer]=b&items[][buyer]=c&items[20][buyer]=d",
+                "items[0][buyer]=&items[buyer]=&items[][buyer]=&items[20][buyer]=",
+            ),
+            (
+                "user[2][email]=a&user[x]y[email]=b",
+                "user[2][email]=&user[x]y[email]=b",
+            ),
+            (
+                "n=1&%2338;email=a&amp;amp;email=b&AMP;email=c&#x26;user[email]=d",
+                "n=1&%2338;email=&amp;amp;email=&AMP;email=&#x26;user[email]=",
+            ),
+            ("user={&users={&items=1", "user=&users={&items="),
             ("payload=%7B%7D&&x", "payload=&&x"),
             ("", ""),
         ] {
