@@ -7,12 +7,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::{
+    leb128::put_length,
     store::{ClickHouseError, within},
     table::dead_letter::REJECTED,
 };
 
 /// The maximum number of dead letters that one statement deletes.
 const PER_STATEMENT: usize = 1000;
+
+/// The minimum length of a value that is searched as a word among the binary values of a row, where a
+/// shorter one may stand by chance.
+const MIN_WORD_IN_ROW: usize = 6;
 
 /// The dead letters with the value of a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,14 +76,12 @@ impl DeadLetterSearch<'_> {
         Ok(ForgottenDeadLetters(within(self.timeout, query.fetch_all()).await?))
     }
 
-    /// Returns the query. In a payload of text, the value is a whole word; in a row, whose values follow
-    /// each other without separators, it may be anywhere.
+    /// Returns the query. In a payload of text, the value is a whole word. In a row, whose values follow
+    /// each other without separators, it is a whole text, whose length stands before it, or a word of
+    /// some length.
     fn query(&self) -> String {
         let spellings = spellings(self.value);
-        let in_row: Vec<_> = spellings
-            .iter()
-            .map(|text| format!("position(payload, {}) > 0", quoted(text)))
-            .collect();
+        let in_row = format!("position(payload, {}) > 0", text_of_row(self.value));
         let words: Vec<_> = spellings.iter().map(|text| escaped(text)).collect();
         let word = quoted(&format!("(^|[^0-9A-Za-z_])({})($|[^0-9A-Za-z_])", words.join("|")));
         let of_table = match self.table {
@@ -86,11 +89,16 @@ impl DeadLetterSearch<'_> {
             // Without a table, the event may have been for any.
             Some(table) => format!(" AND (`table` IN ('', {}))", quoted(table)),
         };
+        let only_text = if self.value.len() < MIN_WORD_IN_ROW {
+            "payload_format = '' AND "
+        } else {
+            ""
+        };
         format!(
-            "SELECT toUnixTimestamp64Milli(time) AS unix_ms, id, payload_hash FROM `{}` WHERE (match(payload, {word}) \
-             OR match(reason, {word}) OR match(name, {word}) OR payload_format != '' AND ({})){of_table}",
-            REJECTED.name,
-            in_row.join(" OR ")
+            "SELECT toUnixTimestamp64Milli(time) AS unix_ms, id, payload_hash FROM `{}` WHERE \
+             ({only_text}match(payload, {word}) OR match(reason, {word}) OR match(name, {word}) \
+             OR payload_format != '' AND {in_row}){of_table}",
+            REJECTED.name
         )
     }
 }
@@ -131,6 +139,14 @@ fn spellings(value: &str) -> BTreeSet<String> {
     .into()
 }
 
+/// Returns the expression of a text in RowBinary: its length in LEB128, and its bytes.
+fn text_of_row(text: &str) -> String {
+    let mut length = Vec::new();
+    put_length(&mut length, text.len());
+    let length: String = length.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("concat(unhex('{length}'), {})", quoted(text))
+}
+
 /// Quotes a text for ClickHouse's SQL.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -152,6 +168,16 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn query(value: &str) -> String {
+        let search = DeadLetterSearch {
+            client: &Client::default(),
+            value,
+            table: None,
+            timeout: Duration::ZERO,
+        };
+        search.query()
+    }
+
     #[test]
     fn a_value_has_the_spellings_of_json_and_queries() {
         let all = spellings("é b/c@d");
@@ -166,6 +192,20 @@ mod tests {
             assert!(all.contains(expected), "{expected}: {all:?}");
         }
         assert_eq!(spellings("abc").len(), 1);
+    }
+
+    #[test]
+    fn a_text_of_a_row_has_its_length() {
+        assert_eq!(text_of_row("ann@x.io"), "concat(unhex('08'), 'ann@x.io')");
+        assert!(text_of_row(&"a".repeat(300)).starts_with("concat(unhex('AC02'), 'aaa"));
+        let query = query("7");
+        assert!(query.contains("(payload_format = '' AND match(payload, "), "{query}");
+        assert!(
+            query.contains("payload_format != '' AND position(payload, concat(unhex('01'), '7')) > 0"),
+            "{query}"
+        );
+        assert!(!query.contains("position(payload, '7')"), "{query}");
+        assert!(self::query("ann@x.io").contains("WHERE (match(payload, "));
     }
 
     #[test]
