@@ -1,6 +1,7 @@
 //! `rowmill forget`: deletes the rows of a person from all tables, and the dead letters.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs,
     io::{self, Read, Write},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use rowmill_ingest::{
-    forget::{self, ForgetPlan, Person},
+    forget::{self, ForgetPlan, Person, Unreached},
     spool::inspect,
     table::Schema,
 };
@@ -46,7 +47,22 @@ pub(crate) fn forget(options: &ForgetOptions, schema: &'static Schema) -> Result
         io::stdout(),
         "-- deleted: {rows} rows, {dead_letters} dead letters; no such row is left in these tables"
     )?;
-    Ok(())
+    is_complete(&plan)
+}
+
+/// Checks that the statements have reached all rows.
+///
+/// # Errors
+///
+/// The tables that may still have rows of the person.
+fn is_complete(plan: &ForgetPlan) -> Result<(), Box<dyn Error>> {
+    let unreached = plan.unreached.iter().filter(|unreached| unreached.may_have_rows);
+    let tables: BTreeSet<_> = unreached.map(|unreached| format!("`{}`", unreached.table)).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let tables = Vec::from_iter(tables).join(", ");
+    Err(format!("{tables} may still have rows of the person: see `not reached`").into())
 }
 
 /// Returns the value, from the option, the file or standard input.
@@ -111,8 +127,39 @@ fn print(plan: &ForgetPlan, out: &mut impl Write) -> io::Result<()> {
     for statement in plan.dead_letters.statements() {
         writeln!(out, "{statement};")?;
     }
-    for (table, reason) in &plan.unreached {
+    for Unreached { table, reason, .. } in &plan.unreached {
         writeln!(out, "-- not reached: {table}: {reason}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rowmill_ingest::forget::ForgottenDeadLetters;
+
+    use super::*;
+
+    fn plan(may_have_rows: bool) -> ForgetPlan {
+        let unreached = Unreached {
+            table: "notes".to_owned(),
+            reason: "…".to_owned(),
+            may_have_rows,
+        };
+        ForgetPlan {
+            tables: Vec::new(),
+            dead_letters: ForgottenDeadLetters::default(),
+            unreached: vec![unreached.clone(), unreached],
+        }
+    }
+
+    #[test]
+    fn rows_out_of_reach_are_an_error() {
+        is_complete(&plan(false)).unwrap();
+        assert_eq!(
+            is_complete(&plan(true)).unwrap_err().to_string(),
+            "`notes` may still have rows of the person: see `not reached`"
+        );
+    }
 }

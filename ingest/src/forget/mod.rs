@@ -18,7 +18,10 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 pub use self::dead_letters::ForgottenDeadLetters;
-use self::{condition::ColumnOfTable, dead_letters::DeadLetterSearch};
+use self::{
+    condition::{ColumnOfTable, Condition},
+    dead_letters::DeadLetterSearch,
+};
 use crate::{
     store::{ClickHouseError, ClickHouseUrl, quoted, within},
     table::{Schema, Table, View, dead_letter::REJECTED},
@@ -74,9 +77,19 @@ pub struct ForgetPlan {
     pub tables: Vec<ForgottenTable>,
     /// The dead letters with the value.
     pub dead_letters: ForgottenDeadLetters,
-    /// The tables and views that may have traces of the person, and that no statement reaches, each
-    /// with the reason.
-    pub unreached: Vec<(String, String)>,
+    /// The tables that may have traces of the person which no statement reaches.
+    pub unreached: Vec<Unreached>,
+}
+
+/// A table with traces of the person that no statement reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// The table.
+    pub table: String,
+    /// The reason.
+    pub reason: String,
+    /// Whether these may be rows of the person, and not only what a view has counted of them.
+    pub may_have_rows: bool,
 }
 
 /// The rows of a person in one table.
@@ -203,21 +216,23 @@ pub async fn plan(url: &ClickHouseUrl, schema: &Schema, person: &Person) -> Resu
         let names = personal_columns(&table.name, schema, person);
         let known = columns.get(&table.name).map_or(&[][..], Vec::as_slice);
         has_column |= known.iter().any(|column| names.contains(&&*column.name));
-        let condition = match condition::of_table(known, &names, &person.value) {
-            Ok(Some(condition)) => condition,
-            Ok(None) => continue,
-            Err(reason) => {
-                found.unreached.push((table.name.clone(), reason));
-                continue;
-            }
-        };
         let engine = table.engine.as_str();
         if ENGINES_WITHOUT_ROWS.contains(&engine) {
             continue;
         }
+        let Condition { rows, problems } = condition::of_table(known, &names, &person.value);
+        let unreached = |reason| Unreached {
+            table: table.name.clone(),
+            reason,
+            may_have_rows: true,
+        };
+        found.unreached.extend(problems.into_iter().map(unreached));
+        let Some(condition) = rows else {
+            continue;
+        };
         if !engine.ends_with("MergeTree") && !DELETING_ENGINES.contains(&engine) {
             let reason = format!("the engine {engine} deletes no rows");
-            found.unreached.push((table.name.clone(), reason));
+            found.unreached.push(unreached(reason));
             continue;
         }
         let name = quoted(&table.name);
@@ -341,18 +356,20 @@ fn on_cluster(table: &str, schema: &Schema) -> String {
 }
 
 /// Returns the views over tables with such rows whose own tables have no such column.
-fn views(schema: &Schema, found: &ForgetPlan, person: &Person) -> Vec<(String, String)> {
+fn views(schema: &Schema, found: &ForgetPlan, person: &Person) -> Vec<Unreached> {
     let is_reached = |table: &str| found.tables.iter().any(|known| known.table == table);
     let is_traced = |view: &&View| {
         let source = view.source.as_ref().map(|source| source.table);
         source.is_none_or(is_reached) && !is_reached(view.target) && person.table.is_none()
     };
     let views = schema.views.iter().filter(is_traced);
-    let reason = |view: &View| {
-        format!(
+    let unreached = |view: &View| Unreached {
+        table: view.target.to_owned(),
+        reason: format!(
             "no such column; what the view `{}` has counted of the rows remains",
             view.name
-        )
+        ),
+        may_have_rows: false,
     };
-    views.map(|view| (view.target.to_owned(), reason(view))).collect()
+    views.map(unreached).collect()
 }
