@@ -21,7 +21,11 @@ const MIN_WORD_IN_ROW: usize = 6;
 
 /// The dead letters with the value of a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ForgottenDeadLetters(Vec<Key>);
+pub struct ForgottenDeadLetters {
+    keys: Vec<Key>,
+    /// Whether the database has their table.
+    exist: bool,
+}
 
 /// The columns that identify a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
@@ -34,12 +38,17 @@ struct Key {
 impl ForgottenDeadLetters {
     /// Returns their number.
     pub fn count(&self) -> u64 {
-        self.0.len() as u64
+        self.keys.len() as u64
+    }
+
+    /// Returns whether the database has their table.
+    pub(super) fn exist(&self) -> bool {
+        self.exist
     }
 
     /// Returns the statements that delete them.
     pub fn statements(&self) -> impl Iterator<Item = String> {
-        self.0.chunks(PER_STATEMENT).map(|keys| {
+        self.keys.chunks(PER_STATEMENT).map(|keys| {
             let keys: Vec<_> = keys
                 .iter()
                 .map(
@@ -73,7 +82,10 @@ impl DeadLetterSearch<'_> {
         // The only query with the value, which no log of ClickHouse should have.
         let client = self.client.clone().with_setting("log_queries", "0");
         let query = client.query_raw(&self.query());
-        Ok(ForgottenDeadLetters(within(self.timeout, query.fetch_all()).await?))
+        Ok(ForgottenDeadLetters {
+            keys: within(self.timeout, query.fetch_all()).await?,
+            exist: true,
+        })
     }
 
     /// Returns the query. In a payload of text, the value is a whole word. In a row, whose values follow
@@ -221,7 +233,10 @@ mod tests {
             id: 2,
             payload_hash: 3,
         };
-        let dead_letters = ForgottenDeadLetters(vec![key; PER_STATEMENT + 1]);
+        let dead_letters = ForgottenDeadLetters {
+            keys: vec![key; PER_STATEMENT + 1],
+            exist: true,
+        };
         let statements: Vec<_> = dead_letters.statements().collect();
         assert_eq!(statements.len(), 2);
         assert!(statements[1].contains("IN ((1, 2, 3)) SETTINGS"), "{}", statements[1]);
