@@ -30,6 +30,7 @@ pub(crate) use self::{
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
     sign::SignOptions,
+    uploads::uploads_folder,
 };
 
 /// The environment variables that belong to no option.

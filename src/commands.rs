@@ -10,8 +10,8 @@ use rowmill_ingest::{
     ClickHouseUrl,
     route::Destination,
     schema::{
-        CopyPlan, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, compare, copy, dictionary_drift,
-        drift, plan_copies, sync, view_drift, without_passwords,
+        CopyPlan, Drift, DriftReport, Impact, Refused, SyncError, SyncReport, apply_drift, compare, copy,
+        dictionary_drift, drift, plan_copies, sync, view_drift, without_passwords,
     },
     table::Schema,
 };
@@ -115,9 +115,11 @@ pub(crate) fn apply(command: &ApplyCommand, schema: &'static Schema) -> Result<(
     let database = Database::open(&options.database, &options.engine.data, schema)?;
     let store = database.url();
     let runtime = Runtime::new()?;
+    let mut lists_missing = true;
     if let Some(plan) = plan {
         let needed = Needed::find(&runtime, store, schema)?;
         plan.check(&needed.as_file(store, &plan.allow)?)?;
+        lists_missing = plan.lists_missing();
         options.allow = plan.allow;
     }
     let options = &options;
@@ -132,6 +134,12 @@ pub(crate) fn apply(command: &ApplyCommand, schema: &'static Schema) -> Result<(
     // Columns of another type must change before the sync adds others, and a projection, an index
     // or a TTL may need a column that the sync adds.
     refused.extend(run(&found, true)?);
+    if !lists_missing && let Err(error) = nothing_is_missing(&runtime, store, schema) {
+        append(&mut found, dictionaries);
+        print_drifts(&found.drifts, &[], options)?;
+        print_refused(&refused)?;
+        return Err(error);
+    }
     let mut report = runtime.block_on(sync(store, schema));
     refused.extend(run(&found, false)?);
     append(&mut found, dictionaries);
@@ -150,9 +158,7 @@ pub(crate) fn apply(command: &ApplyCommand, schema: &'static Schema) -> Result<(
         Ok(report) => print(report, &found, &copies, options)?,
         Err(_) => print_drifts(&found.drifts, &copies, options)?,
     }
-    for refused in &refused {
-        writeln!(io::stderr(), "error: {refused}")?;
-    }
+    print_refused(&refused)?;
     report?;
     if !refused.is_empty() {
         return Err(format!("ClickHouse has refused {} of the statements", refused.len()).into());
@@ -162,6 +168,26 @@ pub(crate) fn apply(command: &ApplyCommand, schema: &'static Schema) -> Result<(
             let progress = |step: &str| drop(writeln!(io::stderr(), "{}: {step}", plan.table));
             runtime.block_on(copy(store, schema, plan.table, progress))?;
         }
+    }
+    Ok(())
+}
+
+/// Checks that the database has all tables, columns and views, after the changes of a plan that could
+/// not list them.
+///
+/// # Errors
+/// Something is missing that nobody has approved, or a column still keeps the collector from a start.
+fn nothing_is_missing(runtime: &Runtime, store: &ClickHouseUrl, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
+    let (missing, _) = runtime.block_on(compare(store, schema))?;
+    match missing?.statements.len() {
+        0 => Ok(()),
+        _ => Err("the columns are changed; make a new plan for what is missing".into()),
+    }
+}
+
+fn print_refused(refused: &[Refused]) -> io::Result<()> {
+    for refused in refused {
+        writeln!(io::stderr(), "error: {refused}")?;
     }
     Ok(())
 }

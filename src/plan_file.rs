@@ -15,8 +15,10 @@ use crate::cli::Allowed;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// From this many digits on, a number in a statement is an id that follows from the time: the first
-/// one that a new view processes.
+/// The text before the first id that a new view processes.
+const BEFORE_ID: &str = "` >= ";
+
+/// From this many digits on, such an id follows from the time.
 const ID_DIGITS: usize = 15;
 
 /// The changes of a plan.
@@ -113,6 +115,12 @@ impl PlanFile {
         })
     }
 
+    /// Returns whether the plan lists what is missing. It cannot while a column of another type keeps the
+    /// collector from a start.
+    pub(crate) fn lists_missing(&self) -> bool {
+        self.statements.is_some()
+    }
+
     /// Compares the plan with the changes that the database needs now.
     ///
     /// # Errors
@@ -156,19 +164,18 @@ fn name(allowed: Allowed) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Returns a statement with `…` in place of each number with many digits.
+/// Returns a statement with `…` in place of each id that follows from the time.
 fn without_ids(statement: &str) -> String {
-    let mut text = String::with_capacity(statement.len());
-    let mut rest = statement;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, number) = rest.split_at(start);
-        let length = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
-        let (digits, after) = number.split_at(length);
-        text.push_str(before);
-        text.push_str(if length < ID_DIGITS { digits } else { "…" });
-        rest = after;
+    let mut parts = statement.split(BEFORE_ID);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let after = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let (digits, _) = part.split_at(part.len() - after.len());
+        text += BEFORE_ID;
+        text += if digits.len() < ID_DIGITS { digits } else { "…" };
+        text += after;
     }
-    text + rest
+    text
 }
 
 #[cfg(test)]
@@ -223,15 +230,23 @@ mod tests {
 
     #[test]
     fn a_plan_of_another_state_names_the_differences() {
-        let made = plan(&["CREATE a", "CREATE b WHERE id >= 7299041234567890123"], &["safe: c"]);
-        let later = plan(&["CREATE a", "CREATE b WHERE id >= 7299049999999999999"], &["safe: c"]);
+        let made = plan(
+            &["CREATE a", "CREATE b WHERE `id` >= 7299041234567890123"],
+            &["safe: c"],
+        );
+        let later = plan(
+            &["CREATE a", "CREATE b WHERE `id` >= 7299049999999999999"],
+            &["safe: c"],
+        );
         assert_eq!(made.check(&later), Ok(()));
-        let other = plan(&["CREATE b WHERE id >= 1"], &["safe: c", "drop: d\nALTER"]);
+        let default = |number: &str| plan(&[&format!("CREATE a (b UInt64 DEFAULT {number})")], &[]);
+        assert!(default("100000000000000").check(&default("900000000000000")).is_err());
+        let other = plan(&["CREATE b WHERE `id` >= 1"], &["safe: c", "drop: d\nALTER"]);
         let error = made.check(&other).unwrap_err();
         for line in [
             "no longer needed: CREATE a",
-            "no longer needed: CREATE b WHERE id >= …",
-            "not in the plan: CREATE b WHERE id >= 1",
+            "no longer needed: CREATE b WHERE `id` >= …",
+            "not in the plan: CREATE b WHERE `id` >= 1",
             "not in the plan: drop: d\n  ALTER",
         ] {
             assert!(error.contains(line), "{error}");

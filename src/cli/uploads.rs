@@ -1,6 +1,9 @@
 //! The options of `rowmill serve` for uploads that go on after a cut.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use rowmill_ingest::layer::ResumableUploads;
@@ -24,13 +27,18 @@ pub(crate) struct UploadOptions {
     pub(crate) upload_expiry_seconds: Duration,
 }
 
+/// Returns the folder of the resumable uploads.
+pub(crate) fn uploads_folder(data: &Path) -> PathBuf {
+    data.join("uploads")
+}
+
 impl UploadOptions {
     /// Returns the options of the layer, for a data folder.
     pub(crate) fn resumable(&self, data: &Path) -> ResumableUploads {
         ResumableUploads {
             max_bytes: self.upload_disk_bytes,
             expiry: self.upload_expiry_seconds,
-            ..ResumableUploads::new(&data.join("uploads"))
+            ..ResumableUploads::new(&uploads_folder(data))
         }
     }
 }

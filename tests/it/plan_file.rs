@@ -87,3 +87,29 @@ fn a_plan_has_the_kinds_of_changes_that_it_allows() {
         "{errors}"
     );
 }
+
+#[test]
+fn a_plan_that_could_not_list_what_is_missing_creates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.yml");
+    let database = Database::named("plan_file_stopped");
+    assert_eq!(run(&["apply"], &database).0, Some(0));
+    database.query("ALTER TABLE mail_statistics MODIFY COLUMN list_id UUID");
+    let allow = ["--allow", "rewrite", "--allow", "lossy"];
+    let arguments = [&["plan", "--exit-code", "--out", file.to_str().unwrap()], &allow[..]].concat();
+    let (status, _, errors) = run(&arguments, &database);
+    assert_eq!(status, Some(2), "{errors}");
+    assert!(fs::read_to_string(&file).unwrap().contains("\"statements\": null"));
+
+    // The schema gains a table after that.
+    database.query("DROP TABLE webhooks");
+    let (status, _, errors) = apply(&file, &database);
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("make a new plan for what is missing"), "{errors}");
+    assert!(!database.query("SHOW TABLES").contains("webhooks"));
+    let (_, needed, _) = run(&["plan"], &database);
+    assert!(
+        needed.contains("webhooks") && !needed.contains("`list_id` is UUID"),
+        "{needed}"
+    );
+}

@@ -64,7 +64,7 @@ pub(crate) use self::{
     background::start,
     copy_table::{CLOSED, copy_name, is_closed},
     view_query::{cut_of, existing_view, query_columns},
-    views::{TableName, View, qualified, receivers_of, views_over},
+    views::{TableName, View, local_table_in, qualified, receivers_of, views_over},
     window::views_recognize_blocks,
 };
 pub use self::{

@@ -262,7 +262,7 @@ fn qualified_name(text: &str) -> Option<(TableName, &str)> {
 
 /// Returns the table that a Distributed table uses on each server of its cluster, from
 /// `engine_full`.
-fn local_table_in(engine_full: &str) -> Option<TableName> {
+pub(crate) fn local_table_in(engine_full: &str) -> Option<TableName> {
     let (_cluster, rest) = unquoted(engine_full.strip_prefix("Distributed(")?, '\'')?;
     let (database, rest) = unquoted(rest.strip_prefix(", ")?, '\'')?;
     let (name, _) = unquoted(rest.strip_prefix(", ")?, '\'')?;
