@@ -101,6 +101,8 @@ pub(super) struct BatchRequest {
     has_senders: bool,
     rows: RowBatch,
     rejected: RejectedItems,
+    /// The number of items that the route's options leave out.
+    left_out: usize,
     booking: Booking,
     /// The bytes booked for the text and the request around it.
     booked_for_text: usize,
@@ -197,6 +199,7 @@ impl Collector {
             has_senders: !format.is_json() || may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
             rejected,
+            left_out: 0,
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -350,6 +353,7 @@ impl Collector {
                         && options.is_selective()
                         && !self.select(options, &mut meta, &mut item_uid, head, &payload, arena)
                     {
+                        batch.left_out += 1;
                         Ok(Receipt::NONE)
                     } else {
                         let event = Event {
