@@ -286,3 +286,22 @@ fn an_upload_that_is_decoded_again_passes_over_events_that_its_route_leaves_out(
     assert_eq!((outcome.status, outcome.rows.len()), (204, 0), "{}", outcome.body);
     assert_eq!(outcome.codes, [""; 0]);
 }
+
+#[test]
+fn an_upload_that_is_complete_takes_no_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&resumable(folder.path()));
+    let outcome = world.tus(Method::POST, "/upload/wh/mail", ("Upload-Length", 8), b"{\"n\":1}\n");
+    assert_eq!((outcome.status, outcome.rows.len()), (201, 1), "{}", outcome.body);
+    let (record, path) = upload_in(folder.path());
+    for (offset, status) in [(8, 204), (7, 204), (9, 409), (u64::MAX, 409)] {
+        let outcome = world.tus(Method::PATCH, &path, ("Upload-Offset", offset), b"");
+        assert_eq!(
+            (outcome.status, outcome.rows.len()),
+            (status, 0),
+            "{offset} {}",
+            outcome.body
+        );
+        assert!(!record.with_extension("data").exists(), "{offset}");
+    }
+}

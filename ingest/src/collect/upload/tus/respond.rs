@@ -325,9 +325,10 @@ impl Collector {
                 let mut held = hold(store, &upload, MAX_WAIT).await?;
                 let known = upload.offset();
                 // The upload has become complete while this request waited, so its byte is there.
-                if held.record.report.is_some() && offset + 1 == upload.length {
-                    let report = held.record.report.clone().unwrap_or_default();
-                    return Ok(Reply::of_report(&report, StatusCode::NO_CONTENT).about(&upload));
+                if let Some(report) = &held.record.report
+                    && (offset == upload.length || offset.checked_add(1) == Some(upload.length))
+                {
+                    return Ok(Reply::of_report(report, StatusCode::NO_CONTENT).about(&upload));
                 }
                 if offset != known {
                     let reason = format!("the offset of the upload is {known}");
