@@ -241,6 +241,17 @@ fn an_upload_has_the_options_of_its_route() {
     assert!(World::new(&options()).passes_on(&http::Method::POST, "/uploads/wh/mail"));
 }
 
+#[test]
+fn the_query_of_an_upload_does_not_limit_its_items() {
+    let world = World::new(&EventOptions {
+        max_bulk_bytes: 10_000,
+        ..options()
+    });
+    let uri = format!("/upload/wh/mail?unknown={}", "q".repeat(2_000));
+    let outcome = world.upload(&uri, &[], &["{\"n\":1}\n".repeat(1_000).as_bytes()], true);
+    assert_eq!((outcome.status, outcome.rows.len()), (200, 1_000), "{}", outcome.body);
+}
+
 /// Returns the options of a collector with resumable uploads in a folder of `folder`.
 fn resumable(folder: &Path) -> EventOptions {
     EventOptions {
