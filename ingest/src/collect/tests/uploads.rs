@@ -156,6 +156,9 @@ fn an_item_that_is_too_long_is_one_refusal() {
             format!("[{{\"n\":1}},{{\"tag\":[\"{long}\",[\"]\"]]}}\n,{{\"n\":2}}]"),
         ),
         (CSV, format!("n,tag\n1,\n5,\"{long}\n\"\n2,\n")),
+        // The last record has no end.
+        (CSV, format!("n,tag\n1,\n2,\n5,{long}")),
+        (CSV, format!("n,tag\n1,\n2,\n5,\"{long}")),
         (NDJSON, format!("{{\"n\":1}}\n{}\n{{\"n\":2}}\n", &long[..101])),
     ] {
         for size in [body.len(), 1_000, 33_000] {
