@@ -319,3 +319,18 @@ fn an_upload_that_is_complete_takes_no_bytes() {
         assert!(!record.with_extension("data").exists(), "{offset}");
     }
 }
+
+#[test]
+fn an_upload_whose_file_stays_keeps_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&resumable(folder.path()));
+    let outcome = world.tus(Method::POST, "/upload/wh/mail", ("Upload-Length", 9), b"{\"n\":1}\n");
+    assert_eq!(outcome.status, 201, "{}", outcome.body);
+    let (record, path) = upload_in(folder.path());
+    // A folder cannot be removed as a file.
+    let data = record.with_extension("data");
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    let outcome = world.tus(Method::DELETE, &path, ("Upload-Offset", 0), b"");
+    assert_eq!((outcome.status, record.exists()), (204, true), "{}", outcome.body);
+}
