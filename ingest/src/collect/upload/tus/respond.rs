@@ -396,11 +396,13 @@ impl Collector {
             held.upload.receive(&queue);
             received = receive(store, held, &queue, offset, checksum).await;
         }
-        if has_checksum {
+        // A write that failed may have left bytes whose checksum is not checked.
+        if !matches!(received, Err(ReceiveError::Store(StoreError::Disk(_)))) {
             held.record.unchecked_from = None;
-            if let Err(error) = store.touch(held) {
-                return StoreError::from(error).into();
-            }
+        }
+        // The time without a request begins at its end.
+        if let Err(error) = store.touch(held) {
+            return StoreError::from(error).into();
         }
         if let Err(error) = received {
             return error.into();
