@@ -101,10 +101,12 @@ pub(super) struct BatchRequest {
     has_senders: bool,
     rows: RowBatch,
     rejected: RejectedItems,
+    /// The number of items that the route's options leave out.
+    left_out: usize,
     booking: Booking,
     /// The bytes booked for the text and the request around it.
     booked_for_text: usize,
-    /// The bytes of the query, counted once per item.
+    /// The bytes of the query, counted once per item; 0 for a streamed text.
     query_bytes: usize,
     /// Whether the path names a declared destination.
     has_declared_path: bool,
@@ -197,6 +199,7 @@ impl Collector {
             has_senders: !format.is_json() || may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
             rejected,
+            left_out: 0,
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -278,6 +281,9 @@ impl Collector {
         };
         let shared_meta = self.event_meta(head, &address, uid);
         let query_bytes = head.parts.uri.query().unwrap_or_default().len();
+        // The rows of a streamed text leave in parts, however many there are.
+        let is_streamed = matches!(batch.items, Items::Streamed(_));
+        let counted_query_bytes = if is_streamed { 0 } else { query_bytes };
         let shared = batch.shared.values(&batch.text, arena);
         let shared_sender = shared::sender(shared, arena);
         let slice = TimeSlice::begin();
@@ -355,6 +361,7 @@ impl Collector {
                         && options.is_selective()
                         && !self.select(options, &mut meta, &mut item_uid, head, &payload, arena)
                     {
+                        batch.left_out += 1;
                         Ok(Receipt::NONE)
                     } else {
                         let event = Event {
@@ -381,7 +388,7 @@ impl Collector {
                 };
                 batch.rejected.push(&rejected, &meta, &rejection, head, &self.writer);
             }
-            batch.query_bytes += query_bytes;
+            batch.query_bytes += counted_query_bytes;
             if batch.rows.bytes().len().max(batch.query_bytes) > self.max_rows_bytes {
                 return Some(Err(Answer::TOO_LONG_ROWS));
             }

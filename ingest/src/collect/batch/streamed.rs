@@ -53,6 +53,8 @@ pub(in crate::collect) struct Taken {
     pub(in crate::collect) rows: RowBatch,
     /// The number of rejected items.
     pub(in crate::collect) rejected: usize,
+    /// The number of items that the route's options leave out.
+    pub(in crate::collect) left_out: usize,
     pub(in crate::collect) errors: Vec<ItemError>,
     pub(in crate::collect) codes: Vec<(&'static str, u64)>,
     pub(in crate::collect) dead_letters: RowBatch,
@@ -82,6 +84,7 @@ impl StreamedBatch {
                 has_senders: true,
                 rows: RowBatch::default(),
                 rejected: RejectedItems::of_part(MAX_ERRORS, route.is_private()),
+                left_out: 0,
                 booking,
                 booked_for_text: TEXT_BYTES,
                 query_bytes: 0,
@@ -215,7 +218,7 @@ impl StreamedBatch {
 
     /// Returns the number of rows and rejected items that are not taken yet.
     pub(in crate::collect) fn pending_items(&self) -> usize {
-        self.request.rows.count() + self.request.rejected.count
+        self.request.rows.count() + self.request.rejected.count + self.request.left_out
     }
 
     /// Returns the rows and the rejected items since the last call.
@@ -230,6 +233,7 @@ impl StreamedBatch {
         Taken {
             rows: std::mem::take(&mut batch.rows),
             rejected: rejected.count,
+            left_out: std::mem::take(&mut batch.left_out),
             errors: rejected.errors,
             codes: rejected.codes,
             dead_letters: rejected.dead_letters,

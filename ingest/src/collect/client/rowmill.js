@@ -36,10 +36,13 @@ var rowmill = (() => {
     }
   }
 
+  // The length in UTF-8, which the limits of browsers count.
+  const size = (text) => new Blob([text]).size
+
   const send = (route, event) => {
     const text = JSON.stringify(event)
     let waiting = (events[route] ||= [])
-    if (waiting.length >= MAX_BATCH || waiting.join().length + text.length > MAX_BYTES) {
+    if (waiting.length >= MAX_BATCH || size(waiting + text) > MAX_BYTES) {
       close(route)
       waiting = events[route] = []
     }
@@ -128,7 +131,7 @@ var rowmill = (() => {
       headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key },
       body,
       credentials,
-      keepalive: body.length <= MAX_BYTES,
+      keepalive: size(body) <= MAX_BYTES,
     })
 
   const backoff = () => {

@@ -1,11 +1,17 @@
 //! Bodies that are decoded while they arrive: in all formats and codings, in any pieces, cut anywhere.
 
-use std::io::Write;
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, write::GzEncoder};
 
+use http::Method;
+
 use super::world::{NDJSON, Outcome, World, options};
-use crate::collect::options::EventOptions;
+use crate::collect::options::{EventOptions, ResumableUploads};
 
 const CSV: &str = "text/csv";
 
@@ -150,6 +156,9 @@ fn an_item_that_is_too_long_is_one_refusal() {
             format!("[{{\"n\":1}},{{\"tag\":[\"{long}\",[\"]\"]]}}\n,{{\"n\":2}}]"),
         ),
         (CSV, format!("n,tag\n1,\n5,\"{long}\n\"\n2,\n")),
+        // The last record has no end.
+        (CSV, format!("n,tag\n1,\n2,\n5,{long}")),
+        (CSV, format!("n,tag\n1,\n2,\n5,\"{long}")),
         (NDJSON, format!("{{\"n\":1}}\n{}\n{{\"n\":2}}\n", &long[..101])),
     ] {
         for size in [body.len(), 1_000, 33_000] {
@@ -233,4 +242,95 @@ fn an_upload_has_the_options_of_its_route() {
     assert!(World::new(&options()).passes_on(&http::Method::POST, "/upload/wh/any"));
     assert!(World::new(&options()).passes_on(&http::Method::PUT, "/upload/wh/mail"));
     assert!(World::new(&options()).passes_on(&http::Method::POST, "/uploads/wh/mail"));
+}
+
+#[test]
+fn the_query_of_an_upload_does_not_limit_its_items() {
+    let world = World::new(&EventOptions {
+        max_bulk_bytes: 10_000,
+        ..options()
+    });
+    let uri = format!("/upload/wh/mail?unknown={}", "q".repeat(2_000));
+    let outcome = world.upload(&uri, &[], &["{\"n\":1}\n".repeat(1_000).as_bytes()], true);
+    assert_eq!((outcome.status, outcome.rows.len()), (200, 1_000), "{}", outcome.body);
+}
+
+/// Returns the options of a collector with resumable uploads in a folder of `folder`.
+fn resumable(folder: &Path) -> EventOptions {
+    EventOptions {
+        resumable_uploads: Some(ResumableUploads::new(&folder.join("uploads"))),
+        ..options()
+    }
+}
+
+/// Returns the record of the only upload in `folder`, and its path.
+fn upload_in(folder: &Path) -> (PathBuf, String) {
+    let files = fs::read_dir(folder.join("uploads")).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    let record = paths.find(|path| path.extension().is_some_and(|end| end == "json"));
+    let record = record.unwrap();
+    let path = format!("/upload/{}", record.file_stem().unwrap().to_str().unwrap());
+    (record, path)
+}
+
+#[test]
+fn an_upload_that_is_decoded_again_passes_over_events_that_its_route_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = resumable(folder.path());
+    let mut world = World::new(&options);
+    let body = "{\"n\":1}\n{\"n\":\"x\",\"city\":\"1\"}\n{\"n\":2,\"city\":\"1\"}\n{\"n\":3,\"city\":\"1\"}\n";
+    let length = body.len() as u64;
+    let outcome = world.tus(
+        Method::POST,
+        "/upload/wh/consent",
+        ("Upload-Length", length),
+        body.as_bytes(),
+    );
+    assert_eq!((outcome.status, outcome.rows.len()), (201, 2), "{}", outcome.body);
+    assert_eq!(outcome.codes.len(), 1);
+
+    // The process ends before the upload has its report.
+    let (record, path) = upload_in(folder.path());
+    let mut without_report: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    without_report["report"] = serde_json::Value::Null;
+    fs::write(&record, without_report.to_string()).unwrap();
+    fs::write(record.with_extension("data"), body).unwrap();
+    world.read_uploads_again(&options);
+    let outcome = world.tus(Method::PATCH, &path, ("Upload-Offset", length - 1), b"\n");
+    assert_eq!((outcome.status, outcome.rows.len()), (204, 0), "{}", outcome.body);
+    assert_eq!(outcome.codes, [""; 0]);
+}
+
+#[test]
+fn an_upload_that_is_complete_takes_no_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&resumable(folder.path()));
+    let outcome = world.tus(Method::POST, "/upload/wh/mail", ("Upload-Length", 8), b"{\"n\":1}\n");
+    assert_eq!((outcome.status, outcome.rows.len()), (201, 1), "{}", outcome.body);
+    let (record, path) = upload_in(folder.path());
+    for (offset, status) in [(8, 204), (7, 204), (9, 409), (u64::MAX, 409)] {
+        let outcome = world.tus(Method::PATCH, &path, ("Upload-Offset", offset), b"");
+        assert_eq!(
+            (outcome.status, outcome.rows.len()),
+            (status, 0),
+            "{offset} {}",
+            outcome.body
+        );
+        assert!(!record.with_extension("data").exists(), "{offset}");
+    }
+}
+
+#[test]
+fn an_upload_whose_file_stays_keeps_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&resumable(folder.path()));
+    let outcome = world.tus(Method::POST, "/upload/wh/mail", ("Upload-Length", 9), b"{\"n\":1}\n");
+    assert_eq!(outcome.status, 201, "{}", outcome.body);
+    let (record, path) = upload_in(folder.path());
+    // A folder cannot be removed as a file.
+    let data = record.with_extension("data");
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    let outcome = world.tus(Method::DELETE, &path, ("Upload-Offset", 0), b"");
+    assert_eq!((outcome.status, record.exists()), (204, true), "{}", outcome.body);
 }

@@ -152,6 +152,23 @@ const SEGMENT: Route = Route {
     ..ROUTE
 };
 
+/// A route that leaves out events without consent.
+const CONSENT: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                privacy: Some(Privacy {
+                    consent: Some("city"),
+                    drops_without_consent: true,
+                    ..Privacy::NONE
+                }),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
 /// A route for a tracker of Snowplow.
 const SNOWPLOW: Route = Route {
     options: Some(
@@ -231,6 +248,7 @@ impl Routes for TestRoutes {
             return Some(BATCH);
         }
         match (service, name) {
+            ("wh", "consent") => return Some(CONSENT),
             ("wh", "segment") => return Some(SEGMENT),
             ("wh", "snowplow") => return Some(SNOWPLOW),
             ("wh", "cloudevents") => return Some(CLOUDEVENTS),
@@ -274,12 +292,24 @@ impl World {
             .unwrap();
         let _inside = runtime.enter();
         let url: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-        let writer = Writer::start(&SCHEMA, Servers::without_sync(url), &WriterOptions::default());
+        let (servers, writer_options) = (Servers::without_sync(url), WriterOptions::default());
+        let uploads = options.resumable_uploads.as_ref();
+        let writer = match uploads.and_then(|uploads| uploads.folder.parent()) {
+            Some(folder) => Writer::open(&SCHEMA, servers, &writer_options, folder).unwrap(),
+            None => Writer::start(&SCHEMA, servers, &writer_options),
+        };
         let collector = Collector::new(writer, options, TestRoutes::DESTINATIONS);
         Self {
             collector: Arc::new(collector),
             runtime,
         }
+    }
+
+    /// Replaces the collector by one that knows only what is in folders about uploads.
+    pub(super) fn read_uploads_again(&mut self, options: &EventOptions) {
+        let _inside = self.runtime.enter();
+        let writer = self.collector.writer.clone();
+        self.collector = Arc::new(Collector::new(writer, options, TestRoutes::DESTINATIONS));
     }
 
     /// Returns the world of a collector without an inner service: `?service=` and `?name=` count.
@@ -319,7 +349,23 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        self.stream(request.body(()).unwrap(), pieces, is_complete)
+    }
+
+    /// Sends a request of tus with a part of an upload.
+    pub(super) fn tus(&self, method: Method, uri: &str, header: (&str, u64), part: &[u8]) -> Outcome {
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("Tus-Resumable", "1.0.0")
+            .header(header::CONTENT_TYPE, "application/offset+octet-stream")
+            .header(header.0, header.1);
+        self.stream(request.body(()).unwrap(), &[part], true)
+    }
+
+    fn stream(&self, request: Request<()>, pieces: &[&[u8]], is_complete: bool) -> Outcome {
+        let (parts, ()) = request.into_parts();
+        let uri = parts.uri.clone();
         let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
             Decision::Upload { route } | Decision::Event { route, .. } => route,
             Decision::Inner => panic!("{uri} is not an upload"),

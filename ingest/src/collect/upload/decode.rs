@@ -286,6 +286,7 @@ impl Upload {
         let Taken {
             mut rows,
             rejected,
+            left_out,
             errors,
             codes,
             mut dead_letters,
@@ -301,7 +302,10 @@ impl Upload {
         }
         let (receipt, duplicates) = match self.chain.clone() {
             None => self.retry(|| self.append_rows(ack, &mut rows)).await?,
-            Some(chain) => (self.append_chained(chain, ack, &mut rows, rejected).await?, 0),
+            Some(chain) => (
+                self.append_chained(chain, ack, &mut rows, rejected + left_out).await?,
+                0,
+            ),
         };
         totals.recorded += recorded;
         totals.duplicates += duplicates;

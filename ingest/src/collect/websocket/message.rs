@@ -37,6 +37,9 @@ const EVENTS_BETWEEN_YIELDS: usize = 32;
 /// text of a usual answer.
 const EVENT_BYTES: usize = 1 << 10;
 
+/// The space of a header in the map of a request, in bytes.
+const HEADER_BYTES: usize = 128;
+
 /// The length of an answer, in bytes, from which on its memory is booked.
 const LONG_ANSWER: usize = 1 << 10;
 
@@ -208,7 +211,9 @@ impl Collector {
             return ready(self.refuse(Refusal::TooManyEvents, None));
         }
         let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
-        let needed = booking.bytes() + events.len() * EVENT_BYTES;
+        // Each response keeps the space of its request's headers.
+        let of_event = EVENT_BYTES + sender.parts.headers.len() * HEADER_BYTES;
+        let needed = booking.bytes() + events.len() * of_event;
         if booking.grow_to(needed).is_err() {
             return ready(self.refuse(Refusal::OutOfMemory, None));
         }

@@ -195,6 +195,10 @@ impl Table {
         loop {
             let rest = text.as_bytes().get(self.at..).unwrap_or_default();
             if rest.is_empty() {
+                if !self.is_partial {
+                    // Nothing of the record is left for the next call.
+                    self.reader.reset();
+                }
                 return !self.is_partial;
             }
             let (result, read, ..) = self.reader.read_record(rest, &mut texts, &mut ends);

@@ -325,9 +325,10 @@ impl Collector {
                 let mut held = hold(store, &upload, MAX_WAIT).await?;
                 let known = upload.offset();
                 // The upload has become complete while this request waited, so its byte is there.
-                if held.record.report.is_some() && offset + 1 == upload.length {
-                    let report = held.record.report.clone().unwrap_or_default();
-                    return Ok(Reply::of_report(&report, StatusCode::NO_CONTENT).about(&upload));
+                if let Some(report) = &held.record.report
+                    && (offset == upload.length || offset.checked_add(1) == Some(upload.length))
+                {
+                    return Ok(Reply::of_report(report, StatusCode::NO_CONTENT).about(&upload));
                 }
                 if offset != known {
                     let reason = format!("the offset of the upload is {known}");
@@ -395,11 +396,13 @@ impl Collector {
             held.upload.receive(&queue);
             received = receive(store, held, &queue, offset, checksum).await;
         }
-        if has_checksum {
+        // A write that failed may have left bytes whose checksum is not checked.
+        if !matches!(received, Err(ReceiveError::Store(StoreError::Disk(_)))) {
             held.record.unchecked_from = None;
-            if let Err(error) = store.touch(held) {
-                return StoreError::from(error).into();
-            }
+        }
+        // The time without a request begins at its end.
+        if let Err(error) = store.touch(held) {
+            return StoreError::from(error).into();
         }
         if let Err(error) = received {
             return error.into();

@@ -274,16 +274,22 @@ impl Store {
     }
 
     fn remove_files(&self, id: UploadId) {
-        // A file that stays is found again by the next process.
-        _ = fs::remove_file(id.record_file(&self.folder));
-        self.remove_data(id);
+        // The record last: with it, the next process finds a file that stays.
+        if self.remove_data(id) {
+            _ = fs::remove_file(id.record_file(&self.folder));
+        }
     }
 
-    fn remove_data(&self, id: UploadId) {
+    /// Returns whether the upload has no file any more.
+    fn remove_data(&self, id: UploadId) -> bool {
         let path = id.data_file(&self.folder);
         let length = fs::metadata(&path).map_or(0, |data| data.len());
-        if fs::remove_file(&path).is_ok() {
-            self.release(length);
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                self.release(length);
+                true
+            }
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 
