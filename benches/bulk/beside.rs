@@ -13,7 +13,7 @@ use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::
 use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::runtime::Runtime;
 
-use crate::{BODIES, LINES, send_all};
+use crate::{BODIES, Bodies, LINES, send_all};
 
 const TABLE: &str = "bulk.mail_statistics";
 
@@ -24,7 +24,7 @@ const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Returns the rows per second of each way, and their ratios round by round.
-pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
+pub(super) fn run(bodies: &Bodies, rounds: usize, events: usize) -> Result<Grid, Failure> {
     let bench = Bench::start(
         Path::new(env!("CARGO_BIN_EXE_rowmill")),
         Path::new(env!("CARGO_TARGET_TMPDIR")),
@@ -34,7 +34,7 @@ pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid
     cores.as_server(move || run_rounds(&bench.store, bodies, rounds, events))?
 }
 
-fn run_rounds(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
+fn run_rounds(store: &Store, bodies: &Bodies, rounds: usize, events: usize) -> Result<Grid, Failure> {
     let runtime = Runtime::new()?;
     store.query("CREATE DATABASE bulk")?;
     let create = &tables::mail_statistics::TABLE.create;
@@ -69,7 +69,7 @@ fn run_rounds(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> 
 }
 
 /// Inserts events through the layer and returns the rows per second until the last one is stored.
-fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
+fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &Bodies, events: usize) -> Result<f64, Failure> {
     store.empty(TABLE)?;
     let url: ClickHouseUrl = format!("{}/bulk", store.collector_url()).parse()?;
     let writer = {
