@@ -1,24 +1,41 @@
 //! The same events in each format: the CPU time from the bytes of a body to finished blocks, beside
 //! that of ClickHouse for the same bytes.
+//!
+//! ClickHouse gets all events in one INSERT, so that the cost of a statement is not part of its
+//! time, and its table has the engine Null, so that it does not store the rows.
 
 use std::{collections::BTreeMap, io::Write, path::Path};
 
 use bytes::Bytes;
 use clickhouse::{Client, Compression};
 use flate2::write::GzEncoder;
-use rowmill::tables;
 use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::Store};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::{BODIES, Bodies, LINES, NDJSON, measure_with_null_store};
+use crate::{
+    BODIES, Bodies, LINES, NDJSON,
+    beside::{create_table, through_the_layer},
+    measure_with_null_store,
+};
 
-/// A format, and how ClickHouse calls it.
+const DATABASE: &str = "formats";
+
+/// The number of distinct events.
+const EVENTS: usize = LINES * BODIES;
+
+/// The events in a format.
 struct Format {
     name: &'static str,
     bodies: Bodies,
     /// `None` if ClickHouse is not measured with it.
-    of_clickhouse: Option<&'static str>,
+    of_clickhouse: Option<OfClickHouse>,
+}
+
+/// All events in one body, and ClickHouse's name of its format.
+struct OfClickHouse {
+    format: &'static str,
+    body: Bytes,
 }
 
 /// Returns the events of `lines` in each format.
@@ -42,25 +59,33 @@ fn formats(lines: &Bodies) -> Result<Vec<Format>, Failure> {
             bodies,
         })
     };
-    let of_lines = Bodies {
-        bodies: lines.bodies.clone(),
-        ..*lines
-    };
-    let array = with("application/json", "identity", &array)?;
-    let gzip = with(NDJSON, "gzip", &gzip)?;
-    let csv = with("text/csv", "identity", &csv)?;
-    Ok([
-        ("NDJSON", of_lines, Some("JSONEachRow")),
-        ("JSON array", array, Some("JSONEachRow")),
-        ("NDJSON with gzip", gzip, None),
-        ("CSV", csv, Some("CSVWithNames")),
-    ]
-    .map(|(name, bodies, of_clickhouse)| Format {
-        name,
-        bodies,
-        of_clickhouse,
-    })
-    .into())
+    let all = Bytes::from(lines.bodies.concat());
+    let of_clickhouse = |format, body| Some(OfClickHouse { format, body });
+    Ok(vec![
+        Format {
+            name: "NDJSON",
+            bodies: Bodies {
+                bodies: lines.bodies.clone(),
+                ..*lines
+            },
+            of_clickhouse: of_clickhouse("JSONEachRow", all.clone()),
+        },
+        Format {
+            name: "JSON array",
+            bodies: with("application/json", "identity", &array)?,
+            of_clickhouse: of_clickhouse("JSONEachRow", array(&all)?.into()),
+        },
+        Format {
+            name: "NDJSON with gzip",
+            bodies: with(NDJSON, "gzip", &gzip)?,
+            of_clickhouse: None,
+        },
+        Format {
+            name: "CSV",
+            bodies: with("text/csv", "identity", &csv)?,
+            of_clickhouse: of_clickhouse("CSVWithNames", csv(&all)?.into()),
+        },
+    ])
 }
 
 /// Returns the events of a body as CSV, with the names of all fields in its first line.
@@ -92,47 +117,85 @@ pub(super) fn run(lines: &Bodies, rounds: usize, events: usize) -> Result<Grid, 
         Path::new(env!("CARGO_TARGET_TMPDIR")),
     )?;
     let store = &bench.store;
-    store.query("CREATE DATABASE formats")?;
-    let create = &tables::mail_statistics::TABLE.create;
-    store.query(&create.replacen("`mail_statistics`", "formats.mail_statistics", 1))?;
+    create_table(store, DATABASE)?;
     store.query("CREATE TABLE formats.nothing AS formats.mail_statistics ENGINE = Null")?;
     let runtime = Runtime::new()?;
     let mut grid = Grid::new(&[
-        "from the bytes of a body to finished blocks",
+        "from the bytes of a body to finished blocks, and sent",
+        "bytes/event",
+        "CPU ns/event",
         "MB/s/core",
         "events/s/core",
-        "ClickHouse from the same bytes to blocks, events/s/core",
-        "of ClickHouse's",
+        "ClickHouse reads the same bytes, CPU ns/event",
+        "ClickHouse's CPU time : this",
     ]);
     for format in formats(lines)? {
         let bytes: usize = format.bodies.bodies.iter().map(Bytes::len).sum();
-        let ns = measure_with_null_store(&format.bodies, rounds, events)?.sent;
-        let per_second = 1e9 / ns.median();
-        let of_clickhouse = match format.of_clickhouse {
-            None => None,
-            Some(name) => {
-                let mut spread = Spread::default();
-                for _ in 0..rounds {
-                    spread.push(runtime.block_on(read_by_clickhouse(store, name, &format.bodies.bodies))?);
-                }
-                Some(spread)
+        let bytes = bytes as f64 / EVENTS as f64;
+        check(store, &runtime, &format)?;
+        let (mut sent, mut read) = (Spread::default(), Spread::default());
+        for _ in 0..rounds {
+            sent.push(measure_with_null_store(&format.bodies, 1, events)?.sent.median());
+            if let Some(of_clickhouse) = &format.of_clickhouse {
+                store.settle()?;
+                read.push(runtime.block_on(read_by_clickhouse(store, of_clickhouse))?);
+            }
+        }
+        let if_read = |text: String| {
+            if format.of_clickhouse.is_some() {
+                text
+            } else {
+                String::new()
             }
         };
-        let beside = of_clickhouse.as_ref().map(|spread| 1e9 / spread.median());
         grid.push([
             format.name.to_owned(),
-            format!("{:.0}", per_second * bytes as f64 / (LINES * BODIES) as f64 / 1e6),
-            format!("{per_second:.0}"),
-            beside.map_or_else(String::new, |beside| format!("{beside:.0}")),
-            beside.map_or_else(String::new, |beside| format!("{:.2}", per_second / beside)),
+            format!("{bytes:.0}"),
+            format!("{sent:.0}"),
+            format!("{:.0}", bytes * 1e3 / sent.median()),
+            format!("{:.0}", 1e9 / sent.median()),
+            if_read(format!("{read:.0}")),
+            if_read(format!("{:.2}", read.to(&sent))),
         ]);
     }
     Ok(grid)
 }
 
-/// Returns the CPU time of ClickHouse for an event, in nanoseconds: it reads all bodies and discards
+/// Checks that ClickHouse reads all rows, with the same values as the layer.
+fn check(store: &Store, runtime: &Runtime, format: &Format) -> Result<(), Failure> {
+    let rows = || {
+        store.query(
+            "SELECT count(), sum(cityHash64(event, email, message_id, list_id, task_id, link_id, detailed)) \
+             FROM formats.mail_statistics",
+        )
+    };
+    through_the_layer(store, DATABASE, runtime, &format.bodies, EVENTS)?;
+    let Some(of_clickhouse) = &format.of_clickhouse else {
+        return Ok(());
+    };
+    let of_layer = rows()?;
+    store.empty("formats.mail_statistics")?;
+    runtime.block_on(insert(store, "formats.mail_statistics", of_clickhouse))?;
+    let read = rows()?;
+    if read != of_layer {
+        let name = format.name;
+        return Err(
+            format!("{name}: the rows and their hash are {of_layer} by the layer, {read} by ClickHouse").into(),
+        );
+    }
+    Ok(())
+}
+
+/// Returns the CPU time of ClickHouse for an event, in nanoseconds: it reads all events and discards
 /// the rows.
-async fn read_by_clickhouse(store: &Store, format: &str, bodies: &[Bytes]) -> Result<f64, Failure> {
+async fn read_by_clickhouse(store: &Store, events: &OfClickHouse) -> Result<f64, Failure> {
+    let before = store.processes().cpu_time()?;
+    insert(store, "formats.nothing", events).await?;
+    let used = store.processes().cpu_time()?.saturating_sub(before);
+    Ok(used.as_nanos() as f64 / EVENTS as f64)
+}
+
+async fn insert(store: &Store, table: &str, events: &OfClickHouse) -> Result<(), Failure> {
     let client = Client::default()
         .with_url(store.url())
         .with_user(store.account().name())
@@ -140,13 +203,10 @@ async fn read_by_clickhouse(store: &Store, format: &str, bodies: &[Bytes]) -> Re
         .with_compression(Compression::None)
         .with_setting("async_insert", "0")
         .with_setting("input_format_skip_unknown_fields", "1")
-        .with_setting("date_time_input_format", "best_effort");
-    let before = store.processes().cpu_time()?;
-    for body in bodies {
-        let mut insert = client.insert_formatted_with(format!("INSERT INTO formats.nothing FORMAT {format}"));
-        insert.send(body.clone()).await?;
-        insert.end().await?;
-    }
-    let used = store.processes().cpu_time()?.saturating_sub(before);
-    Ok(used.as_nanos() as f64 / (LINES * BODIES) as f64)
+        // The rows are the same in each format.
+        .with_setting("deduplicate_insert", "disable");
+    let mut insert = client.insert_formatted_with(format!("INSERT INTO {table} FORMAT {}", events.format));
+    insert.send(events.body.clone()).await?;
+    insert.end().await?;
+    Ok(())
 }
