@@ -6,15 +6,13 @@
 #![allow(clippy::panic, reason = "a bench stops if it would measure something else")]
 
 mod events;
+mod null_store;
 
-use std::{convert::Infallible, hint::black_box};
+use std::hint::black_box;
 
-use bytes::Bytes;
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use events::{Kind, answer_of};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rowmill::tables;
 use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
@@ -26,12 +24,6 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
-}
-
-/// Answers every insert as ClickHouse does on success.
-async fn discard(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    while let Some(Ok(_)) = request.body_mut().frame().await {}
-    Ok(Response::new(Full::default()))
 }
 
 struct Bench {
@@ -47,7 +39,8 @@ impl Bench {
             let address = listener.local_addr().expect("an address");
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(discard));
+                    let connection =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(null_store::discard));
                     tokio::spawn(connection);
                 }
             });

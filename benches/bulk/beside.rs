@@ -13,9 +13,9 @@ use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::
 use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::runtime::Runtime;
 
-use crate::{BODIES, LINES, send_all};
+use crate::{BODIES, Bodies, LINES, send_all};
 
-const TABLE: &str = "bulk.mail_statistics";
+const DATABASE: &str = "bulk";
 
 /// Rows in each ready-made block: about as many as a block of the collector has, and more.
 const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
@@ -24,7 +24,7 @@ const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Returns the rows per second of each way, and their ratios round by round.
-pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
+pub(super) fn run(bodies: &Bodies, rounds: usize, events: usize) -> Result<Grid, Failure> {
     let bench = Bench::start(
         Path::new(env!("CARGO_BIN_EXE_rowmill")),
         Path::new(env!("CARGO_TARGET_TMPDIR")),
@@ -34,19 +34,17 @@ pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid
     cores.as_server(move || run_rounds(&bench.store, bodies, rounds, events))?
 }
 
-fn run_rounds(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
+fn run_rounds(store: &Store, bodies: &Bodies, rounds: usize, events: usize) -> Result<Grid, Failure> {
     let runtime = Runtime::new()?;
-    store.query("CREATE DATABASE bulk")?;
-    let create = &tables::mail_statistics::TABLE.create;
-    store.query(&create.replacen("`mail_statistics`", TABLE, 1))?;
-    store.query(&format!("CREATE TABLE bulk.ready AS {TABLE}"))?;
+    create_table(store, DATABASE)?;
+    store.query("CREATE TABLE bulk.ready AS bulk.mail_statistics")?;
     // One pass fills the table, so that the ready-made blocks can be read from it.
-    through_the_layer(store, &runtime, bodies, LINES * BODIES)?;
+    through_the_layer(store, DATABASE, &runtime, bodies, LINES * BODIES)?;
     let ready = BLOCK_ROWS.map(|rows| runtime.block_on(blocks(store, rows)));
     let mut through_layer = Spread::default();
     let mut as_blocks = BLOCK_ROWS.map(|_| Spread::default());
     for _ in 0..rounds {
-        through_layer.push(through_the_layer(store, &runtime, bodies, events)?);
+        through_layer.push(through_the_layer(store, DATABASE, &runtime, bodies, events)?);
         for (blocks, spread) in ready.iter().zip(&mut as_blocks) {
             let blocks = blocks.as_ref().map_err(ToString::to_string)?;
             spread.push(runtime.block_on(insert_all(store, blocks, events))?);
@@ -68,10 +66,26 @@ fn run_rounds(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> 
     Ok(grid)
 }
 
+/// Creates a database with the table of the events.
+pub(super) fn create_table(store: &Store, database: &str) -> Result<(), Failure> {
+    store.query(&format!("CREATE DATABASE {database}"))?;
+    let create = &tables::mail_statistics::TABLE.create;
+    let table = format!("{database}.mail_statistics");
+    store.query(&create.replacen("`mail_statistics`", &table, 1))?;
+    Ok(())
+}
+
 /// Inserts events through the layer and returns the rows per second until the last one is stored.
-fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
-    store.empty(TABLE)?;
-    let url: ClickHouseUrl = format!("{}/bulk", store.collector_url()).parse()?;
+pub(super) fn through_the_layer(
+    store: &Store,
+    database: &str,
+    runtime: &Runtime,
+    bodies: &Bodies,
+    events: usize,
+) -> Result<f64, Failure> {
+    let table = format!("{database}.mail_statistics");
+    store.empty(&table)?;
+    let url: ClickHouseUrl = format!("{}/{database}", store.collector_url()).parse()?;
     let writer = {
         let _inside = runtime.enter();
         Writer::start(
@@ -84,7 +98,7 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
     send_all(runtime, &writer, bodies, events)?;
     let report = runtime.block_on(writer.drain(TIMEOUT));
     let took = started.elapsed();
-    let arrived = store.number(&format!("SELECT count() FROM {TABLE}"))?;
+    let arrived = store.number(&format!("SELECT count() FROM {table}"))?;
     if !report.is_complete() || arrived != events as u64 {
         return Err(format!("{arrived} of {events} rows arrived").into());
     }
@@ -101,8 +115,9 @@ async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>,
     let mut blocks = Vec::new();
     for start in (0..LINES * BODIES).step_by(block_rows) {
         let rows = block_rows.min(LINES * BODIES - start);
-        let select =
-            format!("SELECT * FROM {TABLE} ORDER BY id LIMIT {rows} OFFSET {start} SETTINGS max_block_size = {rows}");
+        let select = format!(
+            "SELECT * FROM {DATABASE}.mail_statistics ORDER BY id LIMIT {rows} OFFSET {start} SETTINGS max_block_size = {rows}"
+        );
         let block = client.query(&select).fetch_bytes("Native")?.collect().await?;
         blocks.push((rows, block));
     }

@@ -7,20 +7,26 @@
 //! the whole process with compressing and sending, but without the server's thread. The loop waits
 //! while too many rows are pending, as a client does that receives a 503.
 //!
+//! The same events follow in each format ([`formats`]), beside the CPU time of ClickHouse for the
+//! same bytes.
+//!
 //! Then the rows go to a real ClickHouse on its own core, in turn with ready-made blocks, which
 //! show the maximum rate of ClickHouse.
 
 #![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod beside;
+mod formats;
+#[path = "../null_store/mod.rs"]
+mod null_store;
 
-use std::{convert::Infallible, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http::{Request, header};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use nix::sys::{
     resource::{UsageWho, getrusage},
@@ -76,10 +82,14 @@ struct Options {
     bench: bool,
 }
 
-/// Answers every insert as ClickHouse does on success.
-async fn discard(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    while let Some(Ok(_)) = request.body_mut().frame().await {}
-    Ok(Response::new(Full::default()))
+/// The type of the bodies with lines.
+const NDJSON: &str = "application/x-ndjson";
+
+/// The bodies of requests, and what the requests declare about them.
+struct Bodies {
+    content_type: &'static str,
+    encoding: &'static str,
+    bodies: Vec<Bytes>,
 }
 
 /// A server that discards all rows, on its own thread.
@@ -122,11 +132,11 @@ impl NullStore {
 
 async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(discard)));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(null_store::discard)));
     }
 }
 
-fn bodies() -> Result<Vec<Bytes>, Failure> {
+fn bodies() -> Result<Bodies, Failure> {
     let requests = Requests::generate(Kind::Webhook, LINES * BODIES)?;
     let mut request = Vec::new();
     let mut number = 0;
@@ -142,7 +152,11 @@ fn bodies() -> Result<Vec<Bytes>, Failure> {
         }
         bodies.push(body.into());
     }
-    Ok(bodies)
+    Ok(Bodies {
+        content_type: NDJSON,
+        encoding: "identity",
+        bodies,
+    })
 }
 
 fn cpu(of: UsageWho) -> Result<Duration, Failure> {
@@ -156,17 +170,18 @@ fn pending_bytes(writer: &Writer) -> u64 {
 }
 
 /// Sends `events` events through the layer, repeating the bodies as needed.
-fn send_all(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
+fn send_all(runtime: &Runtime, writer: &Writer, all: &Bodies, events: usize) -> Result<(), Failure> {
     let service = tables::layer(writer.clone())
         .expect("the writer of this schema")
         .layer(tower::service_fn(rowmill_ingest::server::not_found))
         .with_peer([203, 0, 113, 7].into());
-    for body in bodies.iter().cycle().take(events / LINES) {
+    for body in all.bodies.iter().cycle().take(events / LINES) {
         while pending_bytes(writer) > MAX_PENDING_BYTES {
             thread::sleep(Duration::from_millis(1));
         }
         let request = Request::post("/wh/mail")
-            .header(header::CONTENT_TYPE, "application/x-ndjson")
+            .header(header::CONTENT_TYPE, all.content_type)
+            .header(header::CONTENT_ENCODING, all.encoding)
             .body(Full::new(body.clone()))?;
         let answer = runtime.block_on(service.clone().call(request))?;
         if !answer.status().is_success() {
@@ -186,7 +201,7 @@ struct Costs {
 }
 
 /// Measures rounds against a server that discards the rows.
-fn measure_with_null_store(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs, Failure> {
+fn measure_with_null_store(bodies: &Bodies, rounds: usize, events: usize) -> Result<Costs, Failure> {
     let runtime = Runtime::new()?;
     let mut costs = Costs::default();
     for _ in 0..rounds {
@@ -205,12 +220,12 @@ fn measure_with_null_store(bodies: &[Bytes], rounds: usize, events: usize) -> Re
         let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
         let all = cpu(UsageWho::RUSAGE_SELF)? - all;
         let all = all.saturating_sub(store.stop()?);
-        let stored = writer
-            .status()
-            .tables
+        let tables = writer.status().tables;
+        // The rows of other tables would be dead letters.
+        let events_of = tables
             .iter()
-            .map(|table| table.rows_inserted)
-            .sum::<u64>();
+            .find(|table| *table.table == *tables::mail_statistics::TABLE.name);
+        let stored = events_of.map_or(0, |table| table.rows_inserted);
         if !report.is_complete() || stored != events as u64 {
             return Err(format!("{stored} of {events} rows arrived").into());
         }
@@ -233,8 +248,9 @@ fn main() -> Result<(), Failure> {
         (rounds, events) = (1, 200_000);
     }
     let bodies = bodies()?;
-    let mean = bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
+    let mean = bodies.bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
     let costs = measure_with_null_store(&bodies, rounds, events)?;
+    let formats = formats::run(&bodies, rounds, events)?;
     let beside = beside::run(&bodies, rounds, events)?;
 
     let mut per_core = Grid::new(&["from the bytes of a body", "CPU ns/event", "events/s/core"]);
@@ -250,7 +266,7 @@ fn main() -> Result<(), Failure> {
     }
     let report = format!(
         "{}. {rounds} rounds of {events} events of {mean} bytes, {LINES} a request; ± is half the distance between the extreme \
-         rounds.\n\n{per_core}\n{beside}\nAll rows arrived.\n",
+         rounds.\n\n{per_core}\n{formats}\n{beside}\nAll rows arrived.\n",
         machine()
     );
     println!("{report}");
