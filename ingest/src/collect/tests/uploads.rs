@@ -7,7 +7,6 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-
 use http::Method;
 
 use super::world::{NDJSON, Outcome, World, options};

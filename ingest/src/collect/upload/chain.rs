@@ -33,7 +33,7 @@ pub(super) struct Chain {
 impl Chain {
     /// Returns the parts of the upload `id` that are recorded, and waits until they have reached the level
     /// `ack`, which the upload promises.
-    pub(super) async fn find(collector: &Collector, id: u128, window_s: u32, ack: Ack) -> Result<Self, Stop> {
+    pub(super) async fn find(collector: &Collector, id: u128, window_s: u32, mut ack: Ack) -> Result<Self, Stop> {
         let mut chain = Self {
             id,
             window_s,
@@ -51,6 +51,8 @@ impl Chain {
                 true => repeat.receipt.reached_within(collector.ack_timeout).await,
                 false => repeat.reached,
             };
+            // One late part is enough to break the promise; the others have to be on disk.
+            ack = ack.min(reached.max(Ack::Spooled));
             chain.reached = Some(chain.reached.map_or(reached, |lowest| lowest.min(reached)));
             chain.advance(&repeat.record);
         }

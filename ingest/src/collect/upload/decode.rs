@@ -417,9 +417,13 @@ impl Upload {
     /// Waits for the oldest parts, until at most `max_pending` are left.
     async fn wait_for_receipts(&mut self, totals: &mut Totals, max_pending: usize) {
         while totals.pending.len() > max_pending {
-            let Some(receipt) = totals.pending.pop_front() else {
+            let Some(mut receipt) = totals.pending.pop_front() else {
                 return;
             };
+            // Once one part was late, the others have to be on disk only.
+            if let Some(waiting) = &mut receipt.waiting {
+                waiting.ack = waiting.ack.min(self.ack.max(Ack::Spooled));
+            }
             let reached = receipt.reached_within(self.collector.ack_timeout).await;
             if reached < self.ack {
                 // The answer cannot promise the level any more, so nothing else waits for it.
