@@ -238,7 +238,7 @@ fn nothing_is_overwritten_and_mistakes_name_the_cure() {
             &["init", "shop", "--rowmill", "/nowhere"],
             "is not the source folder of Rowmill",
         ),
-        (&["int", "shop"], "a similar subcommand exists: 'init'"),
+        (&["int", "shop"], "'init'"),
         (&["--lisen", ":8080"], "a similar argument exists: '--listen'"),
         (&["--listen", "8080"], "such as 127.0.0.1:8080, localhost:8080 or :8080"),
         (&["--memory-bytes", "256M"], "a size such as 64KiB, 256MiB"),
