@@ -13,9 +13,8 @@ use crate::{
 };
 
 /// The functions that return another value for the same row if a block is sent again, in lower case.
-const UNSTABLE_FUNCTIONS: [&str; 53] = [
+const UNSTABLE_FUNCTIONS: [&str; 52] = [
     "blocknumber",
-    "canonicalrand",
     "curdate",
     "current_date",
     "current_timestamp",
