@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use crate::{
     BODIES, Bodies, LINES, NDJSON,
     beside::{create_table, through_the_layer},
-    measure_with_null_store,
+    cost_with_null_store,
 };
 
 const DATABASE: &str = "formats";
@@ -135,7 +135,7 @@ pub(super) fn run(lines: &Bodies, rounds: usize, events: usize) -> Result<Grid, 
         check(store, &runtime, &format)?;
         let (mut sent, mut read) = (Spread::default(), Spread::default());
         for _ in 0..rounds {
-            sent.push(measure_with_null_store(&format.bodies, 1, events)?.sent.median());
+            sent.push(cost_with_null_store(&format.bodies, events)?);
             if let Some(of_clickhouse) = &format.of_clickhouse {
                 store.settle()?;
                 read.push(runtime.block_on(read_by_clickhouse(store, of_clickhouse))?);

@@ -2,13 +2,10 @@
 //! `cargo bench --bench bulk`, or `… -- --short`.
 //!
 //! Distinct events, a thousand per body, go through the layer without a socket. The blocks are
-//! compressed and sent to a server that reads and discards them. The bench measures CPU time, once
-//! for the thread that handles the requests, which ends with rows in an open block, and once for
-//! the whole process with compressing and sending, but without the server's thread. The loop waits
-//! while too many rows are pending, as a client does that receives a 503.
-//!
-//! The same events follow in each format ([`formats`]), beside the CPU time of ClickHouse for the
-//! same bytes.
+//! compressed and sent to a server that reads and discards them. The bench measures the CPU time of
+//! the whole process, but without the server's thread: for the same events in each format
+//! ([`formats`]), beside the CPU time of ClickHouse for the same bytes. The loop waits while too many
+//! rows are pending, as a client does that receives a 503.
 //!
 //! Then the rows go to a real ClickHouse on its own core, in turn with ready-made blocks, which
 //! show the maximum rate of ClickHouse.
@@ -36,9 +33,7 @@ use rowmill::tables;
 use rowmill_harness::{
     Failure,
     events::{Kind, Requests},
-    grid::Grid,
     page::{machine, write_section},
-    spread::Spread,
 };
 use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::{
@@ -191,49 +186,34 @@ fn send_all(runtime: &Runtime, writer: &Writer, all: &Bodies, events: usize) -> 
     Ok(())
 }
 
-/// CPU time per event, in nanoseconds.
-#[derive(Default)]
-struct Costs {
-    /// Until its row is in an open block.
-    block: Spread,
-    /// Until its block is sent, on all threads but the server's.
-    sent: Spread,
-}
-
-/// Measures rounds against a server that discards the rows.
-fn measure_with_null_store(bodies: &Bodies, rounds: usize, events: usize) -> Result<Costs, Failure> {
+/// Returns the CPU time per event until its block is sent to a server that discards the rows, in
+/// nanoseconds.
+fn cost_with_null_store(bodies: &Bodies, events: usize) -> Result<f64, Failure> {
     let runtime = Runtime::new()?;
-    let mut costs = Costs::default();
-    for _ in 0..rounds {
-        let store = NullStore::start()?;
-        let writer = {
-            let _inside = runtime.enter();
-            Writer::start(
-                &tables::SCHEMA,
-                Servers::without_sync(store.url.clone()),
-                &WriterOptions::default(),
-            )
-        };
-        let (all, own) = (cpu(UsageWho::RUSAGE_SELF)?, cpu(UsageWho::RUSAGE_THREAD)?);
-        send_all(&runtime, &writer, bodies, events)?;
-        let own = cpu(UsageWho::RUSAGE_THREAD)? - own;
-        let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
-        let all = cpu(UsageWho::RUSAGE_SELF)? - all;
-        let all = all.saturating_sub(store.stop()?);
-        let tables = writer.status().tables;
-        // The rows of other tables would be dead letters.
-        let events_of = tables
-            .iter()
-            .find(|table| *table.table == *tables::mail_statistics::TABLE.name);
-        let stored = events_of.map_or(0, |table| table.rows_inserted);
-        if !report.is_complete() || stored != events as u64 {
-            return Err(format!("{stored} of {events} rows arrived").into());
-        }
-        let each = |time: Duration| time.as_nanos() as f64 / events as f64;
-        costs.block.push(each(own));
-        costs.sent.push(each(all));
+    let store = NullStore::start()?;
+    let writer = {
+        let _inside = runtime.enter();
+        Writer::start(
+            &tables::SCHEMA,
+            Servers::without_sync(store.url.clone()),
+            &WriterOptions::default(),
+        )
+    };
+    let all = cpu(UsageWho::RUSAGE_SELF)?;
+    send_all(&runtime, &writer, bodies, events)?;
+    let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
+    let all = cpu(UsageWho::RUSAGE_SELF)? - all;
+    let all = all.saturating_sub(store.stop()?);
+    let tables = writer.status().tables;
+    // The rows of other tables would be dead letters.
+    let events_of = tables
+        .iter()
+        .find(|table| *table.table == *tables::mail_statistics::TABLE.name);
+    let stored = events_of.map_or(0, |table| table.rows_inserted);
+    if !report.is_complete() || stored != events as u64 {
+        return Err(format!("{stored} of {events} rows arrived").into());
     }
-    Ok(costs)
+    Ok(all.as_nanos() as f64 / events as f64)
 }
 
 fn main() -> Result<(), Failure> {
@@ -249,24 +229,12 @@ fn main() -> Result<(), Failure> {
     }
     let bodies = bodies()?;
     let mean = bodies.bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
-    let costs = measure_with_null_store(&bodies, rounds, events)?;
     let formats = formats::run(&bodies, rounds, events)?;
     let beside = beside::run(&bodies, rounds, events)?;
 
-    let mut per_core = Grid::new(&["from the bytes of a body", "CPU ns/event", "events/s/core"]);
-    for (what, spread) in [
-        ("to a row in a block", &costs.block),
-        ("to finished blocks, and sent", &costs.sent),
-    ] {
-        per_core.push([
-            what.to_owned(),
-            format!("{spread:.0}"),
-            format!("{:.0}", 1e9 / spread.median()),
-        ]);
-    }
     let report = format!(
         "{}. {rounds} rounds of {events} events of {mean} bytes, {LINES} a request; ± is half the distance between the extreme \
-         rounds.\n\n{per_core}\n{formats}\n{beside}\nAll rows arrived.\n",
+         rounds.\n\n{formats}\n{beside}\nAll rows arrived.\n",
         machine()
     );
     println!("{report}");
