@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 use rowmill_ingest::{
     ClickHouseUrl, Writer,
@@ -158,8 +158,9 @@ pub(crate) struct Pages<S> {
 impl<S, A, B> Service<Request<A>> for Pages<S>
 where
     S: Service<Request<A>, Response = Response<B>, Error = Infallible>,
+    B: From<Full<Bytes>>,
 {
-    type Response = Response<Either<Full<Bytes>, B>>;
+    type Response = Response<B>;
     type Error = Infallible;
     type Future = PageOr<S::Future>;
 
@@ -167,6 +168,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match PAGES.iter().find(|page| is_read && **page == request.uri().path()) {
@@ -197,14 +199,16 @@ pin_project! {
 impl<F, B> Future for PageOr<F>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
+    B: From<Full<Bytes>>,
 {
-    type Output = Result<Response<Either<Full<Bytes>, B>>, Infallible>;
+    type Output = Result<Response<B>, Infallible>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project() {
-            PageOrProjection::Page { future } => Ok(ready!(future.as_mut().poll(cx)).map(Either::Left)),
-            PageOrProjection::Inner { future } => ready!(future.poll(cx)).map(|response| response.map(Either::Right)),
-        })
+        match self.project() {
+            PageOrProjection::Page { future } => Poll::Ready(Ok(ready!(future.as_mut().poll(cx)).map(B::from))),
+            PageOrProjection::Inner { future } => future.poll(cx),
+        }
     }
 }
 

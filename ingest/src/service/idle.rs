@@ -7,23 +7,19 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Extensions, HeaderValue, Request, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, service::Service};
-use pin_project_lite::pin_project;
+use http::{Extensions, StatusCode};
 use tokio::{sync::Notify, time::timeout};
 
-use crate::{collect::websocket::SessionHandle, service::valid_request::InvalidRequest};
+use crate::collect::websocket::SessionHandle;
 
 /// The number of checks of a connection within its maximum idle time. An idle connection is closed
 /// at most a quarter of this time late.
@@ -37,10 +33,6 @@ pub(crate) struct MaxIdle {
     /// The time from a response to the next request.
     pub(crate) after_response: Duration,
 }
-/// The length from which on the rest of a refused body may still be on its way. hyper itself reads
-/// the rest of a shorter one.
-const LONG_BODY: u64 = 4 << 10;
-
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
 #[derive(Debug, Default)]
@@ -86,7 +78,7 @@ impl Activity {
 
     /// Notes that the connection becomes a WebSocket, if the extensions of its last response say so.
     #[cold]
-    fn note_session(&self, extensions: &mut Extensions) {
+    pub(super) fn note_session(&self, extensions: &mut Extensions) {
         if let Some(session) = extensions.remove() {
             // A connection switches protocols once.
             let _ = self.session.set(session);
@@ -122,6 +114,13 @@ impl Activity {
     pub(crate) fn note_long_body(&self) {
         self.note_body();
         self.long_bodies_until.store(self.requests(), Ordering::Relaxed);
+    }
+
+    /// Counts a request that the server refuses because it is not valid.
+    #[cold]
+    pub(super) fn note_malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+        self.note_unusual(StatusCode::BAD_REQUEST);
     }
 
     /// Notes the status of a response that is neither a success nor a redirect.
@@ -205,25 +204,12 @@ pub(crate) async fn run_until_idle<C: Future>(
     }
 }
 
-/// A service that counts its requests.
-#[derive(Debug)]
-pub(crate) struct Watched<S> {
-    inner: S,
-    activity: Arc<Activity>,
-}
-
-impl<S> Watched<S> {
-    pub(crate) fn new(inner: S, activity: Arc<Activity>) -> Self {
-        Self { inner, activity }
-    }
-}
-
 /// A request that counts as open until it is dropped.
 #[derive(Debug)]
-struct OpenRequest(Arc<Activity>);
+pub(super) struct OpenRequest(pub(super) Arc<Activity>);
 
 impl OpenRequest {
-    fn new(activity: &Arc<Activity>) -> Self {
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
         activity.requests.fetch_add(1, Ordering::Relaxed);
         activity.open.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
@@ -233,138 +219,6 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl<S, B> Service<Request<Incoming>> for Watched<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    B: Body<Data = Bytes>,
-{
-    type Response = Response<WatchedBody<B>>;
-    type Error = S::Error;
-    type Future = WatchedFuture<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let counted = OpenRequest::new(&self.activity);
-        match request.body().size_hint().upper() {
-            Some(0) => {}
-            Some(..=LONG_BODY) => self.activity.note_body(),
-            _ => self.activity.note_long_body(),
-        }
-        let invalid = InvalidRequest::of(&request);
-        WatchedFuture {
-            request: Some(counted),
-            inner: invalid.is_none().then(|| self.inner.call(request)),
-            invalid,
-        }
-    }
-}
-
-pin_project! {
-    /// The response to a counted request.
-    #[derive(Debug)]
-    pub(crate) struct WatchedFuture<F> {
-        // The response of the service, unless the server refuses the request.
-        #[pin]
-        inner: Option<F>,
-        invalid: Option<InvalidRequest>,
-        request: Option<OpenRequest>,
-    }
-}
-
-impl<F, B, E> Future for WatchedFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<WatchedBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else {
-            return Poll::Ready(Ok(refusal(this.invalid.take(), this.request.take())));
-        };
-        let mut response = ready!(inner.poll(cx));
-        let request = this.request.take();
-        if let (Ok(response), Some(OpenRequest(activity))) = (&mut response, &request)
-            && !(200..400).contains(&response.status().as_u16())
-        {
-            activity.note_unusual(response.status());
-            activity.note_session(response.extensions_mut());
-        }
-        Poll::Ready(response.map(|response| {
-            response.map(|inner| WatchedBody {
-                inner: Some(inner),
-                text: None,
-                request,
-            })
-        }))
-    }
-}
-
-pin_project! {
-    /// The body of a counted response; its request is open until the body is dropped.
-    #[derive(Debug)]
-    pub(crate) struct WatchedBody<B> {
-        #[pin]
-        inner: Option<B>,
-        // The body of the server's own response.
-        text: Option<&'static str>,
-        request: Option<OpenRequest>,
-    }
-}
-
-/// Returns the response to a request that the server refuses.
-#[cold]
-fn refusal<B>(invalid: Option<InvalidRequest>, request: Option<OpenRequest>) -> Response<WatchedBody<B>> {
-    let mut response = Response::new(WatchedBody {
-        inner: None,
-        text: invalid.map(InvalidRequest::text),
-        request,
-    });
-    if let Some(OpenRequest(activity)) = &response.body().request {
-        activity.note_unusual(StatusCode::BAD_REQUEST);
-        activity.malformed.fetch_add(1, Ordering::Relaxed);
-    }
-    *response.status_mut() = invalid.map_or(StatusCode::BAD_REQUEST, InvalidRequest::status);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // The sender or a proxy before it may see other requests in these bytes.
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll_frame(cx),
-            None => {
-                let text = this
-                    .text
-                    .take()
-                    .map(|text| Frame::data(Bytes::from_static(text.as_bytes())));
-                Poll::Ready(text.map(Ok))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Some(inner) => inner.is_end_stream(),
-            None => self.text.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Some(inner) => inner.size_hint(),
-            None => SizeHint::with_exact(self.text.map_or(0, |text| text.len() as u64)),
-        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! tls            the certificate of senders' TLS
 //! http2          the limits of HTTP/2
 //! connections    the limits on connections, and the order in which idle ones are closed
+//! watched        the service of a connection: counts its requests, and refuses invalid ones
 //! idle           one timer per connection, which closes the connection when it is idle
 //! graceful       the graceful end of a connection
 //! sessions       connections that have become WebSockets
@@ -44,3 +45,4 @@ mod sessions;
 mod tests;
 pub(crate) mod tls;
 mod valid_request;
+mod watched;

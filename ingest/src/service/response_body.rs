@@ -50,6 +50,14 @@ impl<B> Default for ResponseBody<B> {
     }
 }
 
+/// The body of a layer's own response: the layers around an event service can answer some requests
+/// themselves.
+impl<B> From<Full<Bytes>> for ResponseBody<B> {
+    fn from(body: Full<Bytes>) -> Self {
+        Self::event(body)
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;

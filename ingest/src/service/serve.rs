@@ -15,7 +15,7 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2::Connection as Http2Connection},
 };
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tower_service::Service;
 
@@ -24,12 +24,13 @@ use crate::service::{
     connections::{self, Connections, Slot},
     graceful::until_stopped,
     http2::{self, WithHost},
-    idle::{Activity, End, MaxIdle, Watched, run_until_idle},
+    idle::{Activity, End, MaxIdle, run_until_idle},
     lingering::Lingering,
     opening::{Opened, Opening, Stream},
     raw_targets::RawTargets,
     sessions,
     tls::{HTTP_2, Tls},
+    watched::Watched,
 };
 
 /// The limits of a connection.
@@ -161,7 +162,7 @@ pub async fn serve<M, S, B>(
             activity,
             slot,
         } = opened;
-        let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
+        let service = Watched::new(service_for(peer), Arc::clone(&activity));
         let counts = counts.clone();
         let stopped = stopped.clone();
         match stream {
