@@ -11,10 +11,14 @@ use crate::{
     native::{MAX_GROWTH, NotColumnar, lz4, time_slice::TimeSlice},
 };
 
-/// The maximum capacity of the buffers kept for the next columns, in bytes, and the same for the
-/// next frames. The limit is too low for columns that are far larger than their rows,
-/// and for a second insert at the same time.
-const KEPT_BYTES: usize = 20 << 20;
+/// The maximum capacity of the buffers kept for the next columns, in bytes: that of one block of the
+/// default size. Columns that are far larger than their rows, and a second block at the same time,
+/// get new memory.
+const KEPT_COLUMN_BYTES: usize = 12 << 20;
+
+/// The maximum capacity of the buffers kept for the next frames, in bytes. Frames are sent while
+/// those of the next block are made.
+const KEPT_FRAME_BYTES: usize = 20 << 20;
 
 /// Rows that are ready to send.
 #[derive(Debug)]
@@ -75,8 +79,8 @@ pub(crate) struct Compressor {
 impl Default for Compressor {
     fn default() -> Self {
         Self {
-            columns: BufferPool::with_max_bytes(KEPT_BYTES),
-            frames: BufferPool::with_max_bytes(KEPT_BYTES),
+            columns: BufferPool::with_max_bytes(KEPT_COLUMN_BYTES),
+            frames: BufferPool::with_max_bytes(KEPT_FRAME_BYTES),
         }
     }
 }

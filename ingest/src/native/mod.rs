@@ -145,6 +145,8 @@ impl Native {
             return Err(NotColumnar::TooLarge);
         }
         if buffer.len() < whole {
+            // The old buffer is freed before there is a new one: both take megabytes.
+            *buffer = Vec::new();
             *buffer = vec![0; whole];
         }
         self.fill(&mut buffer[..whole], &headers, &counted, rows, slice)
