@@ -147,14 +147,16 @@ impl Uncut {
         self.rows
     }
 
+    /// Returns the memory of the records, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Adds the next record.
-    pub(super) fn push(&mut self, offset: i64, layout: Arc<InsertTarget>, record: RowsRecord) {
+    pub(super) fn push(&mut self, offset: i64, layout: Arc<InsertTarget>, mut record: RowsRecord) {
+        record.forget_layout();
         self.rows += record.rows();
-        self.bytes += record.bytes();
+        self.bytes += record.memory();
         self.waiting.push_back(Waiting { offset, layout, record });
         self.skip(offset);
     }
@@ -184,7 +186,7 @@ impl Uncut {
         let count = self.waiting.partition_point(|waiting| waiting.offset < cut.end);
         for waiting in self.waiting.drain(..count) {
             rows += waiting.record.rows();
-            bytes += waiting.record.bytes();
+            bytes += waiting.record.memory();
             if !is_new(&mut self.sequences, &waiting.record, waiting.offset) {
                 continue;
             }

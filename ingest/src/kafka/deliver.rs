@@ -188,7 +188,11 @@ impl Member {
         self.control = Some(sender.clone());
         loop {
             tokio::select! {
-                read = reader.read(self.next) => self.apply(read?.0),
+                read = reader.read(self.next) => match read {
+                    // The brokers have removed records that are older than the topic's retention.
+                    Err(error) if error.is_out_of_range() => self.next = reader.bounds().await?.0,
+                    read => self.apply(read?.0),
+                },
                 _ = beats.tick() => {
                     sender.append(Control::Beat(self.id).to_record()).await?;
                 }

@@ -2,7 +2,6 @@
 //! a delivery.
 //!
 //! ```text
-//! read      a task of its own reads records, while memory is free
 //! propose   records that are many, long or old enough get a cut in the control topic
 //! take      an accepted cut makes blocks of the records before it
 //! settle    blocks that are stored, in order, move the partition's position
@@ -15,7 +14,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use rskafka::record::RecordAndOffset;
@@ -31,6 +29,7 @@ use super::{
     control::Control,
     cuts::{AcceptedCut, Cuts, LogBlock, Sequences, Uncut},
     positions::{PartitionId, Position, Positions},
+    read::{read, report_removed},
     record::{Layouts, RowsRecord},
 };
 use crate::{
@@ -47,9 +46,6 @@ use crate::{
 
 /// The number of cuts whose blocks are not all stored. One is inserted while others are read.
 const MAX_IN_FLIGHT: usize = 3;
-
-/// The wait of a reader while memory is short.
-const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
 /// The parts of a delivery that the followers of all partitions share.
 #[derive(Debug)]
@@ -141,7 +137,8 @@ impl Follower {
         };
         let (sender, records) = mpsc::channel(1);
         let mut readers = JoinSet::new();
-        readers.spawn(read(Arc::clone(&self.shared), self.id, position, sender));
+        let (log, spool) = (Arc::clone(&self.shared.log), self.shared.spool.clone());
+        readers.spawn(read(log, spool, self.id, position, sender));
         follow.run(records, self.cuts).await;
     }
 
@@ -170,12 +167,7 @@ impl Follower {
         let (topic, partition) = (&*self.id.0, self.id.1);
         let position = stored.position;
         if position < first {
-            tracing::error!(
-                topic,
-                partition,
-                records = first - position,
-                "the shared log has removed records before they were delivered: raise `retention.ms` of the topic"
-            );
+            report_removed(topic, partition, first - position);
             return (first, Sequences::new());
         }
         if position > end {
@@ -364,6 +356,10 @@ impl Follow<'_> {
 
 impl Drop for Follow<'_> {
     fn drop(&mut self) {
+        // Another process delivers the partition now, or this one follows it again.
+        for (block, _) in self.in_flight.iter().flat_map(|in_flight| &in_flight.blocks) {
+            self.shared.spool.doubt(*block);
+        }
         self.shared.uncut_bytes.fetch_sub(self.uncut.bytes(), Ordering::Relaxed);
     }
 }
@@ -398,51 +394,4 @@ fn block_id((topic, partition): &PartitionId, block: &LogBlock) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_ref()[..16]);
     uuid::Builder::from_sha1_bytes(bytes).into_uuid()
-}
-
-/// Reads the records of a partition from `offset` on, in an endless loop.
-async fn read(
-    shared: Arc<Shared>,
-    (topic, partition): PartitionId,
-    mut offset: i64,
-    records: mpsc::Sender<Vec<RecordAndOffset>>,
-) {
-    let mut connection: Option<Partition> = None;
-    let mut failures = 0;
-    let mut failure_log = FailureLog::default();
-    loop {
-        while shared.spool.is_half_full() || shared.is_short_of_memory() {
-            sleep(MEMORY_WAIT).await;
-        }
-        let result = async {
-            let connection = match connection.take() {
-                Some(connection) => connection,
-                None => shared.log.partition(&topic, partition).await?,
-            };
-            let (read, _) = connection.read(offset).await?;
-            Ok::<_, LogError>((connection, read))
-        };
-        match result.await {
-            Ok((open, read)) => {
-                (connection, failures) = (Some(open), 0);
-                let Some(last) = read.last() else { continue };
-                offset = last.offset + 1;
-                if records.send(read).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                failures += 1;
-                let class = if error.is_out_of_range() {
-                    Class::Hold
-                } else {
-                    Class::Retry
-                };
-                if failure_log.due(class).is_some() {
-                    tracing::warn!(topic = &*topic, partition, offset, %error, "a partition of the shared log cannot be read and will be retried");
-                }
-                sleep(RETRY.wait(failures)).await;
-            }
-        }
-    }
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! append     rows of a collector's spool become records of their table's topic
 //! record     the bytes of such a record: frames of the spool
+//! read       the records of a partition, while memory is free
 //! follow     records of a partition become blocks of a delivery's spool
 //! cuts       which records are a block, the same for all processes
 //! deliver    the partitions that this process follows
@@ -30,6 +31,7 @@ mod deliver;
 mod follow;
 mod members;
 mod positions;
+mod read;
 mod record;
 mod url;
 

@@ -73,7 +73,7 @@ pub(super) struct RowsRecord {
     pub(super) producer: Uuid,
     pub(super) sequence: u64,
     pub(super) block: Uuid,
-    /// The body of the open frame, which states the insert target.
+    /// The body of the open frame, which states the insert target, until it is forgotten.
     layout: Range<usize>,
     /// The length of each row.
     lengths: Vec<u32>,
@@ -126,6 +126,18 @@ impl RowsRecord {
     /// Returns the length of the rows, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Returns the memory that the record takes once its layout is forgotten, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.lengths.len() * size_of::<u32>() + self.rows.len()
+    }
+
+    /// Forgets the insert target, which may be longer than the rows.
+    pub(super) fn forget_layout(&mut self) {
+        self.value.drain(..self.rows.start);
+        self.value.shrink_to_fit();
+        (self.layout, self.rows) = (0..0, 0..self.value.len());
     }
 
     /// Appends the rows to those of a block; returns whether they fit.
@@ -205,7 +217,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let read = RowsRecord::read(record(7, 9, &["one", "", "three"])).unwrap();
+        let mut read = RowsRecord::read(record(7, 9, &["one", "", "three"])).unwrap();
         assert_eq!((read.producer, read.sequence), (Uuid::from_u128(7), 9));
         assert_eq!((read.rows(), read.bytes()), (3, 8));
         let (mut bytes, mut ends) = (b"zero".to_vec(), vec![4]);
@@ -214,6 +226,9 @@ pub(super) mod tests {
         let own = InsertTarget::of(&REJECTED);
         let layout = Layouts::default().get(read.layout(), &own).unwrap();
         assert!(Arc::ptr_eq(&layout, &own));
+        read.forget_layout();
+        assert!(read.append_to(&mut bytes, &mut ends) && bytes.ends_with(b"threeonethree"));
+        assert_eq!((read.layout(), read.value.len()), (&[][..], 8));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     block::{
+        parts::Part,
         progress::SharedProgress,
         sealed::{SealedBlock, is_of_row},
     },
@@ -28,6 +29,16 @@ impl Spool {
         drop(blocks);
         queue.wake_delivery();
         Some(progress)
+    }
+
+    /// Records that another process may store the rows of a block, too.
+    pub(crate) fn doubt(&self, block: Uuid) {
+        for queue in self.shared.queues() {
+            let blocks = queue.lock();
+            if let Some(found) = blocks.sealed.iter().find(|candidate| candidate.id == block) {
+                found.state().parts.doubt(&Part::from(0..found.rows));
+            }
+        }
     }
 
     /// Returns the progress of the dead letters that rows of a block have become and that are not
@@ -55,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         ack::Ack,
-        block::{BlockLimits, content::BlockRows, layout::InsertTarget, parts::Part},
+        block::{BlockLimits, content::BlockRows, layout::InsertTarget},
         spool::{LogEnd, LogLimits, Next, Outcome, Parked, SpoolLimits, TableLayouts},
         table::dead_letter::REJECTED,
     };
@@ -128,11 +139,16 @@ mod tests {
                 bytes: vec![1; 3].into(),
                 ends: [1, 2, 3].into(),
             };
-            SealedBlock::from_shared_log(layout, id, rows, true)
+            SealedBlock::from_shared_log(layout, id, rows, false)
         };
         let first = spool.deliver(block(id)).unwrap();
         assert!(Arc::ptr_eq(&first, &spool.deliver(block(id)).unwrap()));
         assert_eq!(spool.counts()[0].rows_pending, 3);
+        let reader = &spool.readers()[0];
+        let in_doubt = || reader.is_in_doubt(&reader.block(id).unwrap(), &Part::from(1..2));
+        assert!(!in_doubt());
+        spool.doubt(id);
+        assert!(in_doubt());
         assert!(spool.dead_letters_of(id).is_empty());
         let dead_letter = block(id).dead_letter_id(2).unwrap();
         let of_dead_letter = spool.deliver(block(dead_letter)).unwrap();
