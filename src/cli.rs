@@ -3,11 +3,13 @@
 mod bodies;
 mod browsers;
 mod clickhouse;
+mod deliver;
 mod dev;
 mod forget;
 mod init;
 mod network;
 mod serve;
+mod shared_log;
 mod sign;
 mod uploads;
 mod value;
@@ -24,11 +26,13 @@ use rowmill_ingest::writer::ColumnChanges;
 use self::value::{address, renamed, seconds, since};
 pub(crate) use self::{
     clickhouse::{ConnectionOptions, is_password_in},
+    deliver::DeliverOptions,
     dev::DevOptions,
     forget::ForgetOptions,
     init::{Embed, InitOptions},
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
+    shared_log::log_url,
     sign::SignOptions,
     uploads::uploads_folder,
 };
@@ -71,6 +75,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Collect events; `rowmill` without a command does the same.
     Serve(Box<ServeOptions>),
+    /// Deliver the rows of a shared log to ClickHouse; several processes share the work.
+    Deliver(Box<DeliverOptions>),
     /// Run only the embedded ClickHouse.
     Engine(EngineOptions),
     /// Report the problems of a schema folder that a build would report, without building.

@@ -14,6 +14,7 @@ mod commands;
 mod conditions;
 mod data_folder;
 mod database;
+mod deliver;
 mod descriptors;
 mod dev;
 mod engine;

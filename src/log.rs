@@ -25,6 +25,9 @@ pub(crate) fn start(format: LogFormat) {
     subscriber(format, io::stderr, io::stderr().is_terminal()).init();
 }
 
+/// The default filter. Rowmill itself reports the failures of the shared log.
+const DEFAULT_FILTER: &str = "info,rskafka=off";
+
 fn subscriber<W>(format: LogFormat, writer: W, has_colors: bool) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -32,7 +35,7 @@ where
     let log = tracing_subscriber::fmt()
         .with_writer(writer)
         .with_ansi(has_colors)
-        .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER)))
         // Standard error may be closed, and a report of this on standard error would panic.
         .log_internal_errors(false);
     match format {

@@ -11,7 +11,7 @@ use rowmill_ingest::route::Routes;
 use crate::{
     backfill, check,
     cli::{Cli, Command, LogFormat},
-    client_types, commands, dev, forget, init, log, memory, rejected, serve, sign, spool,
+    client_types, commands, deliver, dev, forget, init, log, memory, rejected, serve, sign, spool,
 };
 
 /// Runs the program `rowmill` over the tables of the routes `R`: reads the arguments of the process,
@@ -26,11 +26,15 @@ pub fn run<R: Routes>() -> ExitCode {
     // Scripts read standard output, so the log goes to standard error.
     log::start(cli.log_format);
 
-    // `serve` and `engine` do not write to a pipe, so a broken pipe is a real error for them.
-    let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
+    // `serve`, `deliver` and `engine` do not write to a pipe, so a broken pipe is a real error for them.
+    let is_service = matches!(
+        cli.command,
+        None | Some(Command::Serve(_) | Command::Deliver(_) | Command::Engine(_))
+    );
     let result = match cli.command {
         None => serve::serve::<R>(cli.serve, cli.log_format),
         Some(Command::Serve(options)) => serve::serve::<R>(*options, cli.log_format),
+        Some(Command::Deliver(options)) => deliver::deliver(&options, schema, R::DESTINATIONS),
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Init(options)) => init::init(&options),

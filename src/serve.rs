@@ -12,9 +12,9 @@ use std::{
 
 use rowmill_engine::Account;
 use rowmill_ingest::{
-    ClickHouseUrl, EventOptions, Writer, WriterOptions,
+    Ack, ClickHouseUrl, EventOptions, Writer, WriterOptions,
     layer::{EventLayer, HeaderSet},
-    route::Routes,
+    route::{Destination, Routes},
     schema::SchemaState,
     server::{ServeOptions as Bounds, Tls, not_found, serve as serve_http},
     store::Servers,
@@ -28,7 +28,7 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{AdminListen, Compat, LogFormat, NetworkOptions, ServeOptions, is_password_in},
+    cli::{AdminListen, Compat, LogFormat, NetworkOptions, ServeOptions, is_password_in, log_url},
     data_folder, descriptors,
     engine::EmbeddedClickHouse,
     examples::Examples,
@@ -72,7 +72,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         trusted_proxies: options.trusted_proxies.parse()?,
         client_address_header: options.network.client_address_header.clone(),
         library: options.browsers.library()?,
-        ack: options.ack,
+        ack: options.ack(),
         ack_by_header: options.ack_header,
         rate_limit_per_ip: options.rate_limit_per_ip,
         rate_limit_per_route: options.rate_limit_per_route,
@@ -157,7 +157,6 @@ async fn collect<R: Routes>(
         tie::stop_at_end_of_input()?;
     }
 
-    let spool = spool_folder(&options.data);
     let bounds = WriterOptions {
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
@@ -172,7 +171,17 @@ async fn collect<R: Routes>(
         ..WriterOptions::default()
     };
     let servers: Servers = stores.iter().cloned().collect();
-    let writer = Writer::open(R::schema(), servers, &bounds, &spool)?;
+    let log = options.shared_log.log.as_deref().map(log_url).transpose()?;
+    let topics = options.shared_log.topics.topics();
+    let deliverer = log.as_ref().filter(|_| options.shared_log.log_deliver);
+    let deliverer = deliverer.map(|log| Writer::deliver_log(R::schema(), servers.clone(), &bounds, log, topics));
+    let writer = match &log {
+        Some(log) => {
+            check_acks(R::DESTINATIONS, options.ack())?;
+            Writer::append_to_log(R::schema(), servers, &bounds, log, topics)
+        }
+        None => Writer::open(R::schema(), servers, &bounds, &spool_folder(&options.data))?,
+    };
     let sync_started = Instant::now();
     tokio::select! {
         // A schema mismatch ends the start with an error; the writer has already logged an
@@ -235,13 +244,16 @@ async fn collect<R: Routes>(
         .await;
 
     // Deliver the accepted rows even if a worker has failed.
-    let deadline = async {
+    let deadline = || async {
         tokio::select! {
             () = sleep(options.drain_seconds) => {}
-            () = stopping.immediate() => {}
+            () = stopping.clone().immediate() => {}
         }
     };
-    let report = writer.drain_until(deadline).await;
+    let report = match deliverer {
+        None => writer.drain_until(deadline()).await,
+        Some(deliverer) => tokio::join!(writer.drain_until(deadline()), deliverer.drain_until(deadline())).0,
+    };
     served?;
     if report.is_complete() || report.is_kept {
         Ok(())
@@ -252,6 +264,23 @@ async fn collect<R: Routes>(
             report.rows_left() - report.rows_lost()
         )
         .into())
+    }
+}
+
+/// Checks that no route promises more than a collector with a shared log learns.
+fn check_acks(destinations: &[Destination], default: Ack) -> Result<(), String> {
+    let stored = destinations.iter().find(|route| route.acks.ack == Some(Ack::Stored));
+    match (stored, default) {
+        (Some(route), _) => Err(format!(
+            "the route `{}` has `ack: stored`, which a collector with --log cannot promise, since another process \
+             stores the row: set `ack: replicated`",
+            route.path
+        )),
+        (None, Ack::Stored) => Err(
+            "--ack stored is not possible with --log, since another process stores the rows: use --ack replicated"
+                .to_owned(),
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -122,7 +122,7 @@ fn destination() -> Value {
                 "type": "object",
                 "properties": {
                     "ack": { "enum": ACKS.map(|(name, _)| name), "description": "The meaning of a successful response: \
-                        the event is in memory, on disk, or in its table." },
+                        the event is in memory, on disk, in the shared log, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
                         acknowledgement, with the header X-Rowmill-Ack." },
                     "adapter": routes::adapter(),

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 /// use rowmill_ingest::Ack;
 ///
 /// assert_eq!("stored".parse(), Ok(Ack::Stored));
-/// assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Stored);
+/// assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Replicated && Ack::Replicated < Ack::Stored);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ack {
@@ -17,6 +17,9 @@ pub enum Ack {
     Accepted,
     /// The row is on disk, and survives the end of the process and a power failure.
     Spooled,
+    /// The row survives the loss of the machine: it is in the shared log, on all in-sync replicas.
+    /// Without a shared log, it is in its table.
+    Replicated,
     /// The row is in its table.
     Stored,
 }
@@ -33,6 +36,7 @@ impl Ack {
         match self {
             Self::Accepted => "accepted",
             Self::Spooled => "spooled",
+            Self::Replicated => "replicated",
             Self::Stored => "stored",
         }
     }
@@ -56,7 +60,7 @@ pub struct UnknownAck;
 
 impl fmt::Display for UnknownAck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an acknowledgement must be `accepted`, `spooled` or `stored`")
+        f.write_str("an acknowledgement must be `accepted`, `spooled`, `replicated` or `stored`")
     }
 }
 
@@ -66,7 +70,7 @@ impl FromStr for Ack {
     type Err = UnknownAck;
 
     fn from_str(text: &str) -> Result<Self, UnknownAck> {
-        [Self::Accepted, Self::Spooled, Self::Stored]
+        [Self::Accepted, Self::Spooled, Self::Replicated, Self::Stored]
             .into_iter()
             .find(|ack| ack.name() == text)
             .ok_or(UnknownAck)
@@ -107,10 +111,10 @@ mod tests {
 
     #[test]
     fn each_name_parses_as_its_level() {
-        for ack in [Ack::Accepted, Ack::Spooled, Ack::Stored] {
+        for ack in [Ack::Accepted, Ack::Spooled, Ack::Replicated, Ack::Stored] {
             assert_eq!(ack.name().parse(), Ok(ack));
         }
         assert_eq!("Stored".parse::<Ack>(), Err(UnknownAck));
-        assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Stored);
+        assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Replicated && Ack::Replicated < Ack::Stored);
     }
 }

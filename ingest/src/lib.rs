@@ -65,6 +65,7 @@
 //! | [`route`] | the table for the events of each path |
 //! | [`schema`] | creates and compares the tables in ClickHouse |
 //! | [`store`] | the servers of ClickHouse and their errors |
+//! | [`log`] | the address of a shared log |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
 //! | [`forget`] | deletes the rows of a person |
@@ -89,6 +90,7 @@
 //! rejected   the replay of dead letters
 //! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
+//! kafka      a shared log between the collectors and the deliveries
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
 //! idempotency the keys of accepted requests, over restarts
@@ -119,7 +121,8 @@
 //! A successful response carries an [`Ack`]: the event's row is in memory, on disk, or in its
 //! table. With [`Writer::open`], rows are on disk until ClickHouse has confirmed them, and a
 //! process that is killed loses no row that it acknowledged as on disk. With [`Writer::start`],
-//! rows are only in memory.
+//! rows are only in memory. With [`Writer::append_to_log`], a shared log keeps them, and a row that
+//! is acknowledged as replicated survives the loss of the machine.
 
 #[doc(hidden)]
 #[path = "rt.rs"]
@@ -140,6 +143,7 @@ mod identify;
 mod ids;
 mod intake;
 pub mod json;
+mod kafka;
 mod lease;
 mod leb128;
 mod native;
@@ -240,6 +244,11 @@ pub mod schema {
         dictionary_drift, drift, missing_tables, plan, plan_copies, state::SchemaState, sync, view_drift,
     };
     pub use crate::table::dictionary::without_passwords;
+}
+
+/// A shared log, for rows that outlive the collector's machine.
+pub mod log {
+    pub use crate::kafka::{InvalidLogUrl, LogUrl, TopicOptions};
 }
 
 /// A hyper server for services.

@@ -10,6 +10,7 @@ use super::{
     browsers::BrowserOptions,
     clickhouse::ConnectionOptions,
     network::NetworkOptions,
+    shared_log::CollectorLogOptions,
     uploads::UploadOptions,
     value::{address, bytes, seconds},
 };
@@ -57,15 +58,13 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
     pub(crate) data: PathBuf,
 
-    /// Default acknowledgement for webhooks: accepted (in memory), spooled (on disk) or stored (in
-    /// ClickHouse).
-    #[arg(
-        long,
-        env = "ROWMILL_ACK",
-        default_value = "spooled",
-        value_name = "accepted|spooled|stored"
-    )]
-    pub(crate) ack: Ack,
+    #[command(flatten)]
+    pub(crate) shared_log: CollectorLogOptions,
+
+    /// Default acknowledgement for webhooks: accepted (in memory), spooled (on disk), replicated (in
+    /// the shared log) or stored (in ClickHouse). Default: spooled, or replicated with --log.
+    #[arg(long, env = "ROWMILL_ACK", value_name = "accepted|spooled|replicated|stored")]
+    pub(crate) ack: Option<Ack>,
 
     /// Let requests of all routes choose the acknowledgement with the header X-Rowmill-Ack, not
     /// only those of routes that allow it.
@@ -233,6 +232,17 @@ pub(crate) struct ServeOptions {
 
     #[command(flatten)]
     pub(crate) browsers: BrowserOptions,
+}
+
+impl ServeOptions {
+    /// Returns the acknowledgement for routes that set none.
+    pub(crate) fn ack(&self) -> Ack {
+        let default = match self.shared_log.log {
+            Some(_) => Ack::Replicated,
+            None => Ack::Spooled,
+        };
+        self.ack.unwrap_or(default)
+    }
 }
 
 /// A collector whose response headers Rowmill can send.

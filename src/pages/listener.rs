@@ -1,6 +1,6 @@
 //! The operator's listener: the pages on an address of their own, which no flood of events reaches.
 
-use std::{error::Error, future::pending, net::SocketAddr};
+use std::{error::Error, future::pending, io, net::SocketAddr};
 
 use http::HeaderName;
 use rowmill_ingest::server::{ServeOptions as Bounds, not_found, serve};
@@ -56,9 +56,24 @@ impl AdminListener {
         let AdminListen::At(address) = options.admin_listen else {
             return Ok(None);
         };
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| format!("cannot listen on {address} for --admin-listen: {error}"))?;
+        let listening = Self::at(address, token, pages).await;
+        Ok(Some(
+            listening
+                .map_err(|error| format!("cannot listen on {address} for --admin-listen: {error}"))?
+                .0,
+        ))
+    }
+
+    /// Starts the operator's listener on an address, and returns the address with its port.
+    ///
+    /// # Errors
+    /// The address is in use, or does not belong to this machine.
+    pub(crate) async fn at(
+        address: SocketAddr,
+        token: Option<Token>,
+        pages: &PagesLayer,
+    ) -> io::Result<(Self, SocketAddr)> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         if !address.ip().is_loopback() && token.is_none() {
             tracing::warn!(
@@ -82,7 +97,7 @@ impl AdminListener {
         let service_for = move |_: SocketAddr| pages.layer(service_fn(not_found));
         let serving = tokio::spawn(serve(listener, service_for, bounds, pending()));
         tracing::info!("the operator's pages are on http://{address}");
-        Ok(Some(Self(serving.abort_handle())))
+        Ok((Self(serving.abort_handle()), address))
     }
 }
 

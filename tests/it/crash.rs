@@ -9,7 +9,7 @@ mod others;
 mod outage;
 mod poison;
 mod proxy;
-mod random;
+pub(crate) mod random;
 mod rejected;
 mod report;
 mod run;

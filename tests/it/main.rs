@@ -82,6 +82,7 @@ mod senders;
 mod server_names;
 mod servers;
 mod shards;
+mod shared_log;
 mod spool_command;
 mod standard_tables;
 mod start;

@@ -71,6 +71,8 @@ pub(crate) enum Ack {
     Accepted,
     /// On disk.
     Spooled,
+    /// In the shared log.
+    Replicated,
     /// In its table.
     Stored,
 }
@@ -79,9 +81,10 @@ pub(crate) enum Ack {
 const WITHOUT_SERVICE: &str = "other";
 
 /// The names of all acknowledgements.
-pub(crate) const ACKS: [(&str, Ack); 3] = [
+pub(crate) const ACKS: [(&str, Ack); 4] = [
     ("accepted", Ack::Accepted),
     ("spooled", Ack::Spooled),
+    ("replicated", Ack::Replicated),
     ("stored", Ack::Stored),
 ];
 
@@ -227,7 +230,7 @@ impl DeclarationReader<'_> {
             let names = ACKS.map(|(name, _)| name);
             let help = match types::closest(&text, names) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => "write `accepted` (in memory), `spooled` (on disk) or `stored` (in its table)".to_owned(),
+                None => "write `accepted` (in memory), `spooled` (on disk), `replicated` (in the shared log) or `stored` (in its table)".to_owned(),
             };
             let diagnostic = Diagnostic::error("unknown-ack", format!("unknown acknowledgement `{text}`"));
             self.report.push(diagnostic.label(span, "").help(help));

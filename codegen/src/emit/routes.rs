@@ -242,6 +242,7 @@ fn ack_policy(acks: Acks) -> TokenStream {
         None => quote!(None),
         Some(Ack::Accepted) => quote!(Some(__rt::Ack::Accepted)),
         Some(Ack::Spooled) => quote!(Some(__rt::Ack::Spooled)),
+        Some(Ack::Replicated) => quote!(Some(__rt::Ack::Replicated)),
         Some(Ack::Stored) => quote!(Some(__rt::Ack::Stored)),
     };
     let by_header = acks.by_header;

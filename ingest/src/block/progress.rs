@@ -27,8 +27,10 @@ pub(crate) struct Progress {
     pub(crate) on_disk: u32,
     /// Whether the last attempt to write more rows to disk failed.
     pub(crate) is_failing: bool,
-    /// Whether every row is in its table or in the dead letters.
+    /// Whether every row is in its table or in the dead letters, or in the shared log.
     pub(crate) is_done: bool,
+    /// Whether the rows are in the shared log, from which another delivery reads them.
+    pub(crate) is_in_shared_log: bool,
     /// The rows that ClickHouse has refused.
     pub(crate) refused: Vec<u32>,
 }
@@ -37,7 +39,11 @@ impl Progress {
     /// Returns the level that all of `rows` have reached.
     pub(crate) fn level(&self, rows: &Range<u32>) -> Ack {
         if self.is_done && !self.refused.iter().any(|row| rows.contains(row)) {
-            Ack::Stored
+            if self.is_in_shared_log {
+                Ack::Replicated
+            } else {
+                Ack::Stored
+            }
         } else if self.on_disk >= rows.end {
             Ack::Spooled
         } else {

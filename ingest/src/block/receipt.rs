@@ -32,8 +32,8 @@ pub(crate) struct Waiting {
     pub(crate) progress: Arc<SharedProgress>,
     pub(crate) rows: Range<u32>,
     pub(crate) ack: Ack,
-    /// Whether rows are written to disk at all.
-    pub(crate) has_disk: bool,
+    /// Whether rows are written to a disk or to a shared log at all.
+    pub(crate) is_durable: bool,
 }
 
 impl Receipt {
@@ -66,13 +66,13 @@ impl Receipt {
             progress,
             rows,
             ack,
-            has_disk,
+            is_durable,
         }) = self.waiting
         else {
             return Ack::Accepted;
         };
-        // Without a disk, rows never become `Spooled`.
-        if has_disk || ack != Ack::Spooled {
+        // Rows that are only in memory never become `Spooled`.
+        if is_durable || ack != Ack::Spooled {
             let condition = WaitCondition {
                 rows: rows.clone(),
                 ack,
@@ -104,7 +104,7 @@ mod tests {
             progress: Arc::clone(progress),
             rows: row..row + 1,
             ack,
-            has_disk: true,
+            is_durable: true,
         };
         Receipt { waiting: Some(waiting) }
     }

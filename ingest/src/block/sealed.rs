@@ -79,6 +79,30 @@ impl SealedBlock {
         }
     }
 
+    /// Returns a block with its rows in memory that was read from a shared log. `is_in_doubt`:
+    /// another process may have stored some of the rows.
+    pub(crate) fn from_shared_log(layout: Arc<InsertTarget>, id: Uuid, rows: BlockRows, is_in_doubt: bool) -> Self {
+        let count = u32::try_from(rows.ends.len()).unwrap_or(u32::MAX);
+        let mut parts = Parts::whole(count);
+        if is_in_doubt {
+            parts.doubt(&Part::from(0..count));
+        }
+        Self {
+            layout,
+            id,
+            rows: count,
+            bytes: rows.bytes.len(),
+            opened: None,
+            progress: Arc::default(),
+            state: Mutex::new(BlockState {
+                content: Some(rows),
+                logged: Logged::default(),
+                parts,
+                keys: Box::default(),
+            }),
+        }
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, BlockState> {
         // No holder of the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,6 +169,14 @@ pub(crate) fn dead_letter_id(block: Uuid, row: u32) -> Option<Uuid> {
     const VERSION: u128 = 0xf << 76;
     let id = block.as_u128() ^ u128::from(row);
     (!is_dead_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
+}
+
+/// Returns whether a block has the dead letters of rows of `block`: its id is that of
+/// [`dead_letter_id`] or of [`SealedBlock::notice_id`].
+pub(crate) fn is_of_row(dead_letters: Uuid, block: Uuid) -> bool {
+    const VERSION: u128 = 0xf << 76;
+    let difference = (dead_letters.as_u128() ^ block.as_u128()) & !VERSION;
+    matches!(dead_letters.get_version_num(), 4 | 8) && difference <= u128::from(u32::MAX)
 }
 
 /// Returns whether a block's id belongs to the dead letter of another block's row.

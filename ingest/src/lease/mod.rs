@@ -159,6 +159,15 @@ pub(crate) fn start(
     receiver
 }
 
+/// Returns the progress of a process that needs no number, since it creates no ids.
+pub(crate) fn none() -> watch::Receiver<Progress> {
+    let settled = Progress {
+        is_settled: true,
+        ..Progress::default()
+    };
+    watch::channel(settled).1
+}
+
 /// Covers the ids of the next seconds in the file, in an endless loop.
 async fn cover(ids: Arc<IdGenerator>) {
     loop {

@@ -124,14 +124,14 @@ impl Appender {
 
     /// Returns the receipt of rows that were appended earlier.
     pub(crate) fn receipt_of(&self, pending: Option<PendingRows>, ack: Ack) -> Receipt {
-        let has_disk = self.shared.log.is_some();
-        let waiting = pending.filter(|_| ack == Ack::Stored || (ack == Ack::Spooled && has_disk));
+        let is_durable = self.shared.is_durable();
+        let waiting = pending.filter(|_| ack > Ack::Spooled || (ack == Ack::Spooled && is_durable));
         Receipt {
             waiting: waiting.map(|PendingRows { progress, rows }| Waiting {
                 progress,
                 rows,
                 ack,
-                has_disk,
+                is_durable,
             }),
         }
     }
@@ -169,7 +169,7 @@ impl Appender {
     ) -> Result<Receipt, SpoolFull> {
         let Shared { memory, log, .. } = &*self.shared;
         // Skip the encoding if no row fits anyway.
-        if memory.used() >= memory.max || (ack >= Ack::Spooled && self.shared.is_failing()) {
+        if memory.used() >= memory.max || (ack >= Ack::Spooled && self.shared.is_failing_for(table)) {
             return Err(SpoolFull);
         }
         let is_dead_letter = table == self.shared.dead_letters();
@@ -199,7 +199,7 @@ impl Appender {
         } else if let Some(log) = log {
             queue.mark_dirty(match ack {
                 Ack::Accepted => Urgency::Soon,
-                Ack::Spooled | Ack::Stored => log.signal.wait_urgency(),
+                Ack::Spooled | Ack::Replicated | Ack::Stored => log.signal.wait_urgency(),
             });
         }
         drop(blocks);
@@ -212,14 +212,16 @@ impl Appender {
     /// Returns the receipt for the last `rows` rows of the open block.
     fn receipt(&self, blocks: &Blocks, ack: Ack, rows: usize) -> Receipt {
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-        let has_disk = self.shared.log.is_some();
+        let is_durable = self.shared.is_durable();
         let waiting = match (ack, blocks.open.opened()) {
-            (Ack::Spooled | Ack::Stored, Some(opened)) if has_disk || ack == Ack::Stored => Some(Waiting {
-                progress: Arc::clone(&opened.progress),
-                rows: count(blocks.open.rows() - rows)..count(blocks.open.rows()),
-                ack,
-                has_disk,
-            }),
+            (Ack::Spooled | Ack::Replicated | Ack::Stored, Some(opened)) if is_durable || ack > Ack::Spooled => {
+                Some(Waiting {
+                    progress: Arc::clone(&opened.progress),
+                    rows: count(blocks.open.rows() - rows)..count(blocks.open.rows()),
+                    ack,
+                    is_durable,
+                })
+            }
             _ => None,
         };
         Receipt { waiting }
@@ -260,6 +262,8 @@ impl Appender {
         }
         if is_dead_letter {
             tracing::error!("dead letters are dropped: pending dead letters have reached their limit");
+        } else if self.shared.log.is_none() && self.shared.is_failing_for(table) {
+            tracing::error!("rows are rejected until the shared log can be reached");
         } else {
             let log = self.shared.log.as_ref();
             tracing::error!(

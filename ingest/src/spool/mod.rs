@@ -44,7 +44,12 @@
 //! in_memory     the rows that wait in memory, for tests
 //! ```
 //!
-//! Without a folder, rows are only in memory.
+//! Without a folder, rows are only in memory. Two such spools are the ends of a shared log: one
+//! holds the rows that are on their way to the log, and one the blocks that were read from it.
+//!
+//! ```text
+//! shared_log    the blocks that come from a shared log, and their dead letters
+//! ```
 
 mod append;
 mod commit;
@@ -63,6 +68,7 @@ mod reclaim;
 mod recover;
 mod scan;
 mod shared;
+mod shared_log;
 mod signal;
 mod state;
 #[cfg(test)]
@@ -80,7 +86,7 @@ pub(crate) use self::{
     counters::Counters,
     log::LogLimits,
     reader::{Next, NextBlock, Outcome, Parked, TableReader},
-    shared::{TableId, TableLayouts},
+    shared::{LogEnd, TableId, TableLayouts},
 };
 use self::{
     commit::Committer,
@@ -133,6 +139,21 @@ impl Spool {
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Returns an empty spool in memory that is this end of a shared log.
+    pub(crate) fn of_shared_log(tables: TableLayouts, limits: SpoolLimits, end: LogEnd) -> Self {
+        let keys = Arc::new(KeyIndex::in_memory(limits.keys));
+        let mut shared = Shared::new(tables, Vec::new(), limits.blocks, limits.memory_bytes, None, keys);
+        shared.log_end = Some(end);
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns the end of a shared log that the spool is, if it is one.
+    pub(crate) fn log_end(&self) -> Option<LogEnd> {
+        self.shared.log_end
     }
 
     /// Opens the spool in `folder`, with a queue for each of `tables` and for each further table

@@ -42,6 +42,8 @@ pub(super) struct TableQueue {
     changed: Notify,
     /// Whether the queue has something new for the log.
     dirty: AtomicBool,
+    /// Whether the last attempt to append rows to the shared log failed.
+    pub(super) is_failing: AtomicBool,
     /// The memory of the rows of all tables.
     memory: Arc<Budget>,
     /// `None` if rows are only in memory.
@@ -96,6 +98,7 @@ impl TableQueue {
             }),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
             memory,
             log,
         }
@@ -242,7 +245,8 @@ impl LockedQueue<'_> {
         self.queue.wake_delivery();
     }
 
-    /// Appends a block from before the start.
+    /// Appends a block that does not come from the appender: from before the start, or from the
+    /// shared log.
     pub(super) fn restore(&mut self, block: SealedBlock) {
         let usage = Usage::of(&block.state());
         self.update_budgets(Usage::default(), usage);

@@ -1,6 +1,10 @@
 //! Reader: returns the oldest block of a table and its rows to delivery, and records their outcome.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     sync::oneshot,
@@ -25,6 +29,8 @@ use crate::{
 pub(crate) enum Outcome {
     /// ClickHouse has stored the rows.
     Stored,
+    /// The shared log has the rows.
+    Logged,
     /// ClickHouse has refused the rows, and they are dead letters.
     Refused,
     /// The disk has lost the rows, and the reader has logged the loss.
@@ -58,7 +64,7 @@ pub(crate) struct Parked<'a> {
 }
 
 impl Parked<'static> {
-    #[cfg(test)]
+    /// No rows: delivery sends all.
     pub(crate) const NONE: Self = Self {
         is_parked: &|_, _| false,
         is_all: false,
@@ -325,18 +331,20 @@ impl TableReader {
         }
         let rows = part.len() as u64;
         match outcome {
-            Outcome::Stored => {
+            Outcome::Stored | Outcome::Logged => {
                 Counters::add(&queue.counters.rows_inserted, rows);
                 Counters::add(&queue.counters.inserts, 1);
             }
             Outcome::Refused => Counters::add(&queue.counters.rows_refused, rows),
             Outcome::Lost => Counters::add(&queue.counters.rows_lost, rows),
         }
+        let is_refused = matches!(outcome, Outcome::Refused | Outcome::Lost);
         if is_all || outcome != Outcome::Stored {
             block.progress.update(|progress| {
-                if outcome != Outcome::Stored {
+                if is_refused {
                     progress.refused.extend(part.rows());
                 }
+                progress.is_in_shared_log |= outcome == Outcome::Logged;
                 progress.is_done = is_all;
             });
         }
@@ -351,6 +359,21 @@ impl TableReader {
                 // if delivery sent it again.
                 durable: outcome == Outcome::Refused,
             });
+        }
+    }
+
+    /// Records whether the shared log accepts the table's rows. While it does not, the appender
+    /// rejects rows that wait for it, and waiting responses are sent.
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        let queue = self.queue();
+        queue.is_failing.store(is_failing, Ordering::Relaxed);
+        let blocks = queue.lock();
+        let sealed = blocks.sealed.iter().map(|block| &block.progress);
+        let open = blocks.open.opened().map(|opened| &opened.progress);
+        let waiting: Vec<_> = sealed.chain(open).map(Arc::clone).collect();
+        drop(blocks);
+        for progress in waiting {
+            progress.update(|progress| progress.is_failing = is_failing);
         }
     }
 

@@ -46,6 +46,15 @@ impl TableLayouts {
     }
 }
 
+/// An end of a shared log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogEnd {
+    /// The rows are on their way to the log, which makes them durable.
+    Appends,
+    /// The blocks come from the log, which keeps them until they are stored.
+    Delivers,
+}
+
 /// The rows of all tables that are not yet stored.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -58,6 +67,8 @@ pub(super) struct Shared {
     pub(super) requests: Arc<RequestMemory>,
     /// `None` if rows are only in memory.
     pub(super) log: Option<Arc<LogState>>,
+    /// The end of a shared log that the spool is, if it is one.
+    pub(super) log_end: Option<LogEnd>,
     /// The idempotency keys of the rows that were accepted.
     pub(super) keys: Arc<KeyIndex>,
     closed: AtomicBool,
@@ -92,6 +103,7 @@ impl Shared {
             requests: RequestMemory::new(Arc::clone(&memory)),
             memory,
             log,
+            log_end: None,
             keys,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -145,6 +157,20 @@ impl Shared {
         self.log
             .as_ref()
             .is_some_and(|log| log.is_failing.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether rows of a table cannot be made durable for now: the disk or the shared log
+    /// fails.
+    pub(super) fn is_failing_for(&self, table: TableId) -> bool {
+        match &self.log {
+            Some(log) => log.is_failing.load(Ordering::Relaxed),
+            None => self.queue(table).is_failing.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns whether rows are written to a disk or to a shared log.
+    pub(super) fn is_durable(&self) -> bool {
+        self.log.is_some() || self.log_end == Some(LogEnd::Appends)
     }
 
     /// Stops accepting rows, and wakes each queue's delivery to seal the open block.

@@ -39,6 +39,7 @@ pub use self::{
 };
 pub use crate::tls::TlsError;
 
+pub(crate) use self::tls::system_config;
 use self::tls::{ClientTls, connector};
 
 /// ClickHouse's own defaults for HTTP and HTTPS.

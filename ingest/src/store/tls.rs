@@ -90,6 +90,11 @@ impl ClientTls {
     }
 }
 
+/// Returns the configuration that trusts the CAs of the system, for connections to other servers.
+pub(crate) fn system_config() -> Arc<ClientConfig> {
+    ClientTls::of_system().0
+}
+
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -38,7 +38,7 @@ use crate::{
     budget::RequestMemory,
     ids::IdGenerator,
     lease,
-    spool::{Appender, Spool},
+    spool::{Appender, LogEnd, Spool},
     sync::state::State,
     table::{Schema, Table, dead_letter::REJECTED},
     writer::{
@@ -406,6 +406,13 @@ impl Writer {
             .into_iter()
             .filter(|counts| counts.rows_pending > 0)
             .collect();
+        if shared.spool.log_end() == Some(LogEnd::Delivers) {
+            let rows: u64 = left.iter().map(|counts| counts.rows_pending).sum();
+            if rows > 0 {
+                tracing::info!(rows, "rows stay in the shared log until the next delivery");
+            }
+            return DrainReport::new(Vec::new(), true);
+        }
         let report = DrainReport::new(left, shared.spool.has_disk());
         report.log();
         report

@@ -11,6 +11,7 @@ use crate::{
     },
     budget::SpoolFull,
     idempotency::{KeyIndex, KnownKey, PendingRows},
+    spool::LogEnd,
     writer::Writer,
 };
 
@@ -170,7 +171,11 @@ impl Writer {
     fn repeat(&self, KnownKey { record, pending }: KnownKey, ack: Ack) -> Repeat {
         Repeat {
             record,
-            reached: if pending.is_none() { Ack::Stored } else { Ack::Accepted },
+            reached: match pending {
+                None if self.shared.spool.log_end() == Some(LogEnd::Appends) => Ack::Replicated,
+                None => Ack::Stored,
+                Some(_) => Ack::Accepted,
+            },
             receipt: self.shared.appender.receipt_of(pending, ack),
         }
     }

