@@ -302,5 +302,6 @@ pub(crate) mod rng;
 pub(crate) mod row_key;
 pub(crate) mod rows;
 pub(crate) mod sealed;
+pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
