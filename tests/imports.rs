@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 34] = [
+const STAGES: [&str; 35] = [
     "test",
     "service",
     "collect",
@@ -33,6 +33,7 @@ const STAGES: [&str; 34] = [
     "backfill",
     "deliver",
     "spool",
+    "sharding",
     "idempotency",
     "block",
     "native",
