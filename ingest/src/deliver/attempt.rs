@@ -145,6 +145,11 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;
+                if lookup.is_replicated {
+                    // Keeper has the token only together with the rows' part. This replica may get
+                    // it later.
+                    return Ok(tried);
+                }
                 // A ClickHouse that was killed may remember a token whose rows are gone.
                 reader.doubt(block, part);
                 let lookup = self.look_up(connection, block, part).await?;
