@@ -271,6 +271,7 @@ impl Block {
                 }),
                 logged: opened.logged,
                 keys: std::mem::take(&mut self.keys).into(),
+                sent_to: None,
             }),
         })
     }

@@ -46,24 +46,24 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery { servers, permits, .. } = self.delivery;
+        let target = self.target;
         // The wait for a server with the tables does not count as a failure.
-        servers.wait().await;
+        target.wait().await;
         // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
-        let _permit = permits.acquire().await;
-        let Some((index, connection)) = servers.current() else {
+        let _permit = target.permits().acquire().await;
+        let Some(server) = target.choose(block, self.reader.is_in_doubt(block, part)) else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
-        let result = self.look_up_and_send(&*connection, block, part, tries).await;
-        if let Err(Failure::Server(error)) = &result {
-            if error.may_be_stored() {
-                self.reader.doubt(block, part);
-            }
-            if error.is_unreachable() {
-                servers.fail_over(index);
-            }
+        let result = self.look_up_and_send(server.backend(), block, part, tries).await;
+        let error = match &result {
+            Err(Failure::Server(error)) => Some(error),
+            _ => None,
+        };
+        if error.is_some_and(ClickHouseError::may_be_stored) {
+            self.reader.doubt(block, part);
         }
+        target.record(&server, block, error);
         result
     }
 
@@ -226,8 +226,10 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         // cannot be read.
         let rows = reader.rows(block, part).await;
         reader.settle(block, part, Outcome::Stored);
-        if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
-            audit.confirm(reader.id(), &ids);
+        if let Some(table) = reader.schema_queue()
+            && let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends))
+        {
+            audit.confirm(table, &ids);
         }
     }
 
@@ -305,7 +307,7 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
             query_id: &query_id,
             rows: part.len(),
             ignores_views: sending.ignores_views,
-            settings: self.delivery.changes.insert_settings(&block.layout.table),
+            settings: self.delivery.changes.insert_settings(block.layout.schema_table()),
             frames: compressed.frames.clone(),
         };
         let mut insert = pin!(connection.insert(request, sending.within));

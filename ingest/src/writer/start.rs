@@ -1,13 +1,18 @@
 //! The start of a writer: its spool, its ids, and the tasks that run in the background.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, thread, time::Duration};
 
-use tokio::{runtime::Handle, sync::Mutex, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
 
-use super::{Shared, Work, Writer, WriterOptions};
+use super::{ClusterInserts, Shared, Work, Writer, WriterOptions};
 use crate::{
     deliver::{
         Audit, Changes, Delivery,
+        follow::{Follow, follow},
         run::{StopAfter, run},
         servers::ActiveServer,
     },
@@ -18,7 +23,7 @@ use crate::{
     lease,
     spool::{Spool, SpoolError, TableLayouts},
     store::servers::Servers,
-    sync,
+    sync::{self, state::State, topology::distributed_tables},
     table::Schema,
     writer::{
         left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
@@ -142,8 +147,11 @@ impl Writer {
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
         let mut deliveries = JoinSet::new();
+        let shards = follow_clusters(schema, &delivery, &states, options, &mut deliveries);
         for reader in spool.readers() {
-            deliveries.spawn(run(Arc::clone(&delivery), reader));
+            if reader.layout().shard.is_none() {
+                deliveries.spawn(run(Arc::clone(&delivery), reader));
+            }
         }
         Self {
             shared: Arc::new(Shared {
@@ -159,8 +167,34 @@ impl Writer {
                 runtime: Handle::current(),
                 ids: generator,
                 lease,
+                shards,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
     }
+}
+
+/// Starts to follow the clusters of the schema's tables, and of rows that an earlier process left for
+/// a shard. Returns whether the clusters have been read; that is the case from the start if there are
+/// none.
+fn follow_clusters(
+    schema: &Schema,
+    delivery: &Arc<StopAfter>,
+    states: &watch::Receiver<Vec<State>>,
+    options: &WriterOptions,
+    deliveries: &mut JoinSet<()>,
+) -> watch::Receiver<bool> {
+    let mut tables: BTreeSet<String> = distributed_tables(schema).into_iter().map(str::to_owned).collect();
+    let mut left = delivery.1.readers();
+    left.retain(|reader| reader.layout().shard.is_some());
+    tables.extend(left.iter().map(|reader| reader.layout().schema_table().to_string()));
+    let (is_settled, receiver) = watch::channel(tables.is_empty());
+    if !tables.is_empty() {
+        let what = Follow {
+            tables: tables.into_iter().collect(),
+            routes_rows: options.cluster_inserts == ClusterInserts::Shards,
+        };
+        deliveries.spawn(follow(Arc::clone(delivery), states.clone(), what, left, is_settled));
+    }
+    receiver
 }
