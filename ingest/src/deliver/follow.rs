@@ -71,9 +71,10 @@ struct Follower {
     logged: BTreeMap<String, String>,
 }
 
-/// Follows the clusters, and runs the deliveries of the shards: of those that `left` reads, which have
-/// rows of an earlier process, and of each one that becomes known. Returns once the spool is closed and
-/// these deliveries have ended. Sets `is_settled` once the clusters of a server have been read.
+/// Follows the clusters, and runs the deliveries of the shards: of those that `left` reads, which
+/// have rows of an earlier process, and of each one that becomes known. Returns once the spool is
+/// closed and these deliveries have ended. Sets `is_settled` once the clusters of a server have been
+/// read.
 pub(crate) async fn follow(
     delivery: Arc<StopAfter>,
     mut states: watch::Receiver<Vec<State>>,

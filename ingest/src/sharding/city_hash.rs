@@ -159,7 +159,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
-    /// Hashes that ClickHouse 26.7 returned for `cityHash64(substring(repeat('0123456789', 30), 1, length))`.
+    /// Hashes that ClickHouse 26.7 returns for
+    /// `cityHash64(substring(repeat('0123456789', 30), 1, length))`.
     #[test]
     fn hashes_of_every_length_class_are_those_of_clickhouse() {
         let text = "0123456789".repeat(30);

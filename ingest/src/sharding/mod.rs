@@ -17,6 +17,8 @@ mod router;
 mod slots;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::{
     key::{ShardingKey, UnknownKey},

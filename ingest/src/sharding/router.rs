@@ -64,7 +64,8 @@ impl<Q: Copy + Eq> Router<Q> {
         self.queues.len()
     }
 
-    /// Returns the queue that all rows belong to; `None` if there is none, or if the rows have several.
+    /// Returns the queue that all rows belong to; `None` if there is none, or if the rows have
+    /// several.
     pub(crate) fn common_queue<'r>(&self, mut rows: impl Iterator<Item = &'r [u8]>) -> Option<Q> {
         let first = self.queue(rows.next()?)?;
         rows.all(|row| self.queue(row) == Some(first)).then_some(first)

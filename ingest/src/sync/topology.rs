@@ -214,7 +214,8 @@ async fn clusters_of(
 }
 
 impl DistributedTable {
-    /// Reads the definition of an engine: `Distributed('cluster', 'database', 'table'[, key[, 'policy']])`.
+    /// Reads the definition of an engine:
+    /// `Distributed('cluster', 'database', 'table'[, key[, 'policy']])`.
     fn parse(name: String, engine: &str) -> Option<Self> {
         let (arguments, _) = split_at_close(engine.strip_prefix("Distributed(")?)?;
         let mut arguments = split(arguments, ',');

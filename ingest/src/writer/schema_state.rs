@@ -15,8 +15,8 @@ use crate::sync::{
 
 impl Writer {
     /// Waits until a server's tables match the schema, ids have a node number and the shards of
-    /// Distributed tables are known, or every server has failed, or `max_wait` has elapsed. Rows are accepted throughout and afterwards, and sent
-    /// to the first server that becomes ready.
+    /// Distributed tables are known, or every server has failed, or `max_wait` has elapsed. Rows are
+    /// accepted throughout and afterwards, and sent to the first server that becomes ready.
     ///
     /// # Errors
     ///
