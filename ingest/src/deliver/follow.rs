@@ -73,8 +73,8 @@ struct Follower {
 
 /// Follows the clusters, and runs the deliveries of the shards: of those that `left` reads, which
 /// have rows of an earlier process, and of each one that becomes known. Returns once the spool is
-/// closed and these deliveries have ended. Sets `is_settled` once the clusters of a server have been
-/// read.
+/// closed and these deliveries have ended. Sets `is_settled` once the clusters have been read and each
+/// server has been tried.
 pub(crate) async fn follow(
     delivery: Arc<StopAfter>,
     mut states: watch::Receiver<Vec<State>>,
@@ -107,13 +107,16 @@ pub(crate) async fn follow(
             () = ended(&spool, &mut deliveries) => return,
         }
         let connections = connections(&states.borrow());
+        // A server that has not been tried yet may be the only one of its shard.
+        let is_each_tried = !states.borrow().iter().any(|state| matches!(state, State::Unknown));
         ready = connections.iter().map(|(index, _)| *index).collect();
         tokio::select! {
             (is_read, readers) = follower.refresh(&connections) => {
                 for reader in readers {
                     deliveries.spawn(run(Arc::clone(&follower.delivery), reader));
                 }
-                is_settled.send_if_modified(|settled| is_read && !std::mem::replace(settled, true));
+                let is_known = is_read && is_each_tried;
+                is_settled.send_if_modified(|settled| is_known && !std::mem::replace(settled, true));
             }
             () = ended(&spool, &mut deliveries) => return,
         }
