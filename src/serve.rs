@@ -163,6 +163,7 @@ async fn collect<R: Routes>(
         idempotency_keys: options.idempotency_keys,
         insert_timeout: options.insert_timeout_seconds,
         insert_quorum: options.insert_quorum,
+        cluster_inserts: options.cluster_inserts.into(),
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,
         rejected_bytes_per_second: options.rejected_bytes_per_second,

@@ -34,6 +34,7 @@ const STAGES: [&str; 35] = [
     "kafka",
     "deliver",
     "spool",
+    "sharding",
     "idempotency",
     "block",
     "native",

@@ -153,6 +153,7 @@ pub mod rejected;
 mod request;
 mod scan;
 mod service;
+mod sharding;
 pub mod spool;
 pub mod store;
 mod sync;

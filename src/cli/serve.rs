@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum};
+use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum, writer::ClusterInserts};
 
 use super::{
     bodies::BodyTimeOptions,
@@ -215,6 +215,11 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
     pub(crate) insert_quorum: Option<InsertQuorum>,
 
+    /// How rows get into tables over the shards of a cluster: straight to the server of their shard,
+    /// or through the Distributed table of one server.
+    #[arg(long, env = "ROWMILL_CLUSTER_INSERTS", value_enum, default_value_t = ClusterInsertsOption::Shards, value_name = "WAY")]
+    pub(crate) cluster_inserts: ClusterInsertsOption,
+
     /// Compare the number of confirmed rows with the number of rows in the table, and report a
     /// difference in /metrics, /ready and the log. Each comparison reads the table's column `id`.
     #[arg(long, env = "ROWMILL_AUDIT")]
@@ -242,6 +247,24 @@ impl ServeOptions {
             None => Ack::Spooled,
         };
         self.ack.unwrap_or(default)
+    }
+}
+
+/// The way of rows into tables over the shards of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClusterInsertsOption {
+    /// To a server of the row's shard.
+    Shards,
+    /// Through the Distributed table.
+    Distributed,
+}
+
+impl From<ClusterInsertsOption> for ClusterInserts {
+    fn from(option: ClusterInsertsOption) -> Self {
+        match option {
+            ClusterInsertsOption::Shards => Self::Shards,
+            ClusterInsertsOption::Distributed => Self::Distributed,
+        }
     }
 }
 

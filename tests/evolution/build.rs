@@ -4,7 +4,7 @@ use std::{env, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
-    for version in ["before", "after"] {
+    for version in ["before", "after", "fleet"] {
         println!("cargo::rerun-if-changed={version}");
         for entry in fs::read_dir(version)? {
             let path = entry?.path();

@@ -2,88 +2,23 @@
 //!
 //! The embedded ClickHouse has no queue for statements ON CLUSTER, so each engine is synced itself.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    path::Path,
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use evolution::sharded::{
     after,
     before::{self, Orders},
 };
-use rowmill_engine::{Engine, Options};
 use rowmill_ingest::{
     Ack, ClickHouseUrl, Writer, WriterOptions,
     schema::{drift, plan, sync},
     table::Schema,
 };
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::{engine::Database, proxy::Proxy};
-
-/// The name of the database on both shards.
-const DATABASE: &str = "stats";
-
-/// A shard of the cluster `fleet`.
-struct Shard {
-    database: Database,
-    _engine: Engine,
-}
-
-impl Shard {
-    /// Starts an engine that listens for other servers as well.
-    fn start(data: &Path, ports: [u16; 2], index: usize) -> Self {
-        let shard = |port| format!("<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>");
-        let shards: String = ports.map(shard).concat();
-        let port = ports[index];
-        write(
-            &data.join("config/config.d/fleet.xml"),
-            &format!(
-                "<clickhouse><tcp_port>{port}</tcp_port><remote_servers><fleet><secret>between shards</secret>{shards}\
-                 </fleet></remote_servers></clickhouse>"
-            ),
-        );
-        let grant = "<query>GRANT SYSTEM LISTEN ON *.*</query>";
-        write(
-            &data.join("config/users.d/listen.xml"),
-            &format!("<clickhouse><users><owner><grants>{grant}</grants></owner></users></clickhouse>"),
-        );
-        let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap();
-        let database = Database::of_engine(DATABASE, engine.address(), data);
-        let owner = Database {
-            user: "owner",
-            password: engine.owner().password().to_owned(),
-            ..database.clone()
-        };
-        owner.on_server("SYSTEM START LISTEN TCP").unwrap();
-        Self {
-            database,
-            _engine: engine,
-        }
-    }
-
-    fn url(&self) -> ClickHouseUrl {
-        self.database.url().parse().unwrap()
-    }
-}
-
-fn write(file: &Path, text: &str) {
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::write(file, text).unwrap();
-}
-
-fn start(folder: &TempDir) -> [Shard; 2] {
-    let listeners = [0; 2].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
-    let ports = listeners
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap().port());
-    drop(listeners);
-    [0, 1].map(|index| Shard::start(&folder.path().join(index.to_string()), ports, index))
-}
+use crate::support::{
+    cluster::{self, Server, ShardOf},
+    proxy::Proxy,
+};
 
 fn options() -> WriterOptions {
     WriterOptions {
@@ -111,8 +46,9 @@ async fn insert(writer: &Writer) {
 #[test]
 fn rows_go_to_their_shards_once_and_both_tables_get_new_columns() {
     let folder = tempfile::tempdir().unwrap();
-    let shards = start(&folder);
-    let [first, second] = &shards;
+    let one = ShardOf { weight: 1, replicas: 1 };
+    let shards = cluster::start(folder.path(), &[one; 2]);
+    let [first, second] = &shards[..] else { panic!() };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         for shard in &shards {
@@ -149,7 +85,10 @@ fn rows_go_to_their_shards_once_and_both_tables_get_new_columns() {
         assert!(writer.drain(Duration::from_secs(60)).await.is_complete());
     });
 
-    let local = shards.each_ref().map(|shard| shard.database.count("orders_local"));
+    let local: Vec<_> = shards
+        .iter()
+        .map(|shard| shard.database.count("orders_local"))
+        .collect();
     assert_eq!(local.iter().sum::<u64>(), 40, "{local:?}");
     assert!(local.iter().all(|rows| *rows > 0), "{local:?}");
     let all = "SELECT count(), uniqExact(email), uniqExact(id), \
@@ -195,7 +134,7 @@ fn created_name(statement: &str) -> &str {
 }
 
 /// Asserts that the sync would change nothing, and that no definition differs.
-async fn assert_nothing_to_do(shard: &Shard, schema: &'static Schema) {
+async fn assert_nothing_to_do(shard: &Server, schema: &'static Schema) {
     let planned = plan(&shard.url(), schema).await.unwrap();
     assert!(
         planned.statements.is_empty() && planned.warnings.is_empty(),

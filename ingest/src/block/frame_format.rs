@@ -1,7 +1,10 @@
 //! The format of a segment's frames: its version, and the salt of its checksums.
 
 /// The version of new segments.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
+
+/// The version before blocks could belong to a shard; otherwise the same.
+pub(crate) const VERSION_3: u32 = 3;
 
 /// The version before rows could have keys; otherwise the same.
 pub(crate) const VERSION_2: u32 = 2;

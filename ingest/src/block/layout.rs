@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    block::shard::Shard,
     native::{self, MAX_GROWTH, Native, NativeColumn, Rows, time_slice::TimeSlice},
     store::quoted,
     table::{Format, Table, shape::ShapeBuf},
@@ -32,6 +33,8 @@ pub(crate) struct InsertTarget {
     pub(crate) row_id: Option<usize>,
     /// The insert of the rows as columns; `None` if they can only be sent as rows.
     pub(crate) columnar: Option<Arc<ColumnarInsert>>,
+    /// The shard of the rows; `None` for rows that any server of the writer accepts.
+    pub(crate) shard: Option<Arc<Shard>>,
 }
 
 /// A column that is inserted.
@@ -108,7 +111,28 @@ impl InsertTarget {
             columns,
             row_id,
             columnar: columnar.map(Arc::new),
+            shard: None,
         }
+    }
+
+    /// Returns the insert target for the same rows in the table `local` of a shard.
+    pub(crate) fn on_shard(&self, local: &str, shard: Shard) -> Self {
+        let columns = self.columns.clone();
+        let rest = self
+            .statement
+            .strip_prefix(&insert_into(&self.table))
+            .unwrap_or_default();
+        let statement = format!("{}{rest}", insert_into(local));
+        Self {
+            shard: Some(Arc::new(shard)),
+            ..Self::new(local.into(), statement.into(), columns, self.row_id)
+        }
+    }
+
+    /// Returns the name of the schema's table whose rows these are, unquoted: that of the Distributed
+    /// table for the rows of a shard.
+    pub(crate) fn schema_table(&self) -> &Arc<str> {
+        self.shard.as_ref().map_or(&self.table, |shard| &shard.table)
     }
 
     /// Returns the name of the format of the rows.
@@ -218,10 +242,14 @@ fn insert_statement(table: &str, columns: &[TargetColumn], format: Format) -> St
 fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: &str, format: &str) -> String {
     let columns: Vec<_> = columns.map(quoted).collect();
     format!(
-        "INSERT INTO {} ({}){settings} FORMAT {format}",
-        quoted(table),
-        columns.join(", "),
+        "{} ({}){settings} FORMAT {format}",
+        insert_into(table),
+        columns.join(", ")
     )
+}
+
+fn insert_into(table: &str) -> String {
+    format!("INSERT INTO {}", quoted(table))
 }
 
 /// Returns a table's rows, which end at `ends`, as one block of columns; `None` if they stay rows.
@@ -252,6 +280,9 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
 /// 4  number of columns
 /// 4  index of the row's id, 0xffff_ffff for none
 ///    per column: name, type, type in columns (each a length of 4 bytes and the text), shape
+///    for the rows of a shard: the Distributed table, the cluster (each a length of 4 bytes and the
+///    text), 4 bytes number of the shard, 4 bytes number of its servers, the address of each (a
+///    length and the text)
 /// ```
 ///
 /// All numbers are little-endian.
@@ -260,15 +291,24 @@ pub(crate) fn put_columns(out: &mut Vec<u8>, layout: &InsertTarget) {
     put_u32(out, layout.row_id.unwrap_or(usize::MAX));
     for column in &layout.columns {
         for text in [&column.name, &column.data_type, &column.sent_type] {
-            put_u32(out, text.len());
-            out.extend_from_slice(text.as_bytes());
+            put_text(out, text);
         }
         ShapeBuf::put(column.shape.as_ref(), out);
     }
+    if let Some(shard) = &layout.shard {
+        put_text(out, &shard.table);
+        put_text(out, &shard.cluster);
+        out.extend_from_slice(&shard.number.to_le_bytes());
+        put_u32(out, shard.replicas.len());
+        shard.replicas.iter().for_each(|replica| put_text(out, replica));
+    }
 }
 
+/// The columns of a target, its row id and its shard, as the log contains them.
+pub(crate) type LoggedColumns = (Box<[TargetColumn]>, Option<usize>, Option<Arc<Shard>>);
+
 /// Reads the bytes that [`put_columns`] writes; `None` if they are malformed.
-pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<(Box<[TargetColumn]>, Option<usize>)> {
+pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<LoggedColumns> {
     let count = take_u32(&mut bytes)?;
     let row_id = take_u32(&mut bytes)?;
     let columns = (0..count)
@@ -282,7 +322,25 @@ pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<(Box<[TargetColumn]>, Opt
         })
         .collect::<Option<Box<[_]>>>()?;
     let row_id = (row_id < count).then_some(row_id as usize);
-    bytes.is_empty().then_some((columns, row_id))
+    let shard = match bytes.is_empty() {
+        true => None,
+        false => Some(Arc::new(take_shard(&mut bytes)?)),
+    };
+    bytes.is_empty().then_some((columns, row_id, shard))
+}
+
+fn take_shard(bytes: &mut &[u8]) -> Option<Shard> {
+    Some(Shard {
+        table: take_text(bytes)?.into(),
+        cluster: take_text(bytes)?,
+        number: take_u32(bytes)?,
+        replicas: (0..take_u32(bytes)?).map(|_| take_text(bytes)).collect::<Option<_>>()?,
+    })
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_u32(out, text.len());
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn put_u32(out: &mut Vec<u8>, number: usize) {

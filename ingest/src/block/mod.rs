@@ -271,6 +271,7 @@ impl Block {
                 }),
                 logged: opened.logged,
                 keys: std::mem::take(&mut self.keys).into(),
+                sent_to: None,
             }),
         })
     }
@@ -302,5 +303,6 @@ pub(crate) mod rng;
 pub(crate) mod row_key;
 pub(crate) mod rows;
 pub(crate) mod sealed;
+pub(crate) mod shard;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-//! Receipts: the position of rows in their block, and the wait until they are safe.
+//! Receipts: the positions of rows in their blocks, and the wait until they are safe.
 
-use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
+use std::{iter, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -9,7 +9,7 @@ use crate::{
     block::progress::{SharedProgress, WaitCondition},
 };
 
-/// The position of rows in their block. Lets the sender wait until the rows are safe.
+/// The positions of rows in their blocks. Lets the sender wait until the rows are safe.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,6 +25,8 @@ use crate::{
 pub struct Receipt {
     /// `None` if there is nothing to wait for.
     pub(crate) waiting: Option<Waiting>,
+    /// The receipt of the other rows that were accepted together, in the blocks of other shards.
+    pub(crate) others: Option<Box<Receipt>>,
 }
 
 #[derive(Debug)]
@@ -38,11 +40,34 @@ pub(crate) struct Waiting {
 
 impl Receipt {
     /// The receipt of rows that need no wait.
-    pub(crate) const NONE: Self = Self { waiting: None };
+    pub(crate) const NONE: Self = Self {
+        waiting: None,
+        others: None,
+    };
 
     /// Returns whether there is anything to wait for.
     pub fn is_pending(&self) -> bool {
         self.waiting.is_some()
+    }
+
+    /// Returns the receipt of all rows of `receipts`, which have the same level.
+    pub(crate) fn of_all(receipts: impl IntoIterator<Item = Self>) -> Self {
+        let add = |others: Self, receipt: Self| Self {
+            waiting: receipt.waiting,
+            others: others.waiting.is_some().then(|| Box::new(others)),
+        };
+        receipts.into_iter().fold(Self::NONE, add)
+    }
+
+    /// Lowers the requested level to `ack`.
+    pub(crate) fn lower(&mut self, ack: Ack) {
+        let mut receipt = Some(self);
+        while let Some(Self { waiting, others }) = receipt {
+            if let Some(waiting) = waiting {
+                waiting.ack = waiting.ack.min(ack);
+            }
+            receipt = others.as_deref_mut();
+        }
     }
 
     /// Waits until the rows reach the requested level or cannot reach it, for at most `limit`, and
@@ -53,24 +78,55 @@ impl Receipt {
             .waiting
             .as_ref()
             .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
+        let others = self.others.as_ref().map(|others| others.rows());
         match (timeout(limit, self.reached()).await, requested) {
             (Ok(reached), _) => reached,
-            (Err(_), Some((progress, rows, ack))) => progress.read(|progress| progress.level(&rows)).min(ack),
+            (Err(_), Some((progress, rows, ack))) => {
+                let reached = progress.read(|progress| progress.level(&rows)).min(ack);
+                let others = others.into_iter().flatten();
+                let level = |(progress, rows): (Arc<SharedProgress>, Range<u32>)| {
+                    progress.read(|progress| progress.level(&rows))
+                };
+                others.map(level).fold(reached, Ack::min)
+            }
             (Err(_), None) => Ack::Accepted,
         }
     }
 
     /// Waits as [`reached_within`](Self::reached_within) does, without a time limit.
     pub async fn reached(self) -> Ack {
-        let Some(Waiting {
+        let Some(waiting) = self.waiting else {
+            return Ack::Accepted;
+        };
+        let mut reached = waiting.reached().await;
+        let mut others = self.others;
+        while let Some(receipt) = others {
+            if let Some(waiting) = receipt.waiting {
+                reached = reached.min(waiting.reached().await);
+            }
+            others = receipt.others;
+        }
+        reached
+    }
+
+    /// Returns the positions of the rows.
+    fn rows(&self) -> Vec<(Arc<SharedProgress>, Range<u32>)> {
+        let receipts = iter::successors(Some(self), |receipt| receipt.others.as_deref());
+        let waiting = receipts.filter_map(|receipt| receipt.waiting.as_ref());
+        waiting
+            .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone()))
+            .collect()
+    }
+}
+
+impl Waiting {
+    async fn reached(self) -> Ack {
+        let Self {
             progress,
             rows,
             ack,
             is_durable,
-        }) = self.waiting
-        else {
-            return Ack::Accepted;
-        };
+        } = self;
         // Rows that are only in memory never become `Spooled`.
         if is_durable || ack != Ack::Spooled {
             let condition = WaitCondition {
@@ -106,7 +162,33 @@ mod tests {
             ack,
             is_durable: true,
         };
-        Receipt { waiting: Some(waiting) }
+        Receipt {
+            waiting: Some(waiting),
+            others: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receipt_of_several_blocks_waits_for_the_last_of_them() {
+        let blocks = [(); 3].map(|()| Arc::new(SharedProgress::new(Progress::default())));
+        let receipts = || blocks.iter().map(|progress| receipt(progress, 0, Ack::Stored));
+        let all = tokio::spawn(Receipt::of_all(receipts()).reached());
+        let late = Receipt::of_all(receipts());
+        let mut lowered = Receipt::of_all(receipts());
+        for progress in &blocks[1..] {
+            progress.update(|progress| {
+                progress.on_disk = 1;
+                progress.is_done = true;
+            });
+        }
+        tokio::task::yield_now().await;
+        assert!(!all.is_finished());
+        assert_eq!(late.reached_within(Duration::ZERO).await, Ack::Accepted);
+        blocks[0].update(|progress| progress.on_disk = 1);
+        lowered.lower(Ack::Spooled);
+        assert_eq!(lowered.reached().await, Ack::Spooled);
+        blocks[0].update(|progress| progress.is_done = true);
+        assert_eq!(all.await.ok(), Some(Ack::Stored));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Row batches: the encoded rows of one request, before they are appended to a block.
 
-use std::ptr;
+use std::{iter, ptr};
 
 use crate::{budget::SpoolFull, table::Table};
 
@@ -149,6 +149,24 @@ impl RowBatch {
     /// Returns the rows, and the offset at which each ends.
     pub(crate) fn content(&self) -> (&[u8], &[u32]) {
         (&self.bytes, &self.ends)
+    }
+
+    /// Appends one of the rows to another batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub(crate) fn copy_row(&self, row: &[u8], to: &mut Self) -> Result<(), SpoolFull> {
+        let table = self.table.ok_or(SpoolFull)?;
+        to.push(table, |out| out.extend_from_slice(row))
+    }
+
+    /// Returns each row.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.bytes[start as usize..*end as usize])
     }
 
     /// Removes and returns the rows and their end offsets, with their memory.

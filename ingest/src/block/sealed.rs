@@ -47,6 +47,8 @@ pub(crate) struct BlockState {
     pub(crate) parts: Parts,
     /// The idempotency keys of the rows, until the block is complete on disk.
     pub(crate) keys: Box<[RowKey]>,
+    /// The address of the server of a shard that may have rows in doubt.
+    pub(crate) sent_to: Option<Arc<str>>,
 }
 
 impl SealedBlock {
@@ -75,6 +77,7 @@ impl SealedBlock {
                 logged,
                 parts,
                 keys: Box::default(),
+                sent_to: None,
             }),
         }
     }

@@ -87,7 +87,7 @@ impl Changes {
     /// and the rows do not. The operator's changes take precedence.
     fn of(&self, layout: &InsertTarget, existing: &[Existing]) -> ColumnChanges {
         let mut changes = self.by_operator.clone();
-        for (old, new) in self.declared.get(&*layout.table).into_iter().flatten() {
+        for (old, new) in self.declared.get(&**layout.schema_table()).into_iter().flatten() {
             let is_written = |name: &str| layout.columns.iter().any(|column| *column.name == *name);
             let is_used = is_written(new) || changes.renamed.values().any(|name| name == new);
             if is_written(old) && !is_used && existing.iter().any(|found| found.name == *new) {

@@ -46,24 +46,24 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery { servers, permits, .. } = self.delivery;
+        let target = self.target;
         // The wait for a server with the tables does not count as a failure.
-        servers.wait().await;
+        target.wait().await;
         // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
-        let _permit = permits.acquire().await;
-        let Some((index, connection)) = servers.current() else {
+        let _permit = target.permits().acquire().await;
+        let Some(server) = target.choose(block, self.reader.is_in_doubt(block, part)) else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
-        let result = self.look_up_and_send(&*connection, block, part, tries).await;
-        if let Err(Failure::Server(error)) = &result {
-            if error.may_be_stored() {
-                self.reader.doubt(block, part);
-            }
-            if error.is_unreachable() {
-                servers.fail_over(index);
-            }
+        let result = self.look_up_and_send(server.backend(), block, part, tries).await;
+        let error = match &result {
+            Err(Failure::Server(error)) => Some(error),
+            _ => None,
+        };
+        if error.is_some_and(ClickHouseError::may_be_stored) {
+            self.reader.doubt(block, part);
         }
+        target.record(&server, block, error);
         result
     }
 
@@ -145,6 +145,11 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;
+                if lookup.is_replicated {
+                    // Keeper has the token only together with the rows' part. This replica may get
+                    // it later.
+                    return Ok(tried);
+                }
                 // A ClickHouse that was killed may remember a token whose rows are gone.
                 reader.doubt(block, part);
                 let lookup = self.look_up(connection, block, part).await?;
@@ -221,8 +226,10 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         // cannot be read.
         let rows = reader.rows(block, part).await;
         reader.settle(block, part, Outcome::Stored);
-        if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
-            audit.confirm(reader.id(), &ids);
+        if let Some(table) = reader.schema_queue()
+            && let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends))
+        {
+            audit.confirm(table, &ids);
         }
     }
 
@@ -300,7 +307,7 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
             query_id: &query_id,
             rows: part.len(),
             ignores_views: sending.ignores_views,
-            settings: self.delivery.changes.insert_settings(&block.layout.table),
+            settings: self.delivery.changes.insert_settings(block.layout.schema_table()),
             frames: compressed.frames.clone(),
         };
         let mut insert = pin!(connection.insert(request, sending.within));

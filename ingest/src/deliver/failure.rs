@@ -66,19 +66,20 @@ impl FailureLog {
             return;
         }
         let (table, id, rows) = (&*block.layout.table, block.id, part.len());
+        let shard = block.layout.shard.as_ref().map(|shard| shard.number);
         let error = match failure {
             Failure::Server(error) => error,
             Failure::Disk(error) => {
-                tracing::error!(table, block = %id, rows, failures, %error, "rows are held because the spool's disk fails");
+                tracing::error!(table, shard, block = %id, rows, failures, %error, "rows are held because the spool's disk fails");
                 return;
             }
             Failure::Misfit(reason) => {
-                tracing::error!(table, block = %id, rows, reason, "rows do not fit the table as it is now and are held");
+                tracing::error!(table, shard, block = %id, rows, reason, "rows do not fit the table as it is now and are held");
                 return;
             }
             Failure::Running | Failure::Missing => {
                 let error = failure.without_values();
-                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is still unknown");
+                tracing::warn!(table, shard, block = %id, rows, failures, error, "the outcome of an insert is still unknown");
                 return;
             }
         };
@@ -86,16 +87,16 @@ impl FailureLog {
         let error = error.without_values();
         match class {
             Class::Retry if self.is_recent(now) => {
-                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and will be retried");
+                tracing::warn!(table, shard, block = %id, rows, failures, code, error, "an insert failed and will be retried");
             }
             Class::Retry => {
-                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and will be retried");
+                tracing::error!(table, shard, block = %id, rows, failures, code, error, "an insert has failed for minutes and will be retried");
             }
             Class::Hold => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert failed and will not succeed without intervention");
+                tracing::error!(table, shard, block = %id, rows, failures, code, cure, error, "an insert failed and will not succeed without intervention");
             }
             Class::Refused | Class::TooLarge => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row; the table's rows are held");
+                tracing::error!(table, shard, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row; the table's rows are held");
             }
         }
     }
@@ -135,7 +136,7 @@ impl RefusedRow {
             id: self.id,
             service: "",
             name: "",
-            table: &self.layout.table,
+            table: self.layout.schema_table(),
             column: "",
             code: &self.code,
             reason: &self.reason,

@@ -74,6 +74,9 @@ pub(crate) struct Lookup {
     /// Whether the table is sure to remember the token of the rows in it, and the tables of its
     /// views have deduplication windows as well.
     pub(super) is_remembered: bool,
+    /// Whether the replicas of the table share their tokens, so that a server may know the token of
+    /// rows that it does not show yet.
+    pub(super) is_replicated: bool,
 }
 
 impl Lookup {
@@ -81,6 +84,7 @@ impl Lookup {
         found: Found::Unknowable,
         has_views: false,
         is_remembered: false,
+        is_replicated: false,
     };
 
     /// Queries the block's table for the rows of `part`, which are `rows`.
@@ -127,6 +131,7 @@ impl Lookup {
             found: Found::Running,
             has_views: facts.views > 0,
             is_remembered: false,
+            is_replicated: facts.engine.starts_with("Replicated") || facts.engine.starts_with("Shared"),
         };
         if facts.running > 0 || (lookup.has_views && is_closed(&facts.engine_full)) {
             return Ok(lookup);

@@ -16,6 +16,10 @@
 //! views     leaves out the rows on which a materialized view throws, for that view only
 //!           (`view_search` finds them)
 //! failure   the reasons why a try fails
+//! target    the servers that a table's rows may go to: the writer's (`servers`), or those of one
+//!           shard (`shard_servers`)
+//! shards    the shards that rows wait for, and their servers
+//! follow    follows the clusters of Distributed tables: their servers, and the way of rows to them
 //! audit     compares the number of confirmed rows with the table's, if enabled
 //! ```
 //!
@@ -30,12 +34,16 @@ mod audit;
 mod backend;
 pub(crate) mod compress;
 mod failure;
+pub(crate) mod follow;
 mod guard;
 mod lookup;
 pub(crate) mod prefetch;
 pub(crate) mod run;
 pub(crate) mod servers;
+mod shard_servers;
+pub(crate) mod shards;
 mod table;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view_search;
@@ -52,7 +60,9 @@ pub(crate) use self::{
     failure::Failure,
     lookup::keeps_each_row,
 };
-use self::{backend::Backend, guard::Guard, servers::ActiveServer, table::TableDelivery};
+use self::{
+    backend::Backend, guard::Guard, servers::ActiveServer, shards::Shards, table::TableDelivery, target::Target,
+};
 use crate::{
     deliver::compress::Compressor,
     spool::{Spool, TableReader},
@@ -71,6 +81,8 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Delivery<B = Connection> {
     servers: ActiveServer<B>,
+    /// The servers of shards.
+    shards: Shards<B>,
     spool: Spool,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
@@ -97,6 +109,7 @@ impl<B: Backend> Delivery<B> {
         let permits = inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             servers,
+            shards: Shards::new(permits),
             spool,
             permits: Semaphore::new(permits),
             prefetch_permits: Semaphore::new(permits),
@@ -115,9 +128,14 @@ impl<B: Backend> Delivery<B> {
 
     /// Delivers a queue's blocks until the spool is closed and the queue is empty.
     pub(crate) async fn run(&self, reader: TableReader) {
+        let shard = reader.layout().shard.as_deref().map(|shard| self.shards.servers(shard));
         let table = TableDelivery {
             delivery: self,
             reader: &reader,
+            target: match &shard {
+                Some(servers) => Target::Shard(servers),
+                None => Target::Any(&self.servers, &self.permits),
+            },
             guard: Guard::new(reader.has_divided()),
             failure_log: FailureLog::default(),
             forms: Vec::new(),

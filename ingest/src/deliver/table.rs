@@ -12,6 +12,7 @@ use super::{
     failure::{Failure, RefusedRow},
     guard::Guard,
     prefetch::Prefetched,
+    target::Target,
 };
 use crate::{
     block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
@@ -32,6 +33,7 @@ pub(super) const MAX_TIMEOUTS: u32 = 2;
 pub(super) struct TableDelivery<'a, B> {
     pub(super) delivery: &'a Delivery<B>,
     pub(super) reader: &'a TableReader,
+    pub(super) target: Target<'a, B>,
     pub(super) guard: Guard,
     pub(super) failure_log: FailureLog,
     /// The forms of the insert targets that were compared with the table a moment ago.
@@ -119,7 +121,7 @@ impl<B: Backend> TableDelivery<'_, B> {
     /// Returns once the part is stored, refused, parked, lost or divided.
     pub(super) async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &Part) {
         let reader = self.reader;
-        if self.delivery.servers.none_ready() {
+        if self.target.none_ready() {
             reader.evict(block);
         }
         let mut failures = 0;

@@ -20,10 +20,11 @@ use crate::{
     idempotency::PendingRows,
     spool::{
         counters::Counters,
-        queue::{Blocks, LockedQueue},
-        shared::{Shared, TableId},
+        queue::{Blocks, LockedQueue, TableQueue},
+        shared::Shared,
         signal::Urgency,
         state::DEAD_LETTERS_SHARE,
+        table_id::TableId,
     },
 };
 
@@ -37,7 +38,7 @@ const LOG_INTERVAL_S: u64 = 60;
 /// The handle that appends rows to the spool.
 #[derive(Debug)]
 pub(crate) struct Appender {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     started: Instant,
     /// The time of the next log of a full spool, in seconds since the start: for rows, and for dead
     /// letters.
@@ -63,14 +64,28 @@ impl Appender {
         ack: Ack,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Receipt, SpoolFull> {
+        if let Some(router) = self.shared.queue(table).router() {
+            let mut row = Vec::new();
+            encode(&mut row);
+            return self.append_to_shard(&router, table, ack, &row);
+        }
         self.append_counted(table, ack, 1, |blocks, admit| blocks.open.append(encode, admit))
     }
 
-    /// Appends rows to one block: all of them, or none. `rows` may be empty afterwards.
+    /// Appends rows to one block for each shard of their table: all of them, or none. `rows` may be
+    /// empty afterwards.
     ///
     /// # Errors
     /// See [`append`](Self::append).
     pub(crate) fn append_rows(&self, table: TableId, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
+        match self.shared.queue(table).router() {
+            Some(router) => self.append_to_shards(&router, table, ack, rows),
+            None => self.append_to_block(table, ack, rows),
+        }
+    }
+
+    /// Appends rows to one block.
+    pub(super) fn append_to_block(&self, table: TableId, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
         let max_rows = self.shared.limits.rows;
         self.append_counted(table, ack, count, |blocks, admit| {
@@ -84,7 +99,8 @@ impl Appender {
     }
 
     /// Appends rows as [`append_rows`](Self::append_rows) does, at least one, with their idempotency
-    /// keys. The rows of a key are numbered within `rows`. Also returns the place of the rows.
+    /// keys. The rows of a key are numbered within `rows`. Also returns the place of the rows. Rows of
+    /// several shards wait in the table's own queue, since a key belongs to one block.
     ///
     /// # Errors
     /// See [`append`](Self::append).
@@ -95,6 +111,10 @@ impl Appender {
         rows: &mut RowBatch,
         keys: &[RowKey],
     ) -> Result<(Receipt, PendingRows), SpoolFull> {
+        let router = self.shared.queue(table).router();
+        let table = router
+            .and_then(|router| router.common_queue(rows.iter()))
+            .unwrap_or(table);
         let (count, max_rows) = (rows.count(), self.shared.limits.rows);
         let is_long = rows.bytes().len() >= WORTH_TAKING_OVER;
         let mut place = None;
@@ -133,31 +153,34 @@ impl Appender {
                 ack,
                 is_durable,
             }),
+            others: None,
         }
     }
 
     /// Appends `rows` rows with `put`, and counts whether they were accepted.
-    fn append_counted(
+    pub(super) fn append_counted(
         &self,
         table: TableId,
         ack: Ack,
         rows: usize,
         put: impl FnOnce(&mut LockedQueue<'_>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, SpoolFull> {
-        let result = match self.shared.is_closed() {
-            true => Err(SpoolFull),
-            false => self.append_to(table, ack, rows, put),
-        };
+        let result = self.append_to(table, ack, rows, put);
+        self.count_appended(table, rows, result.is_ok());
+        result
+    }
+
+    /// Counts whether rows were accepted.
+    pub(super) fn count_appended(&self, table: TableId, rows: usize, is_accepted: bool) {
         let counters = &self.shared.queue(table).counters;
-        let counter = match result {
-            Ok(_) => &counters.rows_appended,
-            Err(SpoolFull) => &counters.rows_rejected_full,
+        let counter = match is_accepted {
+            true => &counters.rows_appended,
+            false => &counters.rows_rejected_full,
         };
         Counters::add(counter, rows as u64);
-        if result.is_err() && !self.shared.is_closed() {
+        if !is_accepted && !self.shared.is_closed() {
             self.log_full(table);
         }
-        result
     }
 
     fn append_to(
@@ -167,36 +190,65 @@ impl Appender {
         rows: usize,
         put: impl FnOnce(&mut LockedQueue<'_>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, SpoolFull> {
-        let Shared { memory, log, .. } = &*self.shared;
+        let memory = &self.shared.memory;
         // Skip the encoding if no row fits anyway.
-        if memory.used() >= memory.max || (ack >= Ack::Spooled && self.shared.is_failing_for(table)) {
+        if self.is_full(table, ack) {
             return Err(SpoolFull);
         }
         let is_dead_letter = table == self.shared.dead_letters();
         let queue = self.shared.queue(table);
         let mut blocks = queue.lock();
-        // Read under the lock: a thread that closes the spool and then takes the lock sees the last
-        // row.
-        if self.shared.is_closed() {
-            return Err(SpoolFull);
-        }
-        if let Some(log) = log
-            && !(log.has_space(blocks.on_disk())
-                && (!is_dead_letter || log.has_space_for_dead_letters(blocks.on_disk())))
-        {
-            return Err(SpoolFull);
-        }
+        self.check_space(&blocks, is_dead_letter)?;
         let held = blocks.in_memory();
         let is_within_share = |cost: usize| !is_dead_letter || held + cost <= memory.max / DEAD_LETTERS_SHARE;
         let admit = |cost| is_within_share(cost) && memory.reserve(cost, held);
         if !put(&mut blocks, &admit) {
             return Err(SpoolFull);
         }
+        Ok(self.accept(queue, blocks, ack, rows, is_dead_letter))
+    }
+
+    /// Returns whether no row fits into memory, or `ack` requires a disk or a log that is known to
+    /// fail.
+    #[inline]
+    pub(super) fn is_full(&self, table: TableId, ack: Ack) -> bool {
+        let memory = &self.shared.memory;
+        memory.used() >= memory.max || (ack >= Ack::Spooled && self.shared.is_failing_for(table))
+    }
+
+    /// Checks that a locked queue accepts rows: the spool is open, and the disk has space.
+    #[inline]
+    pub(super) fn check_space(&self, blocks: &Blocks, is_dead_letter: bool) -> Result<(), SpoolFull> {
+        // Read under the lock: a thread that closes the spool and then takes the lock sees the last
+        // row.
+        if self.shared.is_closed() {
+            return Err(SpoolFull);
+        }
+        if let Some(log) = &self.shared.log
+            && !(log.has_space(blocks.on_disk())
+                && (!is_dead_letter || log.has_space_for_dead_letters(blocks.on_disk())))
+        {
+            return Err(SpoolFull);
+        }
+        Ok(())
+    }
+
+    /// Completes an append: seals the block if it is long enough, and wakes the log and delivery.
+    /// Returns the receipt of the last `rows` rows of the open block.
+    #[inline]
+    pub(super) fn accept(
+        &self,
+        queue: &TableQueue,
+        mut blocks: LockedQueue<'_>,
+        ack: Ack,
+        rows: usize,
+        is_dead_letter: bool,
+    ) -> Receipt {
         let first = blocks.open.rows() - rows;
         let receipt = self.receipt(&blocks, ack, rows);
         if self.limits_of(&blocks, is_dead_letter).exceeded_by(&blocks.open) {
             blocks.seal();
-        } else if let Some(log) = log {
+        } else if let Some(log) = &self.shared.log {
             queue.mark_dirty(match ack {
                 Ack::Accepted => Urgency::Soon,
                 Ack::Spooled | Ack::Replicated | Ack::Stored => log.signal.wait_urgency(),
@@ -206,7 +258,7 @@ impl Appender {
         if first == 0 {
             queue.wake_delivery();
         }
-        Ok(receipt)
+        receipt
     }
 
     /// Returns the receipt for the last `rows` rows of the open block.
@@ -224,7 +276,7 @@ impl Appender {
             }
             _ => None,
         };
-        Receipt { waiting }
+        Receipt { waiting, others: None }
     }
 
     /// Returns the limits of a queue's open block.

@@ -101,6 +101,34 @@ pub struct TableCounts {
     pub bytes_pending: u64,
 }
 
+impl TableCounts {
+    /// Adds the counters of a shard of the table.
+    pub(super) fn add(&mut self, shard: &Self) {
+        self.rows_appended += shard.rows_appended;
+        self.rows_rejected_full += shard.rows_rejected_full;
+        self.rows_inserted += shard.rows_inserted;
+        self.inserts += shard.inserts;
+        self.retries += shard.retries;
+        self.rows_refused += shard.rows_refused;
+        self.lookups += shard.lookups;
+        self.rows_found += shard.rows_found;
+        self.rows_missing += shard.rows_missing;
+        self.views_in_doubt += shard.views_in_doubt;
+        self.rows_refused_by_views += shard.rows_refused_by_views;
+        self.rows_lost += shard.rows_lost;
+        // The shard that has failed the longest needs attention.
+        self.failures = self.failures.max(shard.failures);
+        self.is_held |= shard.is_held;
+        self.audit_checked += shard.audit_checked;
+        self.audit_missing += shard.audit_missing;
+        self.audit_duplicate += shard.audit_duplicate;
+        self.rows_pending += shard.rows_pending;
+        self.rows_on_disk += shard.rows_on_disk;
+        self.blocks_pending += shard.blocks_pending;
+        self.bytes_pending += shard.bytes_pending;
+    }
+}
+
 impl Counters {
     /// Returns the counters of `table` at this moment, without pending rows.
     pub(super) fn read(&self, table: Arc<str>) -> TableCounts {

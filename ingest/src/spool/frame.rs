@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! segment   0  8  magic            "ROWMILL\0"
-//!           8  4  version          3
+//!           8  4  version          4
 //!          12  4  salt             any number
 //!          16  4  checksum         CRC-32C of bytes 0..16
 //!          20  4  zero
@@ -44,16 +44,17 @@
 //! before and after the rows of its first batch, so that damage to one costs no row. The salt keeps
 //! a text that a client has sent from passing for a frame.
 //!
-//! Version 2 has no keyed rows. Version 1 has one checksum for header and body, in the place of the header's, and no body
-//! checksum: all later fields are 4 bytes earlier. Rowmill reads the segments of both and appends
-//! marks to them; new segments have version 3.
+//! Version 3 has no shards in open frames. Version 2 has no keyed rows either. Version 1 has one
+//! checksum for header and body, in the place of the header's, and no body checksum: all later
+//! fields are 4 bytes earlier. Rowmill reads the segments of all three and appends marks to them; new
+//! segments have version 4.
 
 use std::ops::Range;
 
 use uuid::Uuid;
 
 use crate::block::{
-    frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1, VERSION_2},
+    frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1, VERSION_2, VERSION_3},
     layout::{InsertTarget, put_columns, take_columns},
     parts::RowRange,
 };
@@ -151,13 +152,15 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     }
     // Check the version before the checksum: another version may have another checksum.
     match u32_at(header, 8) {
-        version @ (VERSION_1 | VERSION_2 | VERSION) if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
+        version @ (VERSION_1 | VERSION_2 | VERSION_3 | VERSION)
+            if u32_at(header, 16) == crc32c::crc32c(&header[..16]) =>
+        {
             SegmentHeader::Known(FrameFormat {
                 version,
                 salt: Salt(u32_at(header, 12)),
             })
         }
-        VERSION_1 | VERSION_2 | VERSION => broken,
+        VERSION_1 | VERSION_2 | VERSION_3 | VERSION => broken,
         version => SegmentHeader::Version(version),
     }
 }
@@ -207,17 +210,15 @@ pub(crate) fn read_layout(body: &[u8]) -> Option<InsertTarget> {
     let (table, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let end = memchr::memchr(STATEMENT_END, rest);
     let (statement, columns) = rest.split_at(end.unwrap_or(rest.len()));
-    let (columns, row_id) = match end {
+    let (columns, row_id, shard) = match end {
         Some(_) => take_columns(&columns[1..])?,
         None => Default::default(),
     };
     let text = |bytes| str::from_utf8(bytes).ok();
-    Some(InsertTarget::new(
-        text(table)?.into(),
-        text(statement)?.into(),
-        columns,
-        row_id,
-    ))
+    Some(InsertTarget {
+        shard,
+        ..InsertTarget::new(text(table)?.into(), text(statement)?.into(), columns, row_id)
+    })
 }
 
 /// Appends the body of a synced frame: a segment and how much of it is on disk.

@@ -8,7 +8,8 @@
 //! Three handles use the spool's shared state, each for one side:
 //!
 //! ```text
-//! append        the appender: appends rows to the open block of their table
+//! append        the appender: appends rows to the open block of their table (`append_shards`: of
+//!               their shard)
 //! commit        the committer, on its own thread: writes the new rows of all queues as one
 //!               batch, with one fdatasync
 //! reader        a reader for each table: returns the oldest block, and records the outcome
@@ -52,6 +53,7 @@
 //! ```
 
 mod append;
+mod append_shards;
 mod commit;
 mod counters;
 mod dead_letters;
@@ -71,6 +73,7 @@ mod shared;
 mod shared_log;
 mod signal;
 mod state;
+mod table_id;
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +89,8 @@ pub(crate) use self::{
     counters::Counters,
     log::LogLimits,
     reader::{Next, NextBlock, Outcome, Parked, TableReader},
-    shared::{LogEnd, TableId, TableLayouts},
+    shared::{LogEnd, TableLayouts},
+    table_id::TableId,
 };
 use self::{
     commit::Committer,
@@ -103,9 +107,10 @@ pub use self::{
     recover::SpoolError,
 };
 use crate::{
-    block::BlockLimits,
+    block::{BlockLimits, layout::InsertTarget},
     budget::{Budget, RequestMemory},
     idempotency::{KeyIndex, now_s},
+    sharding::Router,
     table::Table,
 };
 
@@ -206,17 +211,23 @@ impl Spool {
 
         let own = tables.tables.iter().chain([&tables.dead_letters]);
         let mut known: HashSet<_> = own.map(|layout| Arc::clone(&layout.table)).collect();
+        let mut known_on_shards = HashSet::new();
         let mut further = Vec::new();
         for block in &recovered.blocks {
-            if known.insert(Arc::clone(&block.layout.table)) {
-                further.push(Arc::clone(&block.layout));
+            let layout = &block.layout;
+            let is_new = match layout.shard {
+                Some(_) => known_on_shards.insert(Arc::clone(layout)),
+                None => known.insert(Arc::clone(&layout.table)),
+            };
+            if is_new {
+                further.push(Arc::clone(layout));
             }
         }
         let state = Arc::new(LogState::new(disk, limits.log, damaged, log.bytes()));
         let log_state = Some(Arc::clone(&state));
         let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state, keys);
         for block in recovered.blocks {
-            if let Some(table) = shared.find(&block.layout.table) {
+            if let Some(table) = shared.find_for(&block.layout) {
                 shared.queue(table).lock().restore(block);
             }
         }
@@ -244,10 +255,32 @@ impl Spool {
     }
 
     /// Returns a reader for each queue: first the schema's tables, then the dead letters, then
-    /// further tables for which an earlier process left rows.
+    /// further tables and shards for which an earlier process left rows, then shards that were
+    /// [added](Self::add_shard).
     pub(crate) fn readers(&self) -> Vec<TableReader> {
         let reader = |table| TableReader::new(Arc::clone(&self.shared), table);
         self.shared.tables().map(reader).collect()
+    }
+
+    /// Adds a queue for the rows of `table` that belong to a shard, unless there is one with the same
+    /// insert target. Also returns the reader of a new queue, whose delivery has to be started.
+    /// Returns `None` if the spool is closed. Only one task at a time may add queues.
+    pub(crate) fn add_shard(&self, layout: InsertTarget) -> Option<(TableId, Option<TableReader>)> {
+        let (id, is_new) = self.shared.add_shard(layout)?;
+        let reader = is_new.then(|| TableReader::new(Arc::clone(&self.shared), id));
+        Some((id, reader))
+    }
+
+    /// Sets the way of a table's rows to the queues of their shards. Later rows without a shard, or
+    /// all of them without a router, wait in the table's own queue.
+    pub(crate) fn set_router(&self, table: TableId, router: Option<Router<TableId>>) {
+        self.shared.queue(table).set_router(router);
+    }
+
+    /// Returns the queue of a schema's table with this name, and the insert target of its rows.
+    pub(crate) fn table(&self, name: &str) -> Option<(TableId, Arc<InsertTarget>)> {
+        let id = self.shared.find(name)?;
+        Some((id, Arc::clone(&self.shared.queue(id).layout)))
     }
 
     /// Stops accepting rows, and wakes each queue's delivery to seal the open block.
@@ -319,8 +352,16 @@ impl Spool {
         is_near(&self.shared.memory) || self.shared.log.as_ref().is_some_and(|log| is_near(&log.waiting))
     }
 
-    /// Returns the counters of all tables, in the order of [`readers`](Self::readers).
+    /// Returns the counters of all tables, in the order of [`readers`](Self::readers). Those of a
+    /// Distributed table include its shards.
     pub(crate) fn counts(&self) -> Vec<TableCounts> {
-        self.shared.queues().iter().map(TableQueue::counts).collect()
+        let mut counts: Vec<TableCounts> = Vec::new();
+        for of_queue in self.shared.queues().map(TableQueue::counts) {
+            match counts.iter_mut().find(|counts| counts.table == of_queue.table) {
+                Some(counts) => counts.add(&of_queue),
+                None => counts.push(of_queue),
+            }
+        }
+        counts
     }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,10 +25,12 @@ use crate::{
         sealed::{BlockState, SealedBlock},
     },
     budget::Budget,
+    sharding::Router,
     spool::{
         counters::{Counters, TableCounts},
         signal::Urgency,
         state::LogState,
+        table_id::TableId,
     },
 };
 
@@ -38,6 +40,9 @@ pub(super) struct TableQueue {
     pub(super) layout: Arc<InsertTarget>,
     pub(super) counters: Counters,
     blocks: Mutex<Blocks>,
+    /// The way of the rows to the queues of their shards; `None` if this queue takes them itself.
+    router: RwLock<Option<Arc<Router<TableId>>>>,
+    has_router: AtomicBool,
     /// Wakes the table's delivery when the queue has something new for it.
     changed: Notify,
     /// Whether the queue has something new for the log.
@@ -96,6 +101,8 @@ impl TableQueue {
                 unlogged: Vec::new(),
                 usage: Usage::default(),
             }),
+            router: RwLock::default(),
+            has_router: AtomicBool::new(false),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
@@ -109,6 +116,28 @@ impl TableQueue {
             queue: self,
             // Only an encoder can panic, and the block discards what it left (see `Block::append`).
             blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Returns the way of the rows to the queues of their shards.
+    #[inline]
+    pub(super) fn router(&self) -> Option<Arc<Router<TableId>>> {
+        if !self.has_router.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.router.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_router(&self, router: Option<Router<TableId>>) {
+        let mut current = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same = match (&*current, &router) {
+            (Some(current), Some(router)) => current.is_same(router),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.has_router.store(router.is_some(), Ordering::Relaxed);
+            *current = router.map(Arc::new);
         }
     }
 
@@ -166,7 +195,7 @@ impl TableQueue {
             rows_on_disk: on_disk as u64,
             blocks_pending: pending as u64,
             bytes_pending: bytes as u64,
-            ..self.counters.read(Arc::clone(&self.layout.table))
+            ..self.counters.read(Arc::clone(self.layout.schema_table()))
         }
     }
 }

@@ -15,13 +15,7 @@ use uuid::Uuid;
 use crate::{
     block::{content::BlockRows, layout::InsertTarget, parts::Part, sealed::SealedBlock},
     idempotency::now_s,
-    spool::{
-        counters::Counters,
-        queue::TableQueue,
-        read::read_block,
-        shared::{Shared, TableId},
-        state::Op,
-    },
+    spool::{counters::Counters, queue::TableQueue, read::read_block, shared::Shared, state::Op, table_id::TableId},
 };
 
 /// The outcome of a row's delivery.
@@ -115,6 +109,12 @@ impl TableReader {
     /// Returns the table's id.
     pub(crate) fn id(&self) -> TableId {
         self.table
+    }
+
+    /// Returns the id of the schema's table whose rows the queue has: for the rows of a shard, that of
+    /// the Distributed table, unless the schema no longer has it.
+    pub(crate) fn schema_queue(&self) -> Option<TableId> {
+        self.shared.schema_queue(self.table)
     }
 
     /// Returns whether the table is that of the dead letters.

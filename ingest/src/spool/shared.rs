@@ -9,23 +9,12 @@ use std::sync::{
 use tokio::sync::Notify;
 
 use crate::{
-    block::{Block, BlockLimits, layout::InsertTarget},
+    block::{Block, BlockLimits, buffer_pool::BufferPool, layout::InsertTarget},
     budget::{Budget, RequestMemory},
     idempotency::KeyIndex,
-    spool::{queue::TableQueue, state::LogState},
+    spool::{queue::TableQueue, state::LogState, table_id::TableId},
     table::{Schema, Table, dead_letter::REJECTED},
 };
-
-/// A table's queue in its spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TableId(usize);
-
-impl TableId {
-    /// Returns the position of the queue among those of [`counts`](super::Spool::counts).
-    pub(crate) fn index(self) -> usize {
-        self.0
-    }
-}
 
 /// The tables that accept rows: the name and the INSERT statement of each.
 #[derive(Debug)]
@@ -60,6 +49,9 @@ pub(crate) enum LogEnd {
 pub(super) struct Shared {
     /// The schema's tables, the dead letters, and further tables with recovered blocks.
     queues: Box<[TableQueue]>,
+    /// The shards of Distributed tables, as they become known.
+    shards: boxcar::Vec<TableQueue>,
+    pool: Arc<BufferPool>,
     dead_letters: TableId,
     pub(super) limits: BlockLimits,
     /// Memory of all rows and of requests in flight.
@@ -98,6 +90,8 @@ impl Shared {
         Self {
             active_tables: AtomicUsize::new(queues.len()),
             queues,
+            shards: boxcar::Vec::new(),
+            pool,
             dead_letters,
             limits,
             requests: RequestMemory::new(Arc::clone(&memory)),
@@ -111,18 +105,50 @@ impl Shared {
     }
 
     /// Returns all queues.
-    pub(super) fn queues(&self) -> &[TableQueue] {
-        &self.queues
+    pub(super) fn queues(&self) -> impl Iterator<Item = &TableQueue> {
+        self.queues.iter().chain(self.shards.iter().map(|(_, queue)| queue))
     }
 
     /// Returns the ids of all queues.
-    pub(super) fn tables(&self) -> impl Iterator<Item = TableId> + use<> {
-        (0..self.queues.len()).map(TableId)
+    pub(super) fn tables(&self) -> impl Iterator<Item = TableId> {
+        let of_shard = |(index, _)| TableId(self.queues.len() + index);
+        (0..self.queues.len())
+            .map(TableId)
+            .chain(self.shards.iter().map(of_shard))
     }
 
     /// Returns a table's queue.
     pub(super) fn queue(&self, table: TableId) -> &TableQueue {
-        &self.queues[table.0]
+        match self.queues.get(table.0) {
+            Some(queue) => queue,
+            None => &self.shards[table.0 - self.queues.len()],
+        }
+    }
+
+    /// Returns the id of the queue of a shard with this insert target, and adds the queue if there is
+    /// none. The second value is whether it was added: its delivery has to be started. Returns `None`
+    /// if the spool is closed. Only one task at a time may add queues.
+    pub(super) fn add_shard(&self, layout: InsertTarget) -> Option<(TableId, bool)> {
+        if let Some(id) = self.tables().find(|id| *self.queue(*id).layout == layout) {
+            return Some((id, false));
+        }
+        if self.is_closed() {
+            return None;
+        }
+        let queue = TableQueue::new(Arc::new(layout), &self.pool, Arc::clone(&self.memory), self.log.clone());
+        self.active_tables.fetch_add(1, Ordering::AcqRel);
+        let index = self.shards.push(queue);
+        Some((TableId(self.queues.len() + index), true))
+    }
+
+    /// Returns the queue of the schema's table to which the rows of a queue belong: for the rows of a
+    /// shard, that of the Distributed table, if the spool has it.
+    pub(super) fn schema_queue(&self, table: TableId) -> Option<TableId> {
+        let layout = &self.queue(table).layout;
+        match &layout.shard {
+            Some(shard) => self.find(&shard.table),
+            None => Some(table),
+        }
     }
 
     /// Returns the queue of the dead letters.
@@ -146,10 +172,19 @@ impl Shared {
         id
     }
 
-    /// Returns the id of the queue of the table with this name.
+    /// Returns the id of the queue of the table with this name, which is that of no shard.
     pub(super) fn find(&self, table: &str) -> Option<TableId> {
-        let at = self.queues.iter().position(|queue| &*queue.layout.table == table)?;
-        Some(TableId(at))
+        let is_named = |queue: &TableQueue| &*queue.layout.table == table && queue.layout.shard.is_none();
+        self.queues.iter().position(is_named).map(TableId)
+    }
+
+    /// Returns the id of the queue for a recovered block with this insert target.
+    pub(super) fn find_for(&self, layout: &InsertTarget) -> Option<TableId> {
+        if layout.shard.is_none() {
+            return self.find(&layout.table);
+        }
+        let is_for = |queue: &TableQueue| *queue.layout == *layout;
+        self.queues.iter().position(is_for).map(TableId)
     }
 
     /// Returns whether the last attempt to write to disk failed.
@@ -206,7 +241,7 @@ impl Shared {
     }
 
     fn wake_deliveries(&self) {
-        for queue in &self.queues {
+        for queue in self.queues() {
             queue.wake_delivery();
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use clickhouse::Client;
+use url::Url;
 
 use super::{ClickHouseUrl, InsertClient};
 
@@ -62,6 +63,62 @@ impl Connection {
             has_quorum,
             differing_defaults: AtomicU64::new(0),
             is_converting: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns a connection to another host with the same scheme, port, credentials, database and
+    /// settings; `None` if `host` is no host.
+    pub(crate) fn on_host(&self, host: &str) -> Option<Self> {
+        let (inserts, queries) = self.inserts.on_host(host)?;
+        Some(Self {
+            inserts,
+            queries,
+            has_quorum: self.has_quorum,
+            differing_defaults: AtomicU64::new(0),
+            is_converting: AtomicBool::new(false),
+        })
+    }
+}
+
+impl ClickHouseUrl {
+    /// Returns the URL with another host; `None` if `host` is no host.
+    pub(super) fn on_host(&self, host: &str) -> Option<Self> {
+        let (scheme, rest) = self.origin.split_once("://").filter(|_| !host.is_empty())?;
+        // As in `from_str`: with an `http` scheme, `Url` would drop the default port.
+        let mut origin = Url::parse(&format!("clickhouse://{rest}")).ok()?;
+        // The text of an IPv6 address has no brackets in ClickHouse's tables.
+        let bracketed = format!("[{host}]");
+        let host = if host.contains(':') { &bracketed } else { host };
+        origin.set_host(Some(host)).ok()?;
+        let (_, rest) = origin.as_str().split_once("://")?;
+        Some(Self {
+            origin: format!("{scheme}://{rest}"),
+            ..self.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn another_host_has_the_same_scheme_port_and_database() {
+        for (url, host, expected) in [
+            ("http://ann:secret@a/stats", "b.local", "http://b.local:8123/stats"),
+            ("https://a:443/stats", "10.0.0.2", "https://10.0.0.2:443/stats"),
+            ("http://[::1]:80/stats", "::2", "http://[::2]:80/stats"),
+        ] {
+            let url: ClickHouseUrl = url.parse().unwrap();
+            let other = url.on_host(host).unwrap();
+            assert_eq!(other.to_string(), expected);
+            assert_eq!(other.has_password(), url.has_password());
+        }
+        let url: ClickHouseUrl = "http://a/stats".parse().unwrap();
+        for host in ["", "a/b", "a b", "me@b", "b#c"] {
+            assert!(url.on_host(host).is_none(), "{host}");
         }
     }
 }

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use clickhouse::Client;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -76,6 +77,19 @@ impl InsertClient {
             url: url.clone(),
             settings,
         }
+    }
+
+    /// Returns a client for inserts into another host with the same scheme, port, credentials,
+    /// database and settings, and one for queries; `None` if `host` is no host.
+    pub(super) fn on_host(&self, host: &str) -> Option<(Self, Client)> {
+        let url = self.url.on_host(host)?;
+        let queries = url.client();
+        Some((Self::new(&url, self.settings.clone()), queries))
+    }
+
+    /// Returns the URL of the server.
+    pub(crate) fn url(&self) -> &ClickHouseUrl {
+        &self.url
     }
 
     /// Sends an insert, and returns once ClickHouse has confirmed that the rows are stored.

@@ -203,7 +203,7 @@ fn name_and_rest(text: &str) -> Option<(String, &str)> {
 }
 
 /// Returns the text up to the bracket that closes it, and the text after that.
-fn split_at_close(text: &str) -> Option<(&str, &str)> {
+pub(super) fn split_at_close(text: &str) -> Option<(&str, &str)> {
     let mut scan = Scan::default();
     for (at, byte) in text.bytes().enumerate() {
         if byte == b')' && scan.is_outside() {
@@ -216,7 +216,7 @@ fn split_at_close(text: &str) -> Option<(&str, &str)> {
 
 /// Returns the parts between separators outside of quotes and brackets, without the space around
 /// them and without empty ones.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut scan = Scan::default();
     text.split(move |character: char| {
         let is_outside = scan.is_outside();

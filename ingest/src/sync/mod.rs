@@ -51,6 +51,7 @@ mod qualify;
 mod retention;
 mod server;
 pub(crate) mod state;
+pub(crate) mod topology;
 mod view_drift;
 mod view_query;
 mod views;

@@ -29,8 +29,13 @@ use tokio::{
 };
 
 pub use self::{
-    drain_report::DrainReport, insert_error::InsertError, left_out_counts::LeftOutCounts, options::WriterOptions,
-    rejection_counts::RejectionCounts, status::WriterStatus, unverified_counts::UnverifiedCount,
+    drain_report::DrainReport,
+    insert_error::InsertError,
+    left_out_counts::LeftOutCounts,
+    options::{ClusterInserts, WriterOptions},
+    rejection_counts::RejectionCounts,
+    status::WriterStatus,
+    unverified_counts::UnverifiedCount,
 };
 use crate::{
     ack::Ack,
@@ -103,6 +108,8 @@ struct Shared {
     runtime: Handle,
     ids: Arc<IdGenerator>,
     lease: watch::Receiver<lease::Progress>,
+    /// Whether the clusters of Distributed tables have been read.
+    shards: watch::Receiver<bool>,
     work: Mutex<Work>,
 }
 

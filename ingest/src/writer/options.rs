@@ -60,6 +60,8 @@ pub struct WriterOptions {
     /// Replicas that have the rows before an insert counts as confirmed, and its rows as stored.
     /// `None`: the user's profile decides, by default the one replica that receives the insert.
     pub insert_quorum: Option<InsertQuorum>,
+    /// The way of rows into Distributed tables.
+    pub cluster_inserts: ClusterInserts,
     /// Renamed, dropped and converted columns of rows that an earlier build left in the spool.
     pub column_changes: ColumnChanges,
     /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps dead
@@ -82,6 +84,29 @@ pub struct WriterOptions {
     pub audit_after: Option<Duration>,
 }
 
+/// The way of rows into the tables over the shards of a cluster.
+///
+/// ```
+/// use rowmill_ingest::{WriterOptions, writer::ClusterInserts};
+///
+/// let options = WriterOptions {
+///     cluster_inserts: ClusterInserts::Distributed,
+///     ..WriterOptions::default()
+/// };
+/// assert_eq!(ClusterInserts::default(), ClusterInserts::Shards);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClusterInserts {
+    /// The writer computes the shard of each row, and inserts it into a server of that shard. Rows
+    /// whose sharding key only ClickHouse can compute, and rows of shards without a known server, go
+    /// through the Distributed table.
+    #[default]
+    Shards,
+    /// All rows go through the Distributed table of one server, which passes them on before it
+    /// confirms them (`insert_distributed_sync`).
+    Distributed,
+}
+
 impl Default for WriterOptions {
     fn default() -> Self {
         Self {
@@ -94,6 +119,7 @@ impl Default for WriterOptions {
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
             insert_quorum: None,
+            cluster_inserts: ClusterInserts::default(),
             column_changes: ColumnChanges::default(),
             rejected_days: DEFAULT_DAYS,
             rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,

@@ -14,9 +14,9 @@ use crate::sync::{
 };
 
 impl Writer {
-    /// Waits until a server's tables match the schema and ids have a node number, or every server
-    /// has failed, or `max_wait` has elapsed. Rows are accepted throughout and afterwards, and sent
-    /// to the first server that becomes ready.
+    /// Waits until a server's tables match the schema, ids have a node number and the shards of
+    /// Distributed tables are known, or every server has failed, or `max_wait` has elapsed. Rows are
+    /// accepted throughout and afterwards, and sent to the first server that becomes ready.
     ///
     /// # Errors
     ///
@@ -29,10 +29,12 @@ impl Writer {
             states.iter().any(|state| matches!(state, State::Ready(_))) || states.iter().all(is_known)
         };
         let mut lease = self.shared.lease.clone();
+        let mut shards = self.shared.shards.clone();
         let all_decided = async {
             _ = states.wait_for(is_decided).await;
             if self.schema_state() == SchemaState::Ready {
                 _ = lease.wait_for(|lease| lease.is_settled).await;
+                _ = shards.wait_for(|is_settled| *is_settled).await;
             }
         };
         // After a timeout, return the state known so far.

@@ -1,6 +1,6 @@
 //! The start of a writer: its spool, its ids, and the tasks that run in the background.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -8,10 +8,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Shared, Work, Writer, WriterOptions};
+use super::{ClusterInserts, Shared, Work, Writer, WriterOptions};
 use crate::{
     deliver::{
         Audit, Changes, Delivery,
+        follow::{Follow, follow},
         run::{StopAfter, run},
         servers::ActiveServer,
     },
@@ -23,7 +24,7 @@ use crate::{
     lease,
     spool::{LogEnd, Spool, SpoolError, TableLayouts},
     store::servers::Servers,
-    sync::{self, state::State},
+    sync::{self, state::State, topology::distributed_tables},
     table::Schema,
     writer::{
         left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
@@ -217,11 +218,13 @@ impl Writer {
             ),
         };
         let mut deliveries = JoinSet::new();
-        if let Flow::ToLog(url, topics) = flow {
+        let shards = if let Flow::ToLog(url, topics) = flow {
             kafka::append(&spool, url, *topics, &mut deliveries);
+            // The rows of a log find their shard when they are delivered.
+            watch::channel(true).1
         } else {
-            Self::start_deliveries(schema, &spool, states.clone(), options, &mut deliveries, &mut syncs);
-        }
+            Self::start_deliveries(schema, &spool, &states, options, &mut deliveries, &mut syncs)
+        };
         if let Flow::FromLog(url, topics) = flow {
             kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
         }
@@ -239,20 +242,22 @@ impl Writer {
                 runtime: Handle::current(),
                 ids: generator,
                 lease,
+                shards,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
     }
 
-    /// Starts the deliveries of all queues of a spool.
+    /// Starts the deliveries of all queues of a spool. Returns whether the clusters of the schema have
+    /// been read.
     fn start_deliveries(
         schema: &'static Schema,
         spool: &Spool,
-        states: watch::Receiver<Vec<State>>,
+        states: &watch::Receiver<Vec<State>>,
         options: &WriterOptions,
         deliveries: &mut JoinSet<()>,
         syncs: &mut JoinSet<()>,
-    ) {
+    ) -> watch::Receiver<bool> {
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
         let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
         if let Some(audit) = audit.clone() {
@@ -261,7 +266,7 @@ impl Writer {
             syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
         }
         let delivery = Delivery::new(
-            ActiveServer::new(states),
+            ActiveServer::new(states.clone()),
             spool.clone(),
             options.inserts_in_flight,
             options.insert_timeout,
@@ -270,9 +275,13 @@ impl Writer {
         );
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
+        let shards = follow_clusters(schema, &delivery, states, options, deliveries);
         for reader in spool.readers() {
-            deliveries.spawn(run(Arc::clone(&delivery), reader));
+            if reader.layout().shard.is_none() {
+                deliveries.spawn(run(Arc::clone(&delivery), reader));
+            }
         }
+        shards
     }
 }
 
@@ -285,4 +294,29 @@ impl Ids {
             record,
         }
     }
+}
+
+/// Starts to follow the clusters of the schema's tables, and of rows that an earlier process left for
+/// a shard. Returns whether the clusters have been read; that is the case from the start if there are
+/// none.
+fn follow_clusters(
+    schema: &Schema,
+    delivery: &Arc<StopAfter>,
+    states: &watch::Receiver<Vec<State>>,
+    options: &WriterOptions,
+    deliveries: &mut JoinSet<()>,
+) -> watch::Receiver<bool> {
+    let mut tables: BTreeSet<String> = distributed_tables(schema).into_iter().map(str::to_owned).collect();
+    let mut left = delivery.1.readers();
+    left.retain(|reader| reader.layout().shard.is_some());
+    tables.extend(left.iter().map(|reader| reader.layout().schema_table().to_string()));
+    let (is_settled, receiver) = watch::channel(tables.is_empty());
+    if !tables.is_empty() {
+        let what = Follow {
+            tables: tables.into_iter().collect(),
+            routes_rows: options.cluster_inserts == ClusterInserts::Shards,
+        };
+        deliveries.spawn(follow(Arc::clone(delivery), states.clone(), what, left, is_settled));
+    }
+    receiver
 }

@@ -29,3 +29,8 @@ kinds! {
     rekey: "The table gets another sorting key.",
     sharded: "A table over two shards gets a column."
 }
+
+/// Tables over the shards of a cluster, each with another sharding key.
+pub mod sharding_keys {
+    include!(concat!(env!("OUT_DIR"), "/keys_fleet.rs"));
+}

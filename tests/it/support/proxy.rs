@@ -60,9 +60,9 @@ impl Proxy {
         };
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
-                    return;
-                };
+                let Ok(client) = client else { return };
+                // The server may be away for a while.
+                let Ok(server) = TcpStream::connect(to) else { continue };
                 let (mut client_in, mut server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (mut client_out, mut server_out) = (client, server);
                 let seen = Arc::clone(&seen);

@@ -94,14 +94,28 @@ impl Served {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let runtime = Runtime::new().unwrap();
-        let (writer, address, stop) = runtime.block_on(async {
+        let writer = runtime.block_on(async {
             let store: rowmill_ingest::ClickHouseUrl = clickhouse.parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
             let writer = match folder {
                 Some(folder) => Writer::open(schema, Servers::without_sync(store.clone()), &options, folder).unwrap(),
                 None => Writer::start(schema, Servers::without_sync(store.clone()), &options),
             };
-            let service = service_for(writer.clone());
+            writer
+        });
+        Self::serve(runtime, writer, service_for)
+    }
+
+    /// Serves the service that `service_for` builds for a writer of this runtime.
+    pub fn serve<S, B>(runtime: Runtime, writer: Writer, service_for: impl FnOnce(Writer) -> S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let service = service_for(writer.clone());
+        let (address, stop) = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
@@ -113,7 +127,7 @@ impl Served {
                     let _ = stopped.await;
                 },
             ));
-            (writer, address, stop)
+            (address, stop)
         });
         Self {
             runtime,

@@ -421,9 +421,7 @@ impl Upload {
                 return;
             };
             // Once one part was late, the others have to be on disk only.
-            if let Some(waiting) = &mut receipt.waiting {
-                waiting.ack = waiting.ack.min(self.ack.max(Ack::Spooled));
-            }
+            receipt.lower(self.ack.max(Ack::Spooled));
             let reached = receipt.reached_within(self.collector.ack_timeout).await;
             if reached < self.ack {
                 // The answer cannot promise the level any more, so nothing else waits for it.

@@ -100,6 +100,7 @@ pub(super) fn has(found: Found) -> Reply {
         found,
         has_views: false,
         is_remembered: false,
+        is_replicated: false,
     })
 }
 
@@ -115,6 +116,7 @@ pub(super) fn has_with_views(found: Found, is_remembered: bool) -> Reply {
         found,
         has_views: true,
         is_remembered,
+        is_replicated: false,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
         keyed_rows::put_keys,
         log::{Admits, Batch},
         queue::Blocks,
-        shared::TableId,
+        table_id::TableId,
     },
 };
 

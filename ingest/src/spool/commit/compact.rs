@@ -19,12 +19,12 @@ pub(super) fn compact(shared: &Shared, state: &LogState, log: &Log) {
     // A block that waits to move is in memory. While the disk has no space for it, read no other.
     let mut candidates = log.compaction_candidates().peekable();
     let is_moving = |queue: &TableQueue| queue.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
-    if candidates.peek().is_none() || shared.queues().iter().any(is_moving) {
+    if candidates.peek().is_none() || shared.queues().any(is_moving) {
         return;
     }
     // A block that cannot move must not keep others from moving.
     let found = candidates.find_map(|(segment, ids)| {
-        shared.queues().iter().find_map(|queue| {
+        shared.queues().find_map(|queue| {
             let blocks = queue.lock();
             let block = blocks.sealed.iter().find(|block| {
                 let state = block.state();

@@ -103,7 +103,7 @@ impl Committer {
         self.log.rotate_if_done();
         compact(&self.shared, &self.state, &self.log);
         reclaim_memory(&self.shared);
-        let is_dirty = self.shared.queues().iter().any(TableQueue::is_dirty);
+        let is_dirty = self.shared.queues().any(TableQueue::is_dirty);
         let result = if is_dirty { self.write() } else { Ok(Remaining::Nothing) };
         self.state.bytes.store(self.log.bytes(), Ordering::Relaxed);
         match &result {

@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use crate::{
     block::{
-        frame_format::{FrameFormat, Salt, VERSION, VERSION_1, VERSION_2},
-        layout::InsertTarget,
+        frame_format::{FrameFormat, Salt, VERSION, VERSION_1, VERSION_2, VERSION_3},
+        layout::{InsertTarget, TargetColumn},
         parts::RowRange,
         row_key::{KeyHash, KeyRecord, RowKey},
+        shard::Shard,
     },
+    native::ShapeBuf,
     spool::{
         frame::*,
         keyed_rows::{put_keys, read_rows},
@@ -34,12 +36,23 @@ const FORMAT_2: FrameFormat = FrameFormat {
     salt: SALT,
 };
 
+const FORMAT_3: FrameFormat = FrameFormat {
+    version: VERSION_3,
+    salt: SALT,
+};
+
 /// A segment of each version with a frame of each kind but `Synced`, as it was when that
 /// version was fixed.
-const GOLDEN: &[u8] = include_bytes!("../golden/version3.spool");
+const GOLDEN: &[u8] = include_bytes!("../golden/version4.spool");
+const GOLDEN_3: &[u8] = include_bytes!("../golden/version3.spool");
 const GOLDEN_2: &[u8] = include_bytes!("../golden/version2.spool");
 const GOLDEN_1: &[u8] = include_bytes!("../golden/version1.spool");
-const ALL: [(FrameFormat, &[u8]); 3] = [(FORMAT_1, GOLDEN_1), (FORMAT_2, GOLDEN_2), (FORMAT, GOLDEN)];
+const ALL: [(FrameFormat, &[u8]); 4] = [
+    (FORMAT_1, GOLDEN_1),
+    (FORMAT_2, GOLDEN_2),
+    (FORMAT_3, GOLDEN_3),
+    (FORMAT, GOLDEN),
+];
 
 fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
     Header {
@@ -53,6 +66,25 @@ fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
 fn layout() -> InsertTarget {
     let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
     InsertTarget::new("table".into(), statement.into(), [].into(), None)
+}
+
+/// The layout of rows of a shard.
+fn sharded_layout() -> InsertTarget {
+    let column = TargetColumn {
+        name: "a".into(),
+        data_type: "String".into(),
+        sent_type: "String".into(),
+        shape: Some(ShapeBuf::String),
+    };
+    let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
+    let all = InsertTarget::new("table".into(), statement.into(), [column].into(), None);
+    let shard = Shard {
+        table: "table".into(),
+        cluster: "fleet".into(),
+        number: 2,
+        replicas: ["a:9000".into(), "b:9000".into()].into(),
+    };
+    all.on_shard("table_local", shard)
 }
 
 fn row_key() -> RowKey {
@@ -85,11 +117,17 @@ fn segment(format: FrameFormat) -> Vec<u8> {
         let at = out.len();
         put(&mut out, format, &header(kind, at, rows), |_| {});
     }
-    if format.version == VERSION {
+    if format.version >= VERSION_3 {
         let at = out.len();
         put(&mut out, format, &header(Kind::KeyedRows, at, 4..6), |out| {
             put_keys(out, &[row_key()]);
             put_rows(out, b"fivesix", &[0, 0, 0, 0, 4, 7], &(4..6));
+        });
+    }
+    if format.version >= VERSION {
+        let at = out.len();
+        put(&mut out, format, &header(Kind::Open, at, 0..0), |out| {
+            put_layout(out, &sharded_layout());
         });
     }
     out
@@ -117,7 +155,8 @@ fn each_version_reads_its_golden_bytes() {
             .iter()
             .map(|frame| (frame.header.kind, frame.header.rows.clone()))
             .collect();
-        let keyed = (format.version == VERSION).then_some((Kind::KeyedRows, 4..6));
+        let keyed = (format.version >= VERSION_3).then_some((Kind::KeyedRows, 4..6));
+        let sharded = (format.version >= VERSION).then_some((Kind::Open, 0..0));
         assert_eq!(
             kinds,
             [
@@ -131,6 +170,7 @@ fn each_version_reads_its_golden_bytes() {
             ]
             .into_iter()
             .chain(keyed.clone())
+            .chain(sharded.clone())
             .collect::<Vec<_>>()
         );
         if let Some((kind, _)) = keyed {
@@ -138,6 +178,14 @@ fn each_version_reads_its_golden_bytes() {
             assert_eq!((keys, rows.slice(0..2)), (vec![row_key()], &b"fivesix"[..]));
             for length in 0..scan.frames[7].body.len() {
                 assert!(read_rows(kind, &scan.frames[7].body[..length], 2).is_none(), "{length}");
+            }
+        }
+        if sharded.is_some() {
+            let body = scan.frames[8].body;
+            assert_eq!(read_layout(body), Some(sharded_layout()));
+            let without_shard = body.len() - 46;
+            for length in without_shard + 1..body.len() {
+                assert_eq!(read_layout(&body[..length]), None, "{length}");
             }
         }
         assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
@@ -152,8 +200,8 @@ fn each_version_reads_its_golden_bytes() {
 #[test]
 fn segment_headers_are_distinguished() {
     let mut newer = GOLDEN.to_vec();
-    newer[8] = 4;
-    assert_eq!(read_segment_header(&newer), SegmentHeader::Version(4));
+    newer[8] = 5;
+    assert_eq!(read_segment_header(&newer), SegmentHeader::Version(5));
     let mut damaged = GOLDEN.to_vec();
     damaged[13] ^= 1;
     assert_eq!(read_segment_header(&damaged), SegmentHeader::Foreign);
@@ -208,7 +256,7 @@ fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
         assert!(found.frames.iter().all(|frame| !frame.is_after_tear));
 
         // Damage in the last batch.
-        let last = if format.version == VERSION { 7 } else { 6 };
+        let last = scan(golden, format, 0).frames.len() - 1;
         let end = frame_at(format, golden, last);
         for torn in [&golden[..golden.len() - 1], &golden[..end + 3], &golden[..end]] {
             let found = scan(torn, format, 0);

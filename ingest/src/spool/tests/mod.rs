@@ -11,6 +11,7 @@
 //! recover       the blocks that a start finds
 //! keys          idempotency keys and their rows
 //! signal        the time at which the committer wakes up
+//! shards        the rows of a Distributed table
 //! frames        the bytes of a segment
 //! damage        one flipped bit costs one frame
 //! faults        failing disks
@@ -32,6 +33,7 @@ pub(crate) mod log;
 pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod recover;
+pub(crate) mod shards;
 pub(crate) mod signal;
 pub(crate) mod simulation;
 pub(crate) mod world;

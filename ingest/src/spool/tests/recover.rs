@@ -51,7 +51,7 @@ fn unknown_files_and_versions_are_left_unchanged() {
     assert!(
         error
             .to_string()
-            .contains("has version 7, this program knows versions up to 3"),
+            .contains("has version 7, this program knows versions up to 4"),
         "{error}"
     );
     assert_eq!(fs::read(folder.path().join("0000000000000001.spool")).unwrap(), newer);

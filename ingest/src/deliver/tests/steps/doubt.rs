@@ -167,6 +167,24 @@ async fn rows_in_doubt_are_sent_again_only_if_their_table_lacks_them() {
                 "4 acknowledged",
             )
         },
+        Case::new(
+            "a replica may know the token of rows that it has not got yet",
+            4,
+            vec![
+                lost.clone(),
+                (
+                    "soon: look up a:0-4",
+                    Reply::Has(Lookup {
+                        found: Found::None,
+                        has_views: false,
+                        is_remembered: false,
+                        is_replicated: true,
+                    }),
+                ),
+                ("insert 4 as a", Done),
+            ],
+            "4 acknowledged",
+        ),
         Case {
             has_quorum: true,
             ..Case::new(
@@ -180,6 +198,7 @@ async fn rows_in_doubt_are_sent_again_only_if_their_table_lacks_them() {
                             found: Found::All,
                             has_views: false,
                             is_remembered: true,
+                            is_replicated: true,
                         }),
                     ),
                     ("insert 4 as a", Done),

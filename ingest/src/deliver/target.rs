@@ -1,0 +1,98 @@
+//! The servers that a table's rows may go to: any of the writer's, or those of one shard.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{
+    servers::ActiveServer,
+    shard_servers::{Chosen, ShardServers},
+};
+use crate::{block::sealed::SealedBlock, store::ClickHouseError};
+
+/// The servers that a table's rows may go to.
+#[derive(Debug)]
+pub(super) enum Target<'a, B> {
+    /// The writer's servers, with one permit for each insert that may run at a time.
+    Any(&'a ActiveServer<B>, &'a Semaphore),
+    Shard(&'a ShardServers<B>),
+}
+
+impl<B> Clone for Target<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Target<'_, B> {}
+
+/// The server of one try.
+#[derive(Debug)]
+pub(super) enum Server<B> {
+    /// A server at this position of the writer's.
+    Any(usize, Arc<B>),
+    Shard(Chosen<B>),
+}
+
+impl<'a, B> Target<'a, B> {
+    /// Returns whether rows must wait for a server.
+    pub(super) fn none_ready(self) -> bool {
+        match self {
+            Self::Any(servers, _) => servers.none_ready(),
+            Self::Shard(servers) => servers.none_ready(),
+        }
+    }
+
+    /// Waits until a server is ready.
+    pub(super) async fn wait(self) {
+        match self {
+            Self::Any(servers, _) => servers.wait().await,
+            Self::Shard(servers) => servers.wait().await,
+        }
+    }
+
+    /// Returns the permits for inserts.
+    pub(super) fn permits(self) -> &'a Semaphore {
+        match self {
+            Self::Any(_, permits) => permits,
+            Self::Shard(servers) => &servers.permits,
+        }
+    }
+
+    /// Returns the server for a try with rows of `block`; `None` if no server is ready.
+    pub(super) fn choose(self, block: &SealedBlock, is_in_doubt: bool) -> Option<Server<B>> {
+        match self {
+            Self::Any(servers, _) => servers.current().map(|(index, server)| Server::Any(index, server)),
+            Self::Shard(servers) => {
+                let sent_to = block.state().sent_to.clone().filter(|_| is_in_doubt);
+                servers
+                    .choose(&block.layout.table, sent_to.as_deref())
+                    .map(Server::Shard)
+            }
+        }
+    }
+
+    /// Records the outcome of a try, so that later ones go to a server that answers.
+    pub(super) fn record(self, server: &Server<B>, block: &SealedBlock, error: Option<&ClickHouseError>) {
+        let is_unreachable = error.is_some_and(ClickHouseError::is_unreachable);
+        match (self, server) {
+            (Self::Any(servers, _), Server::Any(index, _)) if is_unreachable => servers.fail_over(*index),
+            (Self::Shard(_), Server::Shard(chosen)) => {
+                chosen.record(!is_unreachable);
+                if error.is_some_and(ClickHouseError::may_be_stored) {
+                    block.state().sent_to = Some(Arc::clone(chosen.address()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<B> Server<B> {
+    pub(super) fn backend(&self) -> &B {
+        match self {
+            Self::Any(_, server) => server,
+            Self::Shard(chosen) => chosen.backend(),
+        }
+    }
+}
