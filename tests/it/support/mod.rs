@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod clients;
 pub mod collector;
 pub mod engine;
 pub mod http;
