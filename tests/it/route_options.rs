@@ -77,6 +77,24 @@ fn a_request_to_a_path_of_its_own_is_an_event_of_the_route() {
 }
 
 #[test]
+fn a_page_may_send_the_methods_of_a_route() {
+    let database = Database::create("route_preflight");
+    let served = served(&database);
+    for (target, methods) in [("/track", "POST, PUT"), ("/wh/slack", "GET, POST")] {
+        let asks = [
+            ("Origin", "https://shop.example"),
+            ("Access-Control-Request-Method", "PUT"),
+        ];
+        let answer = http::send(served.address, "OPTIONS", target, &asks, b"");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-methods")),
+            (200, Some(methods)),
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn the_layer_of_a_table_has_the_paths_of_its_routes() {
     let database = Database::create("route_paths_of_a_table");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {

@@ -83,8 +83,8 @@ pub(crate) enum Answer<'a> {
     Teapot,
     /// The answer to HEAD on a route whose events are neither images nor redirects.
     Reachable,
-    /// The answer to OPTIONS.
-    Preflight,
+    /// The answer to OPTIONS: the methods of the route's events; empty for GET and POST.
+    Preflight(&'static [&'static str]),
     /// The replies to the calls of a JSON-RPC request, as JSON; empty if none expects one.
     Replies(&'a str),
     /// A failure: its status, and a reason if the status does not explain it.

@@ -96,6 +96,27 @@ fn the_methods_of_a_route_record_and_all_others_do_not() {
 }
 
 #[test]
+fn a_preflight_allows_the_methods_of_its_route() {
+    for world in [World::new(&options()), World::catching_all()] {
+        for (path, methods) in [
+            ("/track", "POST, PUT, GET"),
+            ("/wh/options", "POST, PUT, GET"),
+            ("/wh/mail", "GET, POST"),
+        ] {
+            let request = Request::options(path)
+                .header(header::ORIGIN, "https://shop.example")
+                .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT");
+            let response = world.respond(request.body(Ok(Bytes::new())).unwrap());
+            let allowed = &response.headers()[header::ACCESS_CONTROL_ALLOW_METHODS];
+            assert_eq!(allowed, methods, "{path}");
+            // Without a page, CORS does not apply.
+            let plain = world.respond(Request::options(path).body(Ok(Bytes::new())).unwrap());
+            assert!(!plain.headers().contains_key(header::ACCESS_CONTROL_ALLOW_METHODS));
+        }
+    }
+}
+
+#[test]
 fn a_rejection_has_its_own_answer() {
     let world = World::new(&options());
     for (body, code) in [
