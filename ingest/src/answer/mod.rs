@@ -126,6 +126,21 @@ pub(crate) enum Challenge {
     Bearer,
 }
 
+impl<'a> Answer<'a> {
+    /// Returns the answer to a request of many events, on a route whose answer may be `fixed`.
+    ///
+    /// A sender that expects the fixed answer takes any other one for a failure and repeats the
+    /// request, with the events that are recorded already. So a refused event does not change the
+    /// answer, unless no event is recorded.
+    pub(crate) fn of_batch(report: &'a BatchReport<'a>, fixed: Option<&'static FixedAnswer>) -> Self {
+        let answer = Answer::Batch(report);
+        match fixed {
+            Some(fixed) if answer.status() == StatusCode::OK => Answer::Fixed(fixed),
+            _ => answer,
+        }
+    }
+}
+
 impl Answer<'_> {
     /// The service or the name is missing, or no destination has them.
     pub(crate) const NOT_FOUND: Self = Self::Failed {

@@ -450,7 +450,7 @@ impl Collector {
             };
             return Ok(self.draft(answer, head, Some(uid)));
         }
-        if let Some(fixed) = route.options.and_then(|options| options.answer.as_ref()) {
+        if let Some(fixed) = route.answer() {
             answer = Answer::Fixed(fixed);
         }
         if !is_recorded {
