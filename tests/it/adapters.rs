@@ -216,6 +216,39 @@ fn the_exporters_of_opentelemetry() {
 }
 
 #[test]
+fn other_signals_of_opentelemetry_are_refused_in_the_form_of_their_exporters() {
+    let database = Database::create("adapter_otlp_signals");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        let options = EventOptions {
+            catch_all: true,
+            ..EventOptions::default()
+        };
+        let layer = tables::layer(writer).unwrap().with_options(&options);
+        layer.layer(service_fn(not_found))
+    });
+    let reason = "this collector takes OpenTelemetry logs only: turn the exporter of this signal off";
+    for path in ["/v1/traces", "/v1/metrics", "/v1development/profiles"] {
+        let answer = http::send(served.address, "POST", path, &[JSON], br#"{"resourceSpans":[]}"#);
+        assert_eq!(
+            (answer.status, &answer.json()["message"]),
+            (404, &reason.into()),
+            "{path}"
+        );
+        let protobuf = [("Content-Type", "application/x-protobuf")];
+        let answer = http::send(served.address, "POST", path, &protobuf, b"\x0a\x00");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (404, Some("application/x-protobuf")),
+            "{path}"
+        );
+        let message = answer.body.windows(reason.len()).any(|part| part == reason.as_bytes());
+        assert!(message, "{:?}", answer.body);
+    }
+    served.drain();
+    assert_eq!(database.count("rejected"), 0);
+}
+
+#[test]
 fn the_libraries_of_cloudevents() {
     let clients = Clients::start("adapter_cloudevents");
     let from_node = clients.send_from_node("cloudevents");
