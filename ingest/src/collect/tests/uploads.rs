@@ -111,6 +111,9 @@ fn a_body_that_is_cut_leaves_its_complete_items() {
                 false,
             );
             assert_eq!(outcome.status, 400, "{cut}");
+            // What is decompressed before the cut may have complete items.
+            let rows = (1..=outcome.rows.len()).map(row).collect::<Vec<_>>();
+            assert!(outcome.rows == rows && rows.len() <= 3, "{cut}: {:?}", outcome.rows);
         }
     }
 }
