@@ -1,20 +1,14 @@
 //! The protocols of adapters, from their own clients: the libraries of npm and PyPI, changed in
 //! nothing but the host, against a real ClickHouse.
-//!
-//! `npm ci --prefix tests/senders` installs the libraries of npm, and `python3 -m venv
-//! tests/senders/venv` with `pip install -r tests/senders/requirements.txt` those of PyPI; without
-//! them, a test says that it is skipped.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use embedder::tables;
 use rowmill_ingest::{EventOptions, layer::RouteSecrets, server::not_found};
 use tower::{Layer, service_fn};
 
 use crate::support::{
+    clients,
     engine::Database,
     http::{self, Answer},
     service::Served,
@@ -22,7 +16,7 @@ use crate::support::{
 
 const PAGE: &str = include_str!("../../docs/adapters.md");
 
-/// The certificate of the messages in `tests/senders/sns.json`.
+/// The certificate of the messages in `tests/clients/sns.json`.
 const CERTIFICATE: &str = include_str!("../../ingest/src/verify/sns/certificate.pem");
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -52,27 +46,20 @@ impl Clients {
 
     /// Sends the events of a protocol with its client for Node. Returns whether it is installed.
     fn send_from_node(&self, protocol: &str) -> bool {
-        let folder = senders();
-        let is_installed = folder.join("node_modules/@segment").exists();
-        if is_installed {
-            self.run(Command::new("node").arg(folder.join("adapters.mjs")), protocol);
-        } else {
-            println!("SKIPPED: `npm ci --prefix tests/senders` has not run");
-        }
-        is_installed
+        let Some(folder) = clients::of_npm() else {
+            return false;
+        };
+        self.run(Command::new("node").arg(folder.join("adapters.mjs")), protocol);
+        true
     }
 
     /// Sends the events of a protocol with its client for Python. Returns whether it is installed.
     fn send_from_python(&self, protocol: &str) -> bool {
-        let folder = senders();
-        let python = folder.join("venv/bin/python");
-        let is_installed = python.exists();
-        if is_installed {
-            self.run(Command::new(python).arg(folder.join("adapters.py")), protocol);
-        } else {
-            println!("SKIPPED: tests/senders/venv has no clients");
-        }
-        is_installed
+        let Some((folder, python)) = clients::of_pypi() else {
+            return false;
+        };
+        self.run(Command::new(python).arg(folder.join("adapters.py")), protocol);
+        true
     }
 
     fn run(&self, command: &mut Command, protocol: &str) {
@@ -97,10 +84,6 @@ impl Clients {
         self.served.drain();
         self.database.query(&format!("{query} FORMAT TSVRaw"))
     }
-}
-
-fn senders() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/senders")
 }
 
 #[test]
@@ -230,6 +213,39 @@ fn the_exporters_of_opentelemetry() {
         assert_eq!(rows, "17\tERROR\tpayment of A-1 failed\t5\tshop\t1\n");
     }
     assert_eq!(clients.database.count("rejected"), 0);
+}
+
+#[test]
+fn other_signals_of_opentelemetry_are_refused_in_the_form_of_their_exporters() {
+    let database = Database::create("adapter_otlp_signals");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        let options = EventOptions {
+            catch_all: true,
+            ..EventOptions::default()
+        };
+        let layer = tables::layer(writer).unwrap().with_options(&options);
+        layer.layer(service_fn(not_found))
+    });
+    let reason = "this collector takes OpenTelemetry logs only: turn the exporter of this signal off";
+    for path in ["/v1/traces", "/v1/metrics", "/v1development/profiles"] {
+        let answer = http::send(served.address, "POST", path, &[JSON], br#"{"resourceSpans":[]}"#);
+        assert_eq!(
+            (answer.status, &answer.json()["message"]),
+            (404, &reason.into()),
+            "{path}"
+        );
+        let protobuf = [("Content-Type", "application/x-protobuf")];
+        let answer = http::send(served.address, "POST", path, &protobuf, b"\x0a\x00");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (404, Some("application/x-protobuf")),
+            "{path}"
+        );
+        let message = answer.body.windows(reason.len()).any(|part| part == reason.as_bytes());
+        assert!(message, "{:?}", answer.body);
+    }
+    served.drain();
+    assert_eq!(database.count("rejected"), 0);
 }
 
 #[test]

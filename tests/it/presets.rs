@@ -1,5 +1,7 @@
 //! The presets of `schemas/presets`: requests of the shape that each sender documents, and their rows.
 
+use std::process::Command;
+
 use embedder::tables;
 use rowmill_ingest::server::not_found;
 use tower::{Layer, service_fn};
@@ -230,5 +232,26 @@ fn brevo() {
         rows,
         "delivered\tann@example.com\t1780012800123\t1780012800\t<202605290000.1@smtp-relay.example>\t26224\t22\t['welcome']\t\
          order=A-1\t['date','ts','tag']\n"
+    );
+}
+
+#[test]
+fn the_request_of_the_page_works_as_typed() {
+    let page = include_str!("../../docs/presets.md");
+    let command = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let senders = Senders::start("preset_page");
+    let command = command
+        .replace("127.0.0.1:8080", &senders.served.address.to_string())
+        .replace("curl ", "curl --silent --fail-with-body ");
+    let output = Command::new("sh").args(["-ec", &command]).output().unwrap();
+    if output.status.code() == Some(127) {
+        eprintln!("skipped: there is no curl");
+        return;
+    }
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{command}: {answer}");
+    assert_eq!(
+        senders.rows("SELECT event, recipient, message_id FROM postmark_events"),
+        "Delivery\tann@example.com\t883953f4\n"
     );
 }

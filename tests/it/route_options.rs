@@ -77,6 +77,47 @@ fn a_request_to_a_path_of_its_own_is_an_event_of_the_route() {
 }
 
 #[test]
+fn a_request_of_many_events_has_the_answer_that_its_sender_expects() {
+    let database = Database::create("route_batches");
+    let served = served(&database);
+    let send = |content_type, body: &str| {
+        let headers = [("Content-Type", content_type)];
+        http::send(served.address, "POST", "/wh/shop", &headers, body.as_bytes())
+    };
+    for (content_type, body) in [
+        ("application/json", r#"[{"n":1},{"n":2}]"#),
+        ("application/x-ndjson", "{\"n\":3}\n{\"n\":\"x\"}\n"),
+        ("application/json", "[]"),
+    ] {
+        let answer = send(content_type, body);
+        assert_eq!((answer.status, answer.text()), (204, ""), "{body}");
+    }
+    let refused = send("application/json", r#"[{"n":"x"}]"#);
+    assert_eq!((refused.status, &refused.json()["refused"]), (400, &1.into()));
+    served.drain();
+    assert_eq!(database.query("SELECT n FROM calls ORDER BY n"), "1\n2\n3\n");
+    assert_eq!(database.count("rejected"), 2);
+}
+
+#[test]
+fn a_page_may_send_the_methods_of_a_route() {
+    let database = Database::create("route_preflight");
+    let served = served(&database);
+    for (target, methods) in [("/track", "POST, PUT"), ("/wh/slack", "GET, POST")] {
+        let asks = [
+            ("Origin", "https://shop.example"),
+            ("Access-Control-Request-Method", "PUT"),
+        ];
+        let answer = http::send(served.address, "OPTIONS", target, &asks, b"");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-methods")),
+            (200, Some(methods)),
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn the_layer_of_a_table_has_the_paths_of_its_routes() {
     let database = Database::create("route_paths_of_a_table");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
@@ -221,7 +262,7 @@ fn the_requests_of_the_page_work() {
     served.drain();
     assert_eq!(
         database.query("SELECT name, n, action FROM calls ORDER BY n"),
-        "shop\t1\t\nshop\t2\t\nshop\t3\t\nshop\t4\t\ngithub\t5\topened\ngithub\t6\tclosed\n"
+        "shop\t1\t\nshop\t2\t\nshop\t3\t\nshop\t4\t\ngithub\t5\topened\ngithub\t6\tclosed\nshop\t7\t\nshop\t8\t\n"
     );
     assert_eq!(database.count("rejected"), 0);
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -12,22 +12,12 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    browser,
+    browser, clients,
     collector::Collector,
     engine::Database,
     http, wait_for,
     websocket::{Message, WebSocket, frame},
 };
-
-/// Returns the folder of the clients; `None` if they are not installed.
-fn clients() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-    if folder.join("node_modules").exists() {
-        return Some(folder);
-    }
-    println!("SKIPPED: `npm ci --prefix tests/clients` has not run");
-    None
-}
 
 /// Runs a script of the folder, and returns the lines that it prints.
 fn script(folder: &Path, name: &str, arguments: &[&str]) -> Vec<String> {
@@ -48,7 +38,7 @@ fn numbered(number: usize) -> String {
 
 #[test]
 fn a_client_of_npm_sends_events_and_gets_their_answers() {
-    let Some(folder) = clients() else { return };
+    let Some(folder) = clients::of_npm() else { return };
     let database = Database::named("websocket_npm");
     let collector = Collector::start(&database);
     let url = format!("ws://{}/wss?uid=1234567890", collector.address);
@@ -101,7 +91,7 @@ fn a_client_of_npm_sends_events_and_gets_their_answers() {
 
 #[test]
 fn the_request_of_the_page_works_as_typed() {
-    let Some(folder) = clients() else { return };
+    let Some(folder) = clients::of_npm() else { return };
     let database = Database::named("websocket_page");
     let collector = Collector::start(&database);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/websocket.md");
@@ -134,7 +124,7 @@ fn the_request_of_the_page_works_as_typed() {
 
 #[test]
 fn a_json_rpc_client_of_npm_works_over_http_and_websocket() {
-    let Some(folder) = clients() else { return };
+    let Some(folder) = clients::of_npm() else { return };
     let database = Database::named("websocket_json_rpc");
     let collector = Collector::start(&database);
     let lines = script(&folder, "json_rpc.mjs", &[&collector.address.to_string()]);

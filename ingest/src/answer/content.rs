@@ -112,7 +112,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
         Answer::Reachable => (Some(JSON).filter(|_| !native), Bytes::new()),
         Answer::Replies("") => (None, Bytes::new()),
         Answer::Replies(replies) => (Some(JSON), Bytes::copy_from_slice(replies.as_bytes())),
-        Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
+        Answer::Preflight(_) => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library(script) => (Some(JAVASCRIPT), Bytes::from(library(context.uid) + script)),
     }
 }

@@ -55,7 +55,7 @@ impl ResponseDraft {
         let status = answer.status();
         let (media_type, body) = content(&answer, status, context);
         let kind = match answer {
-            Answer::Preflight => Kind::Preflight,
+            Answer::Preflight(methods) => Kind::Preflight(methods),
             Answer::Teapot => Kind::Teapot,
             Answer::Pixel if !context.native => Kind::Embedded,
             Answer::Library(_) => Kind::Embedded,
@@ -67,7 +67,7 @@ impl ResponseDraft {
             HeaderSet::Modern => (
                 media_type.filter(|_| kind != Kind::Redirect),
                 readers(context),
-                kind != Kind::Preflight,
+                !matches!(kind, Kind::Preflight(_)),
             ),
             HeaderSet::Rockstat => (media_type, Some(context.origin.to_value()), true),
         };
@@ -96,7 +96,7 @@ impl ResponseDraft {
                 Some((header::RETRY_AFTER, RETRY_AFTER_S.into()))
             }
             Answer::Unauthorized(Some(challenge)) => Some((header::WWW_AUTHENTICATE, challenge.to_value())),
-            Answer::Preflight if context.headers == HeaderSet::Modern => {
+            Answer::Preflight(_) if context.headers == HeaderSet::Modern => {
                 headers::allowed_headers(context.requested_headers)
                     .map(|names| (header::ACCESS_CONTROL_ALLOW_HEADERS, names))
             }

@@ -117,7 +117,8 @@ pub(super) enum Kind {
     /// Embedded in a page: an image, or the script.
     Embedded,
     Redirect,
-    Preflight,
+    /// With the methods of the route, if it has methods of its own.
+    Preflight(&'static [&'static str]),
     Teapot,
 }
 
@@ -131,6 +132,13 @@ pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: O
         HeaderSet::Modern => put_modern(kind, headers, origin, credentials),
         HeaderSet::Rockstat => put_rockstat(kind, headers, origin),
     }
+    if let Kind::Preflight(methods) = kind
+        && !methods.is_empty()
+        && headers.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS)
+        && let Ok(methods) = HeaderValue::try_from(methods.join(", "))
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    }
 }
 
 fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>, credentials: bool) {
@@ -139,7 +147,7 @@ fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>, 
         match kind {
             Kind::Embedded => &EMBEDDED,
             Kind::Redirect => &REDIRECT,
-            Kind::Plain | Kind::Preflight | Kind::Teapot => &PLAIN,
+            Kind::Plain | Kind::Preflight(_) | Kind::Teapot => &PLAIN,
         },
     );
     if let Some(origin) = origin {
@@ -147,7 +155,7 @@ fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>, 
         put_all(
             headers,
             match kind {
-                Kind::Preflight => &CROSS_ORIGIN_PREFLIGHT,
+                Kind::Preflight(_) => &CROSS_ORIGIN_PREFLIGHT,
                 _ => &CROSS_ORIGIN,
             },
         );
@@ -204,7 +212,7 @@ fn put_rockstat(kind: Kind, headers: &mut HeaderMap, mut origin: Option<HeaderVa
         headers.insert(X_MY_NAME, HeaderValue::from_static("Rowmill"));
     }
     let table = match kind {
-        Kind::Preflight => &ROCKSTAT_PREFLIGHT[..],
+        Kind::Preflight(_) => &ROCKSTAT_PREFLIGHT[..],
         _ => &ROCKSTAT,
     };
     for (name, value) in table {

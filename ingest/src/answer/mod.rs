@@ -83,8 +83,8 @@ pub(crate) enum Answer<'a> {
     Teapot,
     /// The answer to HEAD on a route whose events are neither images nor redirects.
     Reachable,
-    /// The answer to OPTIONS.
-    Preflight,
+    /// The answer to OPTIONS: the methods of the route's events; empty for GET and POST.
+    Preflight(&'static [&'static str]),
     /// The replies to the calls of a JSON-RPC request, as JSON; empty if none expects one.
     Replies(&'a str),
     /// A failure: its status, and a reason if the status does not explain it.
@@ -124,6 +124,21 @@ pub(crate) enum Challenge {
     Basic,
     /// A token.
     Bearer,
+}
+
+impl<'a> Answer<'a> {
+    /// Returns the answer to a request of many events, on a route whose answer may be `fixed`.
+    ///
+    /// A sender that expects the fixed answer takes any other one for a failure and repeats the
+    /// request, with the events that are recorded already. So a refused event does not change the
+    /// answer, unless no event is recorded.
+    pub(crate) fn of_batch(report: &'a BatchReport<'a>, fixed: Option<&'static FixedAnswer>) -> Self {
+        let answer = Answer::Batch(report);
+        match fixed {
+            Some(fixed) if answer.status() == StatusCode::OK => Answer::Fixed(fixed),
+            _ => answer,
+        }
+    }
 }
 
 impl Answer<'_> {

@@ -134,7 +134,7 @@ fn answer_to(request: &str, id: u64) -> Answer<'static> {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let to = query.split('&').find_map(|field| field.strip_prefix("to="));
     match path.strip_prefix("/band").unwrap_or(path) {
-        _ if request.starts_with("-X OPTIONS") => Answer::Preflight,
+        _ if request.starts_with("-X OPTIONS") => Answer::Preflight(&[]),
         _ if request.starts_with("-X PUT") || request.starts_with("-I") => Answer::BAD_REQUEST,
         "/wh/mail" | "/wh/mail.gif" => Answer::Recorded {
             service: "wh",
@@ -270,11 +270,11 @@ fn modern_answers_have_the_headers_of_their_kind_and_no_others() {
             Answer::Unavailable { retry_after_s: 5 },
             vec![cookie, ("retry-after", "5"), json],
         ),
-        (Answer::Preflight, vec![json]),
+        (Answer::Preflight(&[]), vec![json]),
     ];
     let page = HeaderValue::from_static("https://shop.example");
     for (answer, own) in cases {
-        let is_preflight = matches!(answer, Answer::Preflight);
+        let is_preflight = matches!(answer, Answer::Preflight(_));
         for origin in [CorsOrigin::Any, CorsOrigin::Referer(&page), CorsOrigin::Given(&page)] {
             let response = finish(answer.clone(), &Context { origin, ..context() });
             // Another test checks the lengths.

@@ -13,14 +13,14 @@ use http_body_util::{BodyExt, Full};
 use crate::{
     adapters::{Adapted, Adapter, AdapterError, ReplyForm, Request},
     answer::{Answer, ResponseDraft},
-    arena::Arena,
+    arena::{self, Arena},
     collect::{
         Collector, Processed, Response,
         batch::{AsBatch, BatchText},
         head::{Arrival, RequestHead},
         item_path::ItemPath,
         offload,
-        route::{Route, Routes},
+        route::{Destination, Route, Routes},
     },
     intake::rejection::Rejection,
     request::{
@@ -34,6 +34,21 @@ use crate::{
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
+
+/// The paths of OTLP/HTTP for the signals other than logs.
+const OTHER_SIGNALS: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1development/profiles"];
+
+/// Returns whether a route has this adapter.
+pub(super) fn speaks(adapter: Adapter, destinations: &[Destination]) -> bool {
+    let mut adapters = destinations.iter().filter_map(|route| route.options?.adapter);
+    adapters.any(|other| other == adapter)
+}
+
+/// Returns whether a request exports another signal of OpenTelemetry than logs. Exporters send all
+/// signals to one address, each to a path of its own.
+pub(super) fn is_other_signal(parts: &Parts) -> bool {
+    parts.method == Method::POST && OTHER_SIGNALS.contains(&parts.uri.path())
+}
 
 /// Returns the protocol of a route's sender, if the route has an adapter.
 #[inline]
@@ -64,10 +79,6 @@ impl Collector {
             false => self.answer_here::<R>(parts, body, arrival),
         };
         Response::Waiting(Box::pin(async move {
-            let response = match response {
-                Response::Ready(response) => response,
-                Response::Waiting(response) => response.await,
-            };
             let mut response = with_content(form, response).await;
             if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
                 let accepted = HeaderValue::from_static(adapter.accepted_types());
@@ -80,6 +91,19 @@ impl Collector {
             }
             response
         }))
+    }
+
+    /// Refuses a signal of OpenTelemetry other than logs, in the form that its exporter reads.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refuse_signal(self: Arc<Self>, parts: Parts, arrival: Arrival) -> Response {
+        let form = ReplyForm::of(Adapter::OtlpLogs, &parts);
+        let draft = arena::with(|arena| {
+            let head = RequestHead::read(&parts, arrival, &self.proxies, arena);
+            self.draft(Answer::LOGS_ONLY, &head, None)
+        });
+        let response = self.respond(parts, draft, arrival);
+        Response::Waiting(Box::pin(with_content(form, response)))
     }
 
     /// Makes a batch of a request's body.
@@ -164,6 +188,10 @@ impl Collector {
 }
 
 impl Answer<'static> {
+    const LOGS_ONLY: Self = Self::Failed {
+        status: StatusCode::NOT_FOUND,
+        reason: Some("this collector takes OpenTelemetry logs only: turn the exporter of this signal off"),
+    };
     const TOO_LONG_EVENTS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some("the events of the request take too many bytes: send fewer of them"),
@@ -196,7 +224,11 @@ fn allowed_origin(adapter: Adapter, parts: &Parts) -> Option<HeaderValue> {
 }
 
 /// Returns a response with the content that the sender expects.
-async fn with_content(form: ReplyForm, response: http::Response<Full<Bytes>>) -> http::Response<Full<Bytes>> {
+async fn with_content(form: ReplyForm, response: Response) -> http::Response<Full<Bytes>> {
+    let response = match response {
+        Response::Ready(response) => response,
+        Response::Waiting(response) => response.await,
+    };
     if form == ReplyForm::Own {
         return response;
     }

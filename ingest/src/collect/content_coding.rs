@@ -191,7 +191,7 @@ impl Decoding {
 ///
 /// # Errors
 ///
-/// [`BodyError::UnknownCoding`].
+/// [`BodyError::UnknownCoding`], or [`BodyError::TwoCodings`].
 pub(super) fn streamed(
     content_encoding: &[u8],
     body: Box<dyn BufRead + Send>,
@@ -199,7 +199,7 @@ pub(super) fn streamed(
     match codings(content_encoding)?[..] {
         [] => Ok(Box::new(body)),
         [coding] => decoder(coding, body).map_err(|_| BodyError::Coding),
-        _ => Err(BodyError::UnknownCoding),
+        _ => Err(BodyError::TwoCodings),
     }
 }
 

@@ -38,7 +38,16 @@ impl Echo {
         payload: &'a Payload<'a>,
         arena: &'a Arena,
     ) -> Option<Answer<'a>> {
-        let field = |name| query.text(name).or_else(|| text_field(payload, name, arena));
+        self.answer_with(|name| query.text(name).or_else(|| text_field(payload, name, arena)))
+    }
+
+    /// Returns the answer to a request of many events, whose query alone may have the field.
+    #[cold]
+    pub(super) fn answer_to_query<'a>(&self, query: &'a Fields<'_>) -> Option<Answer<'a>> {
+        self.answer_with(|name| query.text(name))
+    }
+
+    fn answer_with<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> Option<Answer<'a>> {
         let value = field(self.field)?;
         if let Some(token) = self.token
             && let Err(answer) = token.check(field(token.field))

@@ -47,6 +47,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::response::{PendingResponse, Response};
 use crate::{
     ack::{Ack, UnknownAck},
+    adapters::Adapter,
     answer::{Answer, PendingAck, ResponseDraft, cookie::Cookie, cors::CorsPolicy, header_set::HeaderSet},
     arena::{self, Arena},
     collect::{
@@ -114,6 +115,8 @@ pub(crate) struct Collector {
     body_turns: Turns,
     /// Limits the number of uploads in progress.
     uploads: Arc<Semaphore>,
+    /// Whether a route takes logs of OpenTelemetry.
+    takes_otlp_logs: bool,
     /// The uploads that go on after a cut; `None` if there are none.
     resumable: Option<Arc<upload::Store>>,
 }
@@ -195,6 +198,7 @@ impl Collector {
             }
         }
         Self {
+            takes_otlp_logs: adapted::speaks(Adapter::OtlpLogs, destinations),
             uploads: upload::permits(writer.request_memory().max()),
             resumable: resumable_uploads(options.resumable_uploads.as_ref(), &writer),
             writer,
@@ -297,6 +301,9 @@ impl Collector {
             }
             if websocket::is_handshake(&parts) {
                 return self.open_session::<R>(parts, arrival);
+            }
+            if self.takes_otlp_logs && adapted::is_other_signal(&parts) {
+                return self.refuse_signal(parts, arrival);
             }
             if client::is_requested(&parts) {
                 return Response::Ready(client::respond(&parts));
@@ -450,7 +457,7 @@ impl Collector {
             };
             return Ok(self.draft(answer, head, Some(uid)));
         }
-        if let Some(fixed) = route.options.and_then(|options| options.answer.as_ref()) {
+        if let Some(fixed) = route.answer() {
             answer = Answer::Fixed(fixed);
         }
         if !is_recorded {

@@ -85,7 +85,7 @@ impl Collector {
                 CorsOrigin::Referer(_) | CorsOrigin::Any => false,
             },
             requested_headers: match answer {
-                Answer::Preflight => head.parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
+                Answer::Preflight(_) => head.parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
                 _ => None,
             },
             host: head.client.host,
@@ -99,7 +99,10 @@ impl Collector {
     /// Returns the answer to a request that is not an event, whatever its body contains.
     pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'_>> {
         match head.parts.method {
-            Method::OPTIONS => return Some(Answer::Preflight),
+            Method::OPTIONS => {
+                let methods = head.route.map_or(Methods(&[]), |route| route.methods());
+                return Some(Answer::Preflight(methods.0));
+            }
             Method::HEAD => return Some(self.answer_to_head::<R>(head)),
             Method::GET | Method::POST if head.route.is_none_or(|route| route.options.is_none()) => {}
             _ => return answer_to_method(head),

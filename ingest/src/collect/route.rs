@@ -71,6 +71,12 @@ impl Route {
         self.options.is_some_and(|options| options.stream)
     }
 
+    /// Returns the answer to a recorded event that the schema sets, if it sets one.
+    #[inline]
+    pub(super) fn answer(&self) -> Option<&'static FixedAnswer> {
+        self.options?.answer.as_ref()
+    }
+
     /// Returns the route's own paths, if it has any.
     #[inline]
     pub(super) fn own_paths(&self) -> Option<OwnPaths> {

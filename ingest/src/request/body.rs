@@ -64,6 +64,8 @@ pub(crate) enum BodyError {
     Encoded,
     /// The `Content-Encoding` names an unknown coding, or too many.
     UnknownCoding,
+    /// The body of an upload has two codings.
+    TwoCodings,
     /// The body is not what its `Content-Encoding` states.
     Coding,
     /// The decoded body is far larger than the body as sent.
@@ -92,7 +94,9 @@ impl BodyError {
     /// Returns the status of the response.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Multipart | Self::File | Self::MediaType | Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Multipart | Self::File | Self::MediaType | Self::UnknownCoding | Self::TwoCodings => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Expansion => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -103,6 +107,7 @@ impl BodyError {
         match self {
             Self::Encoded => "the body is compressed",
             Self::UnknownCoding => "the Content-Encoding must be gzip, deflate, br or zstd, or two of them",
+            Self::TwoCodings => "the Content-Encoding of an upload must be one coding: gzip, deflate, br or zstd",
             Self::Coding => "the body is not what its Content-Encoding states, or its end is missing",
             Self::Expansion => "the decoded body is more than 200 times as large as the body",
             Self::ContentType => "the Content-Type header is malformed",

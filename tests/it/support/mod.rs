@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod browser;
 pub mod certificates;
+pub mod clients;
 pub mod cluster;
 pub mod collector;
 pub mod engine;

@@ -1,21 +1,14 @@
-//! The clients of the protocol tus, unmodified. `npm ci --prefix tests/tus` and a virtual environment
-//! `tests/tus/venv` with `tests/tus/requirements.txt` install them; without them, the tests say that
-//! they are skipped.
+//! The clients of the protocol tus, unmodified.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
 use super::{assert_rows, write_events};
-use crate::support::{collector::Collector, engine::Database};
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tus")
-}
+use crate::support::{clients, collector::Collector, engine::Database};
 
 /// Uploads a file with a client, while the collector is killed some times.
 fn upload_with(client: &mut Command, test: &str) {
@@ -50,20 +43,15 @@ fn upload_with(client: &mut Command, test: &str) {
 
 #[test]
 fn tus_js_client_uploads_over_kills() {
-    if !folder().join("node_modules").exists() {
-        eprintln!("skipped: `npm ci --prefix tests/tus` installs the client");
-        return;
-    }
+    let Some(folder) = clients::of_npm() else { return };
     let mut node = Command::new("node");
-    upload_with(node.arg(folder().join("upload.mjs")), "tus_js");
+    upload_with(node.arg(folder.join("tus.mjs")), "tus_js");
 }
 
 #[test]
 fn tuspy_uploads_over_kills() {
-    let python = folder().join("venv/bin/python");
-    if !python.exists() {
-        eprintln!("skipped: a virtual environment tests/tus/venv with tests/tus/requirements.txt has the client");
+    let Some((folder, python)) = clients::of_pypi() else {
         return;
-    }
-    upload_with(Command::new(python).arg(folder().join("upload.py")), "tus_py");
+    };
+    upload_with(Command::new(python).arg(folder.join("tus.py")), "tus_py");
 }

@@ -5,15 +5,22 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::atomic::Ordering,
     thread::{self, sleep},
     time::{Duration, Instant, SystemTime},
 };
+
+use embedder::tables;
+use rowmill_ingest::{Ack, EventOptions, WriterOptions, layer::ResumableUploads, server::not_found};
+use tower::{Layer, service_fn};
 
 use super::{assert_rows, event, write_events};
 use crate::support::{
     collector::Collector,
     engine::Database,
     http::{self, Answer},
+    proxy::Proxy,
+    service::Served,
     wait_for,
 };
 
@@ -224,6 +231,107 @@ fn an_upload_that_does_not_go_on_is_removed() {
     // A new upload removes those before it.
     create(collector.address, "/upload/wh/mail", 10);
     assert_eq!(files(), 2);
+}
+
+#[test]
+fn the_time_without_a_request_begins_at_the_end_of_a_request() {
+    const EXPIRY_S: u64 = 1_000;
+    let database = Database::named("tus_touch");
+    let collector = Collector::start_with(&database.url(), &["--upload-expiry-seconds", &EXPIRY_S.to_string()]);
+    let path = create(collector.address, "/upload/wh/mail", 20);
+    let mut stream = http::open(
+        collector.address,
+        format!(
+            "PATCH {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n\
+             Content-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234"
+        )
+        .as_bytes(),
+    );
+    let now_s = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let begun_s = now_s();
+    // The times of the protocol have whole seconds.
+    let last_s = wait_for("a later second", || Some(now_s()).filter(|now_s| *now_s > begun_s + 1));
+    stream.write_all(b"56789").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = http::parse(&answer);
+    assert_eq!((answer.status, offset_of(&answer)), (204, Some(10)));
+    let expires = jiff::fmt::rfc2822::parse(answer.header("upload-expires").unwrap()).unwrap();
+    let expires_s = u64::try_from(expires.timestamp().as_second()).unwrap();
+    assert!(expires_s >= last_s + EXPIRY_S, "{expires} {last_s}");
+}
+
+#[test]
+fn an_upload_that_is_to_be_stored_is_recorded_once_while_clickhouse_is_away() {
+    const EVENTS: usize = 60_000;
+    let (database, data) = (Database::create("tus_stored"), tempfile::tempdir().unwrap());
+    let proxy = Proxy::start(database.engine);
+    let options = EventOptions {
+        ack: Ack::Stored,
+        ack_timeout: Duration::from_millis(500),
+        resumable_uploads: Some(ResumableUploads::new(&data.path().join("uploads"))),
+        ..EventOptions::default()
+    };
+    let (url, spool) = (database.url_through(proxy.address), data.path().join("spool"));
+    let served = Served::start_in(
+        Some(&spool),
+        &url,
+        &tables::SCHEMA,
+        WriterOptions::default(),
+        |writer| {
+            let layer = tables::layer(writer).unwrap().with_options(&options);
+            layer.layer(service_fn(not_found))
+        },
+    );
+    let note = "x".repeat(100);
+    let lines = (0..EVENTS).map(|number| format!("{{\"number\":{number},\"note\":\"{note}\"}}\n"));
+    let (body, address) = (lines.collect::<String>().into_bytes(), served.address);
+    let last = body.len() - 1;
+    let path = create(address, "/upload/stream/numbers", body.len());
+    let send_rest = |offset: usize| patch(address, &path, offset, &[], &body[offset..]);
+    let appended = || {
+        served
+            .writer
+            .status()
+            .tables
+            .iter()
+            .map(|table| table.rows_appended)
+            .sum::<u64>()
+    };
+
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    for offset in [0, last, last] {
+        let since = Instant::now();
+        let answer = send_rest(offset);
+        assert_eq!(
+            (answer.status, offset_of(&answer)),
+            (503, Some(last)),
+            "{}",
+            answer.text()
+        );
+        assert!(answer.text().contains("not in its table yet"), "{}", answer.text());
+        assert_eq!(offset_of(&head(address, &path)), Some(last));
+        // A request waits for one part, and not for each: there are a dozen.
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+        assert_eq!(appended(), EVENTS as u64, "no row is appended twice");
+    }
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    let answer = wait_for("the stored rows", || {
+        Some(send_rest(last)).filter(|answer| answer.status != 503)
+    });
+    assert_eq!(
+        (answer.status, offset_of(&answer)),
+        (204, Some(body.len())),
+        "{}",
+        answer.text()
+    );
+    let report = http::get(address, &path).json();
+    assert_eq!((&report["recorded"], &report["refused"]), (&EVENTS.into(), &0.into()));
+    database.wait_for_rows("numbers", EVENTS as u64);
+    assert_eq!(
+        database.query("SELECT count(), uniqExact(number) FROM numbers"),
+        format!("{EVENTS}\t{EVENTS}\n")
+    );
 }
 
 /// Sends the rest of an upload over one connection, and returns whether it is complete.

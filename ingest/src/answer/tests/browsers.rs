@@ -6,7 +6,7 @@ use crate::answer::visitor_cookie::SameSite;
 #[test]
 fn a_page_without_permission_reads_the_response_without_credentials() {
     let page = HeaderValue::from_static("https://evil.example");
-    for answer in [Answer::Pong, Answer::NOT_FOUND, Answer::Pixel, Answer::Preflight] {
+    for answer in [Answer::Pong, Answer::NOT_FOUND, Answer::Pixel, Answer::Preflight(&[])] {
         let response = finish(
             answer,
             &Context {
@@ -32,7 +32,7 @@ fn a_preflight_allows_the_headers_of_the_page_but_not_those_of_proxies() {
             requested_headers: Some(&requested),
             ..context()
         };
-        let response = finish(Answer::Preflight, &context);
+        let response = finish(Answer::Preflight(&[]), &context);
         let allowed = response.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS]
             .to_str()
             .unwrap();

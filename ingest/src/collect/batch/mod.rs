@@ -150,6 +150,11 @@ impl Collector {
         let Some((address, route)) = self.route::<R>(head, &no_claims) else {
             return respond(Answer::NOT_FOUND);
         };
+        if let Some(echo) = route.options.and_then(|options| options.echo)
+            && let Some(answer) = echo.answer_to_query(&head.query)
+        {
+            return respond(answer);
+        }
         if !is_counted && let Err(retry_after) = self.check_rate_of_route(&address) {
             return respond(match address.service {
                 "redir" => redirect(head.query.text("to")),
@@ -477,10 +482,10 @@ impl Collector {
         // A visitor is redirected no matter how many events the request contains.
         let answer = match address.service {
             "redir" => redirect(head.query.text("to")),
-            _ if is_declared => Answer::Batch(&report),
+            _ if is_declared => Answer::of_batch(&report, route.answer()),
             _ => match answer_of(&self.event_meta(head, address, uid), None) {
                 Answer::Pixel => Answer::Pixel,
-                _ => Answer::Batch(&report),
+                _ => Answer::of_batch(&report, route.answer()),
             },
         };
         let draft = self.draft(answer, head, Some(uid));

@@ -11,6 +11,8 @@
 //! json_rpc      calls, their replies and rows
 //! uploads       bodies that are decoded while they arrive
 //! websocket     messages, their answers, and the ends of sessions
+//! session_memory  the memory of arrays in sessions, and sessions that are cut
+//! cut_forms     forms that are cut
 //! dead_letters  the dead letter of each rejection
 //! ```
 
@@ -19,12 +21,14 @@
 mod adapted;
 mod batch;
 mod bodies;
+mod cut_forms;
 mod dead_letters;
 mod encodings;
 mod json_kinds;
 mod json_rpc;
 mod responses;
 mod route_options;
+mod session_memory;
 mod uploads;
 mod websocket;
 mod world;

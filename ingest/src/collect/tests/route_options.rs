@@ -96,6 +96,56 @@ fn the_methods_of_a_route_record_and_all_others_do_not() {
 }
 
 #[test]
+fn a_preflight_allows_the_methods_of_its_route() {
+    for world in [World::new(&options()), World::catching_all()] {
+        for (path, methods) in [
+            ("/track", "POST, PUT, GET"),
+            ("/wh/options", "POST, PUT, GET"),
+            ("/wh/mail", "GET, POST"),
+        ] {
+            let request = Request::options(path)
+                .header(header::ORIGIN, "https://shop.example")
+                .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT");
+            let response = world.respond(request.body(Ok(Bytes::new())).unwrap());
+            let allowed = &response.headers()[header::ACCESS_CONTROL_ALLOW_METHODS];
+            assert_eq!(allowed, methods, "{path}");
+            // Without a page, CORS does not apply.
+            let plain = world.respond(Request::options(path).body(Ok(Bytes::new())).unwrap());
+            assert!(!plain.headers().contains_key(header::ACCESS_CONTROL_ALLOW_METHODS));
+        }
+    }
+}
+
+#[test]
+fn a_request_of_many_events_has_the_answer_of_its_route() {
+    let world = World::new(&options());
+    for (content_type, body, count) in [
+        (JSON, r#"[{"n":1},{"n":2}]"#, 2),
+        (NDJSON, "{\"n\":1}\n{\"n\":2}\n", 2),
+        ("text/csv", "n\n1\n", 1),
+        (JSON, "[]", 0),
+        // An event is recorded, and a repeat of the request would record it again.
+        (JSON, r#"[{"n":1},{"n":300}]"#, 1),
+    ] {
+        let outcome = world.post("/track", content_type, body);
+        assert_eq!((answer(&outcome), outcome.rows.len()), (OK, count), "{body}");
+    }
+    let outcome = world.post("/track", JSON, r#"[{"n":300},5]"#);
+    assert_eq!((outcome.status, outcome.rows.len()), (400, 0));
+    assert!(outcome.body.contains(r#""refused":2"#), "{}", outcome.body);
+    let outcome = world.post("/track", "text/csv", "n,n\n1,2\n");
+    assert_eq!((outcome.status, outcome.rows.len()), (400, 0), "{}", outcome.body);
+    // The path of an upload has the report, whatever the sender of the route expects.
+    let outcome = world.upload("/upload/wh/options", &[], &[b"{\"n\":1}\n"], true);
+    assert!(outcome.body.contains(r#""recorded":1"#), "{}", outcome.body);
+    // A long body on the path of the route itself has the answer of the route.
+    let outcome = world.upload("/track", &[], &[b"{\"n\":1}\n"], true);
+    assert_eq!((answer(&outcome), outcome.rows.len()), (OK, 1));
+    let outcome = world.upload("/track", &[], &[b"{\"n\":1}\n{\"n"], false);
+    assert_eq!((outcome.status, outcome.rows.len()), (400, 1), "{}", outcome.body);
+}
+
+#[test]
 fn a_rejection_has_its_own_answer() {
     let world = World::new(&options());
     for (body, code) in [
@@ -123,6 +173,8 @@ fn a_field_is_sent_back_and_nothing_is_recorded() {
         ("/track", FORM, "challenge=3eZbA"),
         ("/track?challenge=3eZbA", JSON, "{}"),
         ("/wh/options?a=1&challenge=3eZbA", JSON, ""),
+        ("/track?challenge=3eZbA", JSON, r#"[{"n":1}]"#),
+        ("/track?challenge=3eZbA", NDJSON, "{\"n\":1}\n{\"n\":2}\n"),
     ] {
         let method = if body.is_empty() { Method::GET } else { Method::POST };
         let outcome = send(&world, method, uri, content_type, body);

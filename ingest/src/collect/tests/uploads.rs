@@ -111,6 +111,9 @@ fn a_body_that_is_cut_leaves_its_complete_items() {
                 false,
             );
             assert_eq!(outcome.status, 400, "{cut}");
+            // What is decompressed before the cut may have complete items.
+            let rows = (1..=outcome.rows.len()).map(row).collect::<Vec<_>>();
+            assert!(outcome.rows == rows && rows.len() <= 3, "{cut}: {:?}", outcome.rows);
         }
     }
 }
@@ -202,7 +205,7 @@ fn a_body_that_cannot_be_read_is_refused_with_what_is_recorded() {
         ("multipart/form-data; boundary=b", "", b"--b--", 415, "multipart"),
         ("text/x; charset=klingon", "", b"{}", 400, "charset"),
         (CSV, "", b"a,a\n1,2\n", 400, "twice"),
-        (NDJSON, "gzip, gzip", b"{}", 415, "Content-Encoding"),
+        (NDJSON, "gzip, gzip", b"{}", 415, "must be one coding"),
         (NDJSON, "unknown", b"{}", 415, "Content-Encoding"),
         (NDJSON, "gzip", b"{}", 400, "Content-Encoding states"),
         (NDJSON, "", &bomb, 413, "200 times"),

@@ -32,8 +32,8 @@ use crate::{
 };
 
 /// A client of a session.
-struct Client {
-    socket: WebSocketStream<DuplexStream>,
+pub(super) struct Client {
+    pub(super) socket: WebSocketStream<DuplexStream>,
     handle: SessionHandle,
     session: JoinHandle<()>,
 }
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Opens a session with a handshake; `capacity` bytes may be on their way.
-    async fn with(world: &World, handshake: Builder, capacity: usize) -> Self {
+    pub(super) async fn with(world: &World, handshake: Builder, capacity: usize) -> Self {
         let (client, session, handle) = Self::raw(world, handshake, capacity);
         Self {
             socket: WebSocketStream::from_raw_socket(client, Role::Client, None).await,
@@ -59,7 +59,11 @@ impl Client {
         }
     }
 
-    fn raw(world: &World, handshake: Builder, capacity: usize) -> (DuplexStream, JoinHandle<()>, SessionHandle) {
+    pub(super) fn raw(
+        world: &World,
+        handshake: Builder,
+        capacity: usize,
+    ) -> (DuplexStream, JoinHandle<()>, SessionHandle) {
         let (parts, ()) = handshake.body(()).unwrap().into_parts();
         let (client, server) = duplex(capacity);
         let arrival = Arrival::now(Ipv4Addr::new(203, 0, 113, 7).into(), None);
@@ -70,12 +74,12 @@ impl Client {
         (client, tokio::spawn(session), handle)
     }
 
-    async fn send(&mut self, text: &str) {
+    pub(super) async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
     /// Returns the next text.
-    async fn text(&mut self) -> String {
+    pub(super) async fn text(&mut self) -> String {
         match self.socket.next().await.unwrap().unwrap() {
             Message::Text(text) => text.to_string(),
             other => panic!("{other:?}"),
@@ -122,7 +126,8 @@ fn data(key: &str, id: &Value) -> Value {
     json!({"type__": "data", "headers": [], "statusCode": 200, "data": {"key": key}, "id__": id})
 }
 
-fn run<T>(options: &EventOptions, test: impl AsyncFnOnce(&World) -> T) -> T {
+/// Runs a test of sessions.
+pub(super) fn run<T>(options: &EventOptions, test: impl AsyncFnOnce(&World) -> T) -> T {
     let world = World::new(&EventOptions {
         catch_all: true,
         ..options.clone()

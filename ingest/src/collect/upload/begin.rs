@@ -78,9 +78,15 @@ impl Collector {
             let store = Arc::clone(store);
             return self.answer_tus::<R>(store, parts, arrival);
         }
+        let has_report = upload_path(parts.uri.path()).is_some();
         parts.uri = route_uri(parts.uri);
         let upload = match self.accept_upload::<R>(parts, arrival) {
-            Ok(upload) => upload,
+            // The path of an upload is that of a client of Rowmill's, and not of the route's sender.
+            Ok(upload) if has_report => upload,
+            Ok(upload) => Upload {
+                answer: upload.route.answer(),
+                ..upload
+            },
             Err(response) => return Feed::without_body(timeouts, Box::pin(ready(*response))),
         };
         let queue = Arc::new(FrameQueue::default());
@@ -128,6 +134,7 @@ impl Collector {
             route,
             requested,
             ack: requested.unwrap_or(self.ack),
+            answer: None,
             uid,
             format,
             text_decoder: charset.new_decoder_with_bom_removal(),

@@ -14,7 +14,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now, time::sleep};
 
 use crate::{
     ack::Ack,
-    answer::{Answer, BatchReport, ItemError},
+    answer::{Answer, BatchReport, FixedAnswer, ItemError},
     arena,
     block::{receipt::Receipt, rows::RowBatch},
     budget::{Booking, SpoolFull},
@@ -75,6 +75,8 @@ pub(super) struct Upload {
     pub(super) route: Route,
     pub(super) requested: Option<Ack>,
     pub(super) ack: Ack,
+    /// The answer if an event is recorded; `None` for the report.
+    pub(super) answer: Option<&'static FixedAnswer>,
     pub(super) uid: VisitorUid,
     pub(super) has_declared_path: bool,
     /// The format that the type declares; otherwise, the first character of the text decides.
@@ -453,7 +455,7 @@ impl Upload {
                 failure: stop.as_ref().map(Stop::to_failure),
             };
             let promised = self.requested.unwrap_or(collector.ack);
-            let draft = collector.draft(Answer::Batch(&report), &head, Some(self.uid));
+            let draft = collector.draft(Answer::of_batch(&report, self.answer), &head, Some(self.uid));
             let draft = match (totals.reached, report.recorded) {
                 (_, 0) => draft,
                 (None, _) => accepted(draft, self.requested, promised),

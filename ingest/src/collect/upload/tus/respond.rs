@@ -427,7 +427,7 @@ impl Collector {
         let mut response = arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &self.proxies, arena);
             let answer = match parts.method {
-                Method::OPTIONS => Answer::Preflight,
+                Method::OPTIONS => Answer::Preflight(&[]),
                 _ => Answer::Replies(reply.body.as_deref().unwrap_or_default()),
             };
             let no_visitor = VisitorUid {

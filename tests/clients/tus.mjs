@@ -1,4 +1,4 @@
-// Uploads a file with tus-js-client, as its documentation shows: node upload.mjs ENDPOINT FILE TYPE CHUNK
+// Uploads a file with tus-js-client, as its documentation shows: node tus.mjs ENDPOINT FILE TYPE CHUNK
 import { createReadStream, statSync } from "node:fs";
 import { Upload } from "tus-js-client";
 

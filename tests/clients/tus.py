@@ -1,4 +1,4 @@
-"""Uploads a file with tuspy, as its documentation shows: python upload.py ENDPOINT FILE TYPE CHUNK"""
+"""Uploads a file with tuspy, as its documentation shows: python tus.py ENDPOINT FILE TYPE CHUNK"""
 
 import sys
 from tusclient import client
