@@ -68,6 +68,7 @@
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
 //! | [`forget`] | deletes the rows of a person |
+//! | [`handover`] | hands waiting rows to another collector |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -89,6 +90,7 @@
 //! rejected   the replay of dead letters
 //! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
+//! handover   hands the blocks of a spool to another collector
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
 //! idempotency the keys of accepted requests, over restarts
@@ -135,6 +137,7 @@ mod collect;
 mod deliver;
 mod fields;
 pub mod forget;
+pub mod handover;
 mod idempotency;
 mod identify;
 mod ids;

@@ -141,6 +141,7 @@ impl Writer {
         );
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
+        let stop_log = Arc::downgrade(&delivery);
         let mut deliveries = JoinSet::new();
         for reader in spool.readers() {
             deliveries.spawn(run(Arc::clone(&delivery), reader));
@@ -159,7 +160,12 @@ impl Writer {
                 runtime: Handle::current(),
                 ids: generator,
                 lease,
-                work: Mutex::new(Work { deliveries, syncs, log }),
+                work: Mutex::new(Work {
+                    deliveries,
+                    syncs,
+                    log,
+                    stop_log,
+                }),
             }),
         }
     }
