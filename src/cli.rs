@@ -6,6 +6,7 @@ mod clickhouse;
 mod deliver;
 mod dev;
 mod forget;
+mod handover;
 mod init;
 mod network;
 mod serve;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     deliver::DeliverOptions,
     dev::DevOptions,
     forget::ForgetOptions,
+    handover::{AdoptOptions, HandoverOptions, SecretOptions, SendOptions},
     init::{Embed, InitOptions},
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
@@ -102,7 +104,7 @@ pub(crate) enum Command {
     ClientTypes,
     /// Print a link of a redirect that is signed for its target.
     Sign(SignOptions),
-    /// List, verify, replay or export the rows that wait on disk.
+    /// List, verify, replay, export or hand over the rows that wait on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
     /// Replay rows that ClickHouse has refused into their tables.
@@ -122,6 +124,11 @@ pub(crate) enum SpoolCommand {
     Replay(ReplayOptions),
     /// Write the waiting rows of each block to files, each with the request that inserts its rows.
     Export(ExportOptions),
+    /// Hand the waiting rows to another collector, which sends them to ClickHouse; the collector of
+    /// the data directory must not be running.
+    Send(SendOptions),
+    /// Hand the waiting rows of a collector that runs no more to one that runs.
+    Adopt(AdoptOptions),
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,7 @@ mod engine;
 mod examples;
 mod forget;
 mod gallery;
+mod handover;
 mod init;
 mod log;
 mod memory;

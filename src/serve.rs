@@ -13,12 +13,14 @@ use std::{
 use rowmill_engine::Account;
 use rowmill_ingest::{
     Ack, ClickHouseUrl, EventOptions, Writer, WriterOptions,
+    handover::Target,
     layer::{EventLayer, HeaderSet},
     route::{Destination, Routes},
     schema::SchemaState,
     server::{ServeOptions as Bounds, Tls, not_found, serve as serve_http},
     store::Servers,
     table::Schema,
+    writer::DrainReport,
 };
 use tokio::{
     net::TcpListener,
@@ -28,10 +30,11 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{AdminListen, Compat, LogFormat, NetworkOptions, ServeOptions, is_password_in, log_url},
+    cli::{AdminListen, Compat, HandoverOptions, LogFormat, NetworkOptions, ServeOptions, is_password_in, log_url},
     data_folder, descriptors,
     engine::EmbeddedClickHouse,
     examples::Examples,
+    handover::Handover,
     pages::{
         PagesLayer,
         listener::{AdminListener, public_access, token},
@@ -91,13 +94,21 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
     };
     EventLayer::<R>::check_secrets(&events)?;
     EventLayer::<R>::check_salts()?;
+    let drain_to = drain_to(&options)?;
     data_folder::prepare(&options.data)
         .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let (stores, engine) = stores(&options, R::schema())?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
     let examples = matches!(log, LogFormat::Text).then(|| (Examples::of::<R>(), reader));
-    let result = delivery_runtime()?.block_on(collect::<R>(&options, &events, &connections, stores, examples));
+    let result = delivery_runtime()?.block_on(collect::<R>(
+        &options,
+        &events,
+        &connections,
+        stores,
+        examples,
+        drain_to,
+    ));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
@@ -150,6 +161,7 @@ async fn collect<R: Routes>(
     connections: &Bounds,
     stores: Vec<ClickHouseUrl>,
     examples: Option<(Examples, Option<&Account>)>,
+    drain_to: Option<Target>,
 ) -> Result<(), Box<dyn Error>> {
     // Install the signal handlers first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
@@ -205,7 +217,9 @@ async fn collect<R: Routes>(
         R::DESTINATIONS,
     );
     let token = token(&options.network)?;
-    let _admin = AdminListener::start(&options.network, token.clone(), &pages).await?;
+    let secret = options.handover.secret.secret()?;
+    let handover = secret.map(|secret| Handover::new(writer.clone(), secret));
+    let _admin = AdminListener::start(&options.network, token.clone(), &pages, handover).await?;
     let pages = pages.with_access(public_access(&options.network, token.clone()));
 
     let listeners = Listeners::bind(options.listen)
@@ -245,26 +259,96 @@ async fn collect<R: Routes>(
         .await;
 
     // Deliver the accepted rows even if a worker has failed.
-    let deadline = || async {
-        tokio::select! {
-            () = sleep(options.drain_seconds) => {}
-            () = stopping.clone().immediate() => {}
+    let is_empty = drain(&writer, deliverer.as_ref(), options, drain_to.as_ref(), &stopping).await;
+    served?;
+    is_empty
+}
+
+/// Delivers the rows of the spool or of the shared log, and hands those that are left to the collector
+/// of `--drain-to`.
+///
+/// # Errors
+/// Rows are lost, or are left although another collector should have them.
+async fn drain(
+    writer: &Writer,
+    deliverer: Option<&Writer>,
+    options: &ServeOptions,
+    target: Option<&Target>,
+    stopping: &Stopping,
+) -> Result<(), Box<dyn Error>> {
+    let until = |time: Duration| {
+        let stopping = stopping.clone();
+        async move {
+            tokio::select! {
+                () = sleep(time) => {}
+                () = stopping.immediate() => {}
+            }
         }
     };
-    let report = match deliverer {
-        None => writer.drain_until(deadline()).await,
-        Some(deliverer) => tokio::join!(writer.drain_until(deadline()), deliverer.drain_until(deadline())).0,
+    let deadline = until(options.drain_seconds);
+    let Some(target) = target else {
+        let report = match deliverer {
+            None => writer.drain_until(deadline).await,
+            Some(deliverer) => {
+                let delivered = deliverer.drain_until(until(options.drain_seconds));
+                tokio::join!(writer.drain_until(deadline), delivered).0
+            }
+        };
+        return if report.is_complete() || report.is_kept {
+            Ok(())
+        } else {
+            Err(lost(&report).into())
+        };
     };
-    served?;
-    if report.is_complete() || report.is_kept {
-        Ok(())
-    } else {
-        Err(format!(
-            "{} rows were not stored and are lost; {} more rows wait in the spool",
-            report.rows_lost(),
-            report.rows_left() - report.rows_lost()
-        )
-        .into())
+    let give_up = until(options.handover.drain_to_seconds);
+    let (report, handover) = writer.drain_to(deadline, target, give_up).await;
+    if handover.rows > 0 {
+        tracing::info!(
+            %target, rows = handover.rows, blocks = handover.blocks, known = handover.blocks_known,
+            "rows that ClickHouse did not take in time are handed over"
+        );
+    }
+    match report.is_complete() {
+        true => Ok(()),
+        false if !report.is_kept => Err(lost(&report).into()),
+        false => {
+            let reasons: Vec<_> = handover.reasons.iter().map(ToString::to_string).collect();
+            Err(format!(
+                "{} rows wait in the spool of {} and are not handed over to {target}: {}; send them with `rowmill spool send`",
+                report.rows_left(),
+                options.data.display(),
+                reasons.join("; ")
+            )
+            .into())
+        }
+    }
+}
+
+fn lost(report: &DrainReport) -> String {
+    format!(
+        "{} rows were not stored and are lost; {} more rows wait in the spool",
+        report.rows_lost(),
+        report.rows_left() - report.rows_lost()
+    )
+}
+
+/// Returns the collector of `--drain-to`. Checks the options of the handover, so that a mistake does
+/// not show at the stop.
+///
+/// # Errors
+/// The secret or the URL is missing or invalid, or no listener takes rows.
+fn drain_to(options: &ServeOptions) -> Result<Option<Target>, Box<dyn Error>> {
+    let HandoverOptions { secret, drain_to, .. } = &options.handover;
+    let has_listener = matches!(options.network.admin_listen, AdminListen::At(_));
+    if options.shared_log.log.is_some() && (drain_to.is_some() || secret.secret()?.is_some()) {
+        return Err("a shared log keeps the rows: leave out --drain-to and --handover-secret-file, or --log".into());
+    }
+    match drain_to {
+        Some(url) => secret.target(url).map(Some),
+        None if secret.secret()?.is_some() && !has_listener => {
+            Err("--handover-secret-file needs a listener for the rows; name its address with --admin-listen".into())
+        }
+        None => Ok(None),
     }
 }
 

@@ -1,10 +1,10 @@
-//! `rowmill spool`: lists, verifies, replays and exports the rows that wait on disk.
+//! `rowmill spool`: lists, verifies, replays, exports and hands over the rows that wait on disk.
 
 use std::{
     error::Error,
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +14,7 @@ use rowmill_ingest::{
     spool::{BlockReport, SpoolReport, inspect},
     store::Servers,
     table::Schema,
+    writer::hand_over_folder,
 };
 use tokio::{
     runtime::Runtime,
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{ExportOptions, ReplayOptions, SpoolCommand, SpoolOptions},
+    cli::{ExportOptions, ReplayOptions, SecretOptions, SpoolCommand, SpoolOptions},
     database::Database,
     serve::spool_folder,
 };
@@ -38,21 +39,32 @@ pub(crate) fn spool(command: SpoolCommand, schema: &'static Schema) -> Result<()
         SpoolCommand::Verify(options) => verify(&options),
         SpoolCommand::Replay(options) => replay(&options, schema),
         SpoolCommand::Export(options) => export(&options),
+        SpoolCommand::Send(options) => {
+            let data = &options.spool.data;
+            hand_over(data, &options.url, &options.secret, options.within, schema)
+        }
+        SpoolCommand::Adopt(options) => {
+            hand_over(&options.folder, &options.to, &options.secret, options.within, schema)
+        }
     }
 }
 
 /// Inspects the spool of a data folder. A missing spool is an error: the folder is probably the
 /// wrong one.
 fn inspect_spool(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
-    let folder = spool_folder(&options.data);
-    if !folder.is_dir() {
-        return Err(format!(
-            "{}: there is no spool; set `--data` to the data directory of `rowmill serve`",
+    Ok(inspect(&existing_spool(&options.data)?)?)
+}
+
+/// Returns the folder of the spool in a data folder.
+fn existing_spool(data: &Path) -> Result<PathBuf, String> {
+    let folder = spool_folder(data);
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(format!(
+            "{}: there is no spool; name the data directory of `rowmill serve`",
             folder.display()
-        )
-        .into());
+        )),
     }
-    Ok(inspect(&folder)?)
 }
 
 fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
@@ -219,6 +231,46 @@ async fn prepare_tables(
     Err(format!(
         "{store} lacks the tables of waiting rows: {}; {remedy}",
         missing.join(", ")
+    )
+    .into())
+}
+
+/// Hands the rows in a data folder to another collector.
+///
+/// # Errors
+/// A collector uses the folder, or rows stay in it.
+fn hand_over(
+    data: &Path,
+    url: &str,
+    secret: &SecretOptions,
+    within: Duration,
+    schema: &'static Schema,
+) -> Result<(), Box<dyn Error>> {
+    let folder = existing_spool(data)?;
+    let target = secret.target(url)?;
+    let report = Runtime::new()?.block_on(async {
+        let give_up = sleep(within.min(NO_LIMIT));
+        hand_over_folder(schema, &folder, &target, give_up).await
+    })?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{} rows in {} blocks are on the disk of {target}; it had {} of the blocks before",
+        report.rows, report.blocks, report.blocks_known
+    )?;
+    if report.rows_lost > 0 {
+        writeln!(out, "{} rows were damaged on this disk and are lost", report.rows_lost)?;
+    }
+    if report.is_complete() {
+        writeln!(out, "the spool is empty")?;
+        return Ok(());
+    }
+    for reason in &report.reasons {
+        writeln!(out, "{reason}")?;
+    }
+    Err(format!(
+        "{} rows are still in the spool; repeat the command to hand them over",
+        report.rows_left
     )
     .into())
 }

@@ -32,6 +32,7 @@ const STAGES: [&str; 35] = [
     "forget",
     "backfill",
     "kafka",
+    "handover",
     "deliver",
     "spool",
     "sharding",

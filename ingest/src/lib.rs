@@ -69,6 +69,7 @@
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
 //! | [`forget`] | deletes the rows of a person |
+//! | [`handover`] | hands waiting rows to another collector |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -91,6 +92,7 @@
 //! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
 //! kafka      a shared log between the collectors and the deliveries
+//! handover   hands the blocks of a spool to another collector
 //! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
 //! idempotency the keys of accepted requests, over restarts
@@ -138,6 +140,7 @@ mod collect;
 mod deliver;
 mod fields;
 pub mod forget;
+pub mod handover;
 mod idempotency;
 mod identify;
 mod ids;

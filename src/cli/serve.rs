@@ -9,6 +9,7 @@ use super::{
     bodies::BodyTimeOptions,
     browsers::BrowserOptions,
     clickhouse::ConnectionOptions,
+    handover::HandoverOptions,
     network::NetworkOptions,
     shared_log::CollectorLogOptions,
     uploads::UploadOptions,
@@ -228,6 +229,9 @@ pub(crate) struct ServeOptions {
     /// Time between the confirmation of a row and its comparison by --audit, such as 120 or 2m.
     #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) audit_after_seconds: Duration,
+
+    #[command(flatten)]
+    pub(crate) handover: HandoverOptions,
 
     #[command(flatten)]
     pub(crate) bodies: BodyTimeOptions,

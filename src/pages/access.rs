@@ -55,9 +55,10 @@ pub(crate) enum Others {
     Unauthorized,
 }
 
-/// A secret that opens the pages of the operator.
+/// A secret that a request has as `Authorization: Bearer`: it opens the pages of the operator, or
+/// lets another collector hand over rows.
 #[derive(Clone)]
-pub(crate) struct Token(Box<[u8]>);
+pub(crate) struct Token(Box<str>);
 
 impl Access {
     /// Returns the access to a listener that only operators reach.
@@ -107,33 +108,38 @@ fn is_local_host(host: &str) -> bool {
 }
 
 impl Token {
-    /// Reads a token from the first line of a file.
+    /// Reads a token from the first line of a file, which the option `option` names.
     ///
     /// # Errors
     /// The file is unreadable, or its first line is too short for a secret.
-    pub(crate) fn read(file: &Path) -> Result<Self, String> {
-        let error = |reason: io::Error| format!("--admin-token-file {}: {reason}", file.display());
+    pub(crate) fn read(option: &str, file: &Path) -> Result<Self, String> {
+        let error = |reason: io::Error| format!("{option} {}: {reason}", file.display());
         let text = fs::read_to_string(file).map_err(error)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < MIN_TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
-                "--admin-token-file {}: its first line must be a token of at least {MIN_TOKEN_BYTES} printable ASCII \
+                "{option} {}: its first line must be a token of at least {MIN_TOKEN_BYTES} printable ASCII \
                  characters, such as the output of `openssl rand -hex 32`",
                 file.display()
             ));
         }
-        Ok(Self(token.as_bytes().into()))
+        Ok(Self(token.into()))
+    }
+
+    /// Returns the text of the token, for a request with it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
     }
 
     /// Returns whether a request has `Authorization: Bearer` with this token. The comparison takes
     /// the same time wherever the first difference is.
-    fn is_in(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         let token = value.and_then(|value| {
             let (scheme, token) = value.split_at_checked("Bearer ".len())?;
             scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii())
         });
-        token.is_some_and(|token| bool::from(token.ct_eq(&self.0)))
+        token.is_some_and(|token| bool::from(token.ct_eq(self.0.as_bytes())))
     }
 }
 
@@ -161,7 +167,7 @@ mod tests {
     fn access(audience: Audience, token: Option<&str>) -> Access {
         Access {
             audience,
-            token: token.map(|token| Token(token.as_bytes().into())),
+            token: token.map(|token| Token(token.into())),
             others: Others::Status,
             client_header: Some(HeaderName::from_static("x-azure-clientip")),
         }
@@ -238,17 +244,21 @@ mod tests {
     fn a_token_is_the_first_line_of_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
-        assert!(Token::read(&file).unwrap_err().starts_with("--admin-token-file "));
+        assert!(
+            Token::read("--admin-token-file", &file)
+                .unwrap_err()
+                .starts_with("--admin-token-file ")
+        );
         for text in ["", "\n0123456789abcdef", "0123456789", "0123456789 abcdefghi"] {
             fs::write(&file, text).unwrap();
-            let error = Token::read(&file).unwrap_err();
+            let error = Token::read("--admin-token-file", &file).unwrap_err();
             assert!(
                 error.contains("at least 16") && !error.contains("0123456789"),
                 "{error}"
             );
         }
         fs::write(&file, "0123456789abcdef\n").unwrap();
-        let token = Token::read(&file).unwrap();
-        assert_eq!((&*token.0, &*format!("{token:?}")), (&b"0123456789abcdef"[..], "Token"));
+        let token = Token::read("--admin-token-file", &file).unwrap();
+        assert_eq!((token.reveal(), &*format!("{token:?}")), ("0123456789abcdef", "Token"));
     }
 }

@@ -1,6 +1,6 @@
 //! The operator's listener: the pages on an address of their own, which no flood of events reaches.
 
-use std::{error::Error, future::pending, io, net::SocketAddr};
+use std::{error::Error, future::pending, io, net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
 use rowmill_ingest::server::{ServeOptions as Bounds, not_found, serve};
@@ -11,7 +11,10 @@ use super::{
     PagesLayer,
     access::{Access, Audience, Others, Token},
 };
-use crate::cli::{AdminListen, NetworkOptions};
+use crate::{
+    cli::{AdminListen, NetworkOptions},
+    handover::Handover,
+};
 
 /// More connections than an operator's tools open. They do not count among those of senders.
 const MAX_CONNECTIONS: usize = 64;
@@ -39,12 +42,14 @@ pub(crate) fn public_access(options: &NetworkOptions, token: Option<Token>) -> A
 
 /// Reads the token of the operator, if the options name one.
 pub(crate) fn token(options: &NetworkOptions) -> Result<Option<Token>, String> {
-    options.admin_token_file.as_deref().map(Token::read).transpose()
+    let read = |file| Token::read("--admin-token-file", file);
+    options.admin_token_file.as_deref().map(read).transpose()
 }
 
 impl AdminListener {
     /// Starts the operator's listener, if the options name its address. Whoever has the token sees
-    /// its pages; without a token, every client.
+    /// its pages; without a token, every client. The listener takes the rows of other collectors
+    /// with `handover`.
     ///
     /// # Errors
     /// The address is in use, or does not belong to this machine.
@@ -52,6 +57,7 @@ impl AdminListener {
         options: &NetworkOptions,
         token: Option<Token>,
         pages: &PagesLayer,
+        handover: Option<Handover>,
     ) -> Result<Option<Self>, Box<dyn Error>> {
         let AdminListen::At(address) = options.admin_listen else {
             return Ok(None);
@@ -94,7 +100,20 @@ impl AdminListener {
             max_connections: MAX_CONNECTIONS,
             ..Bounds::default()
         };
-        let service_for = move |_: SocketAddr| pages.layer(service_fn(not_found));
+        let handover = Arc::new(handover);
+        let service_for = move |_: SocketAddr| {
+            let handover = Arc::clone(&handover);
+            let inner = move |request| {
+                let handover = Arc::clone(&handover);
+                async move {
+                    match &*handover {
+                        Some(handover) => Ok(handover.answer(request).await),
+                        None => not_found(request).await,
+                    }
+                }
+            };
+            pages.layer(service_fn(inner))
+        };
         let serving = tokio::spawn(serve(listener, service_for, bounds, pending()));
         tracing::info!("the operator's pages are on http://{address}");
         Ok((Self(serving.abort_handle()), address))

@@ -17,7 +17,7 @@ struct Metric {
     value: fn(&TableCounts) -> u64,
 }
 
-const METRICS: [Metric; 19] = [
+const METRICS: [Metric; 21] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",
@@ -89,6 +89,18 @@ const METRICS: [Metric; 19] = [
         kind: "counter",
         help: "Rows that were damaged on the spool's disk while they waited, and are lost.",
         value: |counts| counts.rows_lost,
+    },
+    Metric {
+        name: "rowmill_rows_handed_over_total",
+        kind: "counter",
+        help: "Rows that another collector has taken over at the stop.",
+        value: |counts| counts.rows_handed_over,
+    },
+    Metric {
+        name: "rowmill_rows_received_total",
+        kind: "counter",
+        help: "Rows taken over from other collectors.",
+        value: |counts| counts.rows_received,
     },
     Metric {
         name: "rowmill_table_held",

@@ -8,7 +8,7 @@ mod near_inserts;
 mod others;
 mod outage;
 mod poison;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod random;
 mod rejected;
 mod report;

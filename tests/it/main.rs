@@ -48,6 +48,7 @@ mod formats;
 mod gallery;
 mod generated_rows;
 mod golden;
+mod handover;
 mod headers;
 mod http_surface;
 mod idempotency;

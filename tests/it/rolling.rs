@@ -27,7 +27,7 @@ fn address_on(host: &str) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
-/// A haproxy before two collectors that never retries a request. It is killed when it is dropped.
+/// A haproxy before three collectors that never retries a request. It is killed when it is dropped.
 struct Balancer {
     child: Child,
     address: SocketAddr,
@@ -36,14 +36,14 @@ struct Balancer {
 
 impl Balancer {
     /// Starts haproxy; returns `None` if it is not installed.
-    fn start(folder: &Path, collectors: [SocketAddr; 2]) -> Option<Self> {
+    fn start(folder: &Path, collectors: [SocketAddr; 3]) -> Option<Self> {
         let (address, statistics) = (address_on("127.0.0.4"), address_on("127.0.0.4"));
-        let [first, second] = collectors;
+        let [first, second, third] = collectors;
         let configuration = format!(
             "defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 5s\n\
              frontend events\n  bind {address}\n  default_backend collectors\n\
              backend collectors\n  option httpchk GET /ready\n  http-check expect status 200\n  \
-             default-server check inter 100ms fall 1 rise 1\n  server first {first}\n  server second {second}\n\
+             default-server check inter 100ms fall 1 rise 1\n  server first {first}\n  server second {second}\n  server third {third}\n\
              frontend statistics\n  bind {statistics}\n  stats enable\n  stats uri /\n"
         );
         let file = folder.join("haproxy.cfg");
@@ -62,15 +62,15 @@ impl Balancer {
         Some(balancer)
     }
 
-    /// Waits until haproxy sends requests to both collectors.
-    fn wait_for_both(&self) {
-        wait_for("both collectors", || {
+    /// Waits until haproxy sends requests to all collectors.
+    fn wait_for_all(&self) {
+        wait_for("all collectors", || {
             let lines = http::get(self.statistics, "/;csv").text().to_owned();
             let up = lines
                 .lines()
                 .filter(|line| line.starts_with("collectors,") && line.contains(",UP,"));
-            // The two collectors, and the backend as a whole.
-            (up.count() == 3).then_some(())
+            // The three collectors, and the backend as a whole.
+            (up.count() == 4).then_some(())
         });
     }
 }
@@ -86,19 +86,19 @@ impl Drop for Balancer {
 fn restart(times: usize) {
     let database = Database::named("rolling");
     let folder = tempfile::tempdir().unwrap();
-    let addresses = ["127.0.0.2", "127.0.0.3"].map(address_on);
+    let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.8"].map(address_on);
     let Some(balancer) = Balancer::start(folder.path(), addresses) else {
         eprintln!("skipped: there is no haproxy");
         return;
     };
-    let data: [TempDir; 2] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let data: [TempDir; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let start = |index: usize| {
-        let node = ["--node", ["1", "2"][index]];
+        let node = ["--node", ["1", "2", "3"][index]];
         let arguments = [node, PRE_STOP].concat();
         Collector::start_at(addresses[index], data[index].path(), &database.url(), &arguments)
     };
-    let mut collectors = [0, 1].map(|index| Some(start(index)));
-    balancer.wait_for_both();
+    let mut collectors = [0, 1, 2].map(|index| Some(start(index)));
+    balancer.wait_for_all();
 
     let (next, is_over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let senders: Vec<_> = (0..SENDERS)
@@ -118,12 +118,12 @@ fn restart(times: usize) {
         })
         .collect();
     for round in 0..times {
-        let index = round % 2;
+        let index = round % 3;
         let ended = collectors[index].take().unwrap().stop();
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         collectors[index] = Some(start(index));
         let sent = next.load(Ordering::SeqCst);
-        balancer.wait_for_both();
+        balancer.wait_for_all();
         wait_for("more events", || {
             (next.load(Ordering::SeqCst) > sent + 100).then_some(())
         });

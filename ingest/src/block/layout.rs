@@ -163,9 +163,7 @@ impl InsertTarget {
     /// as [`columns_as_json`](Self::columns_as_json) writes it.
     pub(crate) fn from_json(table: &str, format: &str, columns: &str) -> Option<Self> {
         let written: WrittenColumns<'_> = serde_json::from_str(columns).ok()?;
-        let format = [Format::RowBinary, Format::RowBinaryWithDefaults]
-            .into_iter()
-            .find(|known| known.name() == format)?;
+        let format = Format::of_name(format)?;
         let columns: Box<[_]> = written
             .columns
             .into_iter()
@@ -182,6 +180,17 @@ impl InsertTarget {
         let row_id = written.row_id.filter(|index| *index < columns.len());
         let statement = insert_statement(table, &columns, format);
         Some(Self::new(table.into(), statement.into(), columns, row_id))
+    }
+
+    /// Returns the target with a statement that this build writes from the columns, for a target
+    /// of another process. `None` if the types of the columns are not known, or the format is not.
+    pub(crate) fn with_own_statement(self) -> Option<Self> {
+        let format = Format::of_name(self.format()).filter(|_| !self.columns.is_empty())?;
+        let statement = insert_statement(&self.table, &self.columns, format);
+        Some(Self {
+            statement: statement.into(),
+            ..self
+        })
     }
 
     /// Returns the id of each row; `None` if the rows have no ids, or an id cannot be located.

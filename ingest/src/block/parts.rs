@@ -81,6 +81,11 @@ impl Parts {
         !self.cuts.is_empty()
     }
 
+    /// Returns the rows that begin a part, except for the first part.
+    pub(crate) fn cuts(&self) -> &[u32] {
+        &self.cuts
+    }
+
     /// Returns whether no row remains.
     pub(crate) fn is_empty(&self) -> bool {
         self.left.0.is_empty()
@@ -98,9 +103,7 @@ impl Parts {
 
     /// Returns the rows of a block of `rows` rows that no longer remain.
     pub(crate) fn settled(&self, rows: u32) -> Vec<RowRange> {
-        let mut settled = RowSet::from(0..rows);
-        self.left.0.iter().for_each(|left| settled.remove(left));
-        settled.0
+        others(&self.left.0, rows)
     }
 
     /// Returns the number of remaining rows.
@@ -211,6 +214,13 @@ impl RowSet {
 pub(crate) fn overlap(a: &RowRange, b: &RowRange) -> Option<RowRange> {
     let shared = a.start.max(b.start)..a.end.min(b.end);
     (!shared.is_empty()).then_some(shared)
+}
+
+/// Returns the rows of a block of `rows` rows that are in none of `ranges`.
+pub(crate) fn others(ranges: &[RowRange], rows: u32) -> Vec<RowRange> {
+    let mut others = RowSet::from(0..rows);
+    ranges.iter().for_each(|range| others.remove(range));
+    others.0
 }
 
 /// Returns the ranges that cover sorted row numbers.

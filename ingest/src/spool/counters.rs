@@ -26,6 +26,10 @@ pub(crate) struct Counters {
     pub(crate) rows_refused_by_views: AtomicU64,
     /// Rows that were damaged on disk.
     pub(crate) rows_lost: AtomicU64,
+    /// Rows that another collector has taken over.
+    pub(crate) rows_handed_over: AtomicU64,
+    /// Rows taken over from another collector.
+    pub(crate) rows_received: AtomicU64,
     /// Consecutive failures of the rows that are being inserted.
     pub(crate) failures: AtomicU64,
     /// 1 while rows wait that ClickHouse refuses, or that do not fit the table.
@@ -79,6 +83,10 @@ pub struct TableCounts {
     pub rows_refused_by_views: u64,
     /// Rows that were damaged on the spool's disk while they waited, and are lost.
     pub rows_lost: u64,
+    /// Rows that another collector has taken over.
+    pub rows_handed_over: u64,
+    /// Rows taken over from another collector.
+    pub rows_received: u64,
     /// Consecutive failures of the current insert; 0 once it is stored or held.
     pub failures: u64,
     /// Whether rows wait for manual intervention: ClickHouse refuses all of them, or they do not
@@ -147,6 +155,8 @@ impl Counters {
             views_in_doubt: read(&self.views_in_doubt),
             rows_refused_by_views: read(&self.rows_refused_by_views),
             rows_lost: read(&self.rows_lost),
+            rows_handed_over: read(&self.rows_handed_over),
+            rows_received: read(&self.rows_received),
             failures: read(&self.failures),
             is_held: read(&self.is_held) > 0,
             audit_checked: read(&self.audit_checked),

@@ -36,6 +36,22 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Keeps a copy of a damaged segment for inspection, under a name that the spool does not read.
     /// The first copy of a segment stays.
     fn quarantine(&self, segment: u64) -> io::Result<()>;
+
+    /// Creates an empty file with a number of its own, which is no segment until it is
+    /// [promoted](Self::promote). A disk that only reads, or only tests, need not have it.
+    fn stage(&self, _staged: u64) -> io::Result<Box<dyn Segment>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes a staged file a segment, whose name survives a loss of power once this returns.
+    fn promote(&self, _staged: u64, _segment: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Removes a staged file.
+    fn discard(&self, _staged: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A segment that is open for writing.
@@ -59,6 +75,8 @@ const EXTENSION: &str = "spool";
 pub(crate) const QUARANTINE_EXTENSION: &str = "damaged";
 /// The extension of a copy that is not complete yet.
 const COPY_EXTENSION: &str = "copying";
+/// The extension of a file that becomes a segment once it is complete.
+const STAGED_EXTENSION: &str = "receiving";
 /// The file whose lock keeps out a second process.
 const LOCK: &str = "lock";
 
@@ -109,6 +127,21 @@ impl Folder {
 
     fn name(&self, segment: u64) -> PathBuf {
         self.path.join(format!("{segment:016}.{EXTENSION}"))
+    }
+
+    fn staged_name(&self, staged: u64) -> PathBuf {
+        self.path.join(format!("{staged:016x}.{STAGED_EXTENSION}"))
+    }
+
+    /// Removes the staged files of an earlier process.
+    pub(crate) fn remove_staged(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == STAGED_EXTENSION) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -183,6 +216,26 @@ impl Disk for Folder {
         // removes the segment, with the bytes that the spool writes to it until then.
         _ = fs::remove_file(&unfinished);
         fs::hard_link(&name, &kept)
+    }
+
+    fn stage(&self, staged: u64) -> io::Result<Box<dyn Segment>> {
+        self.lock_again()?;
+        let mut options = OpenOptions::new();
+        let file = private::open(options.append(true).create_new(true), &self.staged_name(staged))?;
+        Ok(Box::new(file))
+    }
+
+    fn promote(&self, staged: u64, segment: u64) -> io::Result<()> {
+        let name = self.name(segment);
+        if name.exists() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(self.staged_name(staged), &name)?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn discard(&self, staged: u64) -> io::Result<()> {
+        fs::remove_file(self.staged_name(staged))
     }
 }
 

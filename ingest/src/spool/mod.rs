@@ -41,6 +41,8 @@
 //! recover       reads blocks back after a start
 //! reclaim       frees memory when it is short
 //! disk          the file system
+//! handover      gives blocks to another collector, and takes those of another one
+//! received_ids  the ids of the blocks of other collectors, over restarts
 //! inspect       what a folder holds, for the command line
 //! in_memory     the rows that wait in memory, for tests
 //! ```
@@ -59,6 +61,7 @@ mod counters;
 mod dead_letters;
 mod disk;
 pub(crate) mod frame;
+mod handover;
 mod in_memory;
 mod inspect;
 mod keyed_rows;
@@ -66,6 +69,7 @@ mod log;
 mod queue;
 mod read;
 mod reader;
+mod received_ids;
 mod reclaim;
 mod recover;
 mod scan;
@@ -84,9 +88,12 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
+
 pub(crate) use self::{
     append::Appender,
     counters::Counters,
+    handover::package::Package,
     log::LogLimits,
     reader::{Next, NextBlock, Outcome, Parked, TableReader},
     shared::{LogEnd, TableLayouts},
@@ -95,14 +102,17 @@ pub(crate) use self::{
 use self::{
     commit::Committer,
     disk::{Disk, Folder},
+    handover::receive::receive,
     log::Log,
     queue::TableQueue,
+    received_ids::ReceivedIds,
     recover::recover,
     shared::Shared,
     state::LogState,
 };
 pub use self::{
     counters::TableCounts,
+    handover::receive::{ReceiveError, Received},
     inspect::{BlockReport, PartReport, SpoolReport, inspect},
     recover::SpoolError,
 };
@@ -140,7 +150,16 @@ impl Spool {
     /// Returns an empty spool in memory, with a queue for each of `tables`.
     pub(crate) fn in_memory(tables: TableLayouts, limits: SpoolLimits) -> Self {
         let keys = Arc::new(KeyIndex::in_memory(limits.keys));
-        let shared = Shared::new(tables, Vec::new(), limits.blocks, limits.memory_bytes, None, keys);
+        let received = ReceivedIds::in_memory();
+        let shared = Shared::new(
+            tables,
+            Vec::new(),
+            limits.blocks,
+            limits.memory_bytes,
+            None,
+            keys,
+            received,
+        );
         Self {
             shared: Arc::new(shared),
         }
@@ -176,8 +195,10 @@ impl Spool {
         let disk = Folder::lock(folder)
             .map_err(io_error)?
             .ok_or_else(|| SpoolError::InUse(folder.to_owned()))?;
+        disk.remove_staged().map_err(io_error)?;
         let keys = KeyIndex::open(&folder.join(KEYS), limits.keys, now_s()).map_err(io_error)?;
-        let (spool, committer) = Self::recovered(Arc::new(disk), folder, tables, limits, keys)?;
+        let received = ReceivedIds::open(folder).map_err(io_error)?;
+        let (spool, committer) = Self::recovered_with(Arc::new(disk), folder, tables, limits, keys, received)?;
         let thread = thread::Builder::new()
             .name("rowmill-spool".to_owned())
             .spawn(move || committer.run())
@@ -185,7 +206,8 @@ impl Spool {
         Ok((spool, thread))
     }
 
-    /// Like [`open`](Self::open), on any disk and without the thread.
+    /// Like [`open`](Self::open), on any disk, without the thread and received blocks.
+    #[cfg(test)]
     fn recovered(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -193,8 +215,24 @@ impl Spool {
         limits: SpoolLimits,
         keys: KeyIndex,
     ) -> Result<(Self, Committer), SpoolError> {
+        Self::recovered_with(disk, path, tables, limits, keys, ReceivedIds::in_memory())
+    }
+
+    /// Like [`open`](Self::open), on any disk and without the thread.
+    fn recovered_with(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        tables: TableLayouts,
+        limits: SpoolLimits,
+        keys: KeyIndex,
+        received: ReceivedIds,
+    ) -> Result<(Self, Committer), SpoolError> {
         let recovered = recover(&*disk, path, keys.max())?;
         recovered.log_summary();
+        // Before their deliveries begin.
+        received
+            .confirm_pending(|id| recovered.blocks.iter().any(|block| block.id == id))
+            .map_err(|error| SpoolError::Io(path.to_owned(), error))?;
         recovered.restore_keys(&keys, now_s());
         let keys = Arc::new(keys);
         let damaged = recovered.damage.len() as u64;
@@ -225,7 +263,15 @@ impl Spool {
         }
         let state = Arc::new(LogState::new(disk, limits.log, damaged, log.bytes()));
         let log_state = Some(Arc::clone(&state));
-        let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state, keys);
+        let shared = Shared::new(
+            tables,
+            further,
+            limits.blocks,
+            limits.memory_bytes,
+            log_state,
+            keys,
+            received,
+        );
         for block in recovered.blocks {
             if let Some(table) = shared.find_for(&block.layout) {
                 shared.queue(table).lock().restore(block);
@@ -281,6 +327,15 @@ impl Spool {
     pub(crate) fn table(&self, name: &str) -> Option<(TableId, Arc<InsertTarget>)> {
         let id = self.shared.find(name)?;
         Some((id, Arc::clone(&self.shared.queue(id).layout)))
+    }
+
+    /// Takes the blocks of another collector's package, all of them or none, and returns once they
+    /// are on disk. Blocks that this spool has taken before are not taken again.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    pub(crate) async fn receive(&self, package: Bytes) -> Result<Received, ReceiveError> {
+        receive(&self.shared, package).await
     }
 
     /// Stops accepting rows, and wakes each queue's delivery to seal the open block.

@@ -6,13 +6,13 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::{
     block::{Block, BlockLimits, buffer_pool::BufferPool, layout::InsertTarget},
     budget::{Budget, RequestMemory},
     idempotency::KeyIndex,
-    spool::{queue::TableQueue, state::LogState, table_id::TableId},
+    spool::{queue::TableQueue, received_ids::ReceivedIds, state::LogState, table_id::TableId},
     table::{Schema, Table, dead_letter::REJECTED},
 };
 
@@ -63,6 +63,11 @@ pub(super) struct Shared {
     pub(super) log_end: Option<LogEnd>,
     /// The idempotency keys of the rows that were accepted.
     pub(super) keys: Arc<KeyIndex>,
+    /// The blocks of other collectors that this one has taken over.
+    pub(super) received: ReceivedIds,
+    /// Held while blocks of another collector are taken over: of two requests with the same block,
+    /// the second one finds it.
+    pub(super) receiving: Mutex<()>,
     closed: AtomicBool,
     closing: Notify,
     /// The number of queues whose delivery has not ended. The dead letters' delivery ends last.
@@ -79,6 +84,7 @@ impl Shared {
         memory_bytes: usize,
         log: Option<Arc<LogState>>,
         keys: Arc<KeyIndex>,
+        received: ReceivedIds,
     ) -> Self {
         let pool = Block::pool();
         let memory = Arc::new(Budget::new(memory_bytes));
@@ -99,6 +105,8 @@ impl Shared {
             log,
             log_end: None,
             keys,
+            received,
+            receiving: Mutex::new(()),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
         }

@@ -17,7 +17,7 @@ use crate::{
     budget::Budget,
     spool::{
         disk::Disk,
-        log::LogLimits,
+        log::{LogLimits, StagedSegment},
         signal::{Signal, Urgency},
     },
 };
@@ -66,8 +66,8 @@ impl LogState {
     /// Schedules an operation and wakes the committer.
     pub(super) fn push(&self, op: Op) {
         let urgency = match op {
-            Op::Done { .. } => Urgency::Soon,
-            Op::Cut { .. } => Urgency::Now,
+            Op::Done { .. } | Op::HandedOver(_) => Urgency::Soon,
+            Op::Cut { .. } | Op::Receive { .. } => Urgency::Now,
         };
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
         self.signal.raise(urgency);
@@ -128,6 +128,13 @@ pub(super) enum Op {
     Cut {
         block: Arc<SealedBlock>,
         row: u32,
+        reply: oneshot::Sender<io::Result<()>>,
+    },
+    /// Another collector has the block on its disk.
+    HandedOver(Uuid),
+    /// Blocks of another collector become a segment; the reply reports whether they are one.
+    Receive {
+        staged: Box<StagedSegment>,
         reply: oneshot::Sender<io::Result<()>>,
     },
 }

@@ -39,8 +39,7 @@ pub use self::{
 };
 pub use crate::tls::TlsError;
 
-pub(crate) use self::tls::system_config;
-use self::tls::{ClientTls, connector};
+pub(crate) use self::tls::{ClientTls, Connector, connector, system_config};
 
 /// ClickHouse's own defaults for HTTP and HTTPS.
 const DEFAULT_PORTS: [u16; 2] = [8123, 8443];

@@ -15,7 +15,7 @@ use super::CONNECT_TIMEOUT;
 use crate::tls::{TlsError, certificates, private_key, provider};
 
 /// Connects with TLS if the URL begins with `https`.
-pub(super) type Connector = HttpsConnector<HttpConnector>;
+pub(crate) type Connector = HttpsConnector<HttpConnector>;
 
 /// The certificates of a connection to ClickHouse. Without any, the collector trusts the CAs of
 /// the system, and has no certificate of its own.
@@ -34,7 +34,7 @@ pub struct ClickHouseTls {
 /// The TLS configuration of a URL. Clones are equal, because they share the configuration and its
 /// sessions.
 #[derive(Clone)]
-pub(super) struct ClientTls(Arc<ClientConfig>);
+pub(crate) struct ClientTls(Arc<ClientConfig>);
 
 impl ClickHouseTls {
     /// Returns whether no file is named.
@@ -43,7 +43,7 @@ impl ClickHouseTls {
     }
 
     /// Reads the files.
-    pub(super) fn load(&self) -> Result<ClientTls, TlsError> {
+    pub(crate) fn load(&self) -> Result<ClientTls, TlsError> {
         let roots = match &self.ca {
             Some(file) => {
                 let mut roots = RootCertStore::empty();
@@ -68,7 +68,7 @@ impl ClickHouseTls {
 
 impl ClientTls {
     /// Returns the configuration that trusts the CAs of the system, which are read once.
-    pub(super) fn of_system() -> Self {
+    pub(crate) fn of_system() -> Self {
         static SYSTEM: OnceLock<ClientTls> = OnceLock::new();
         let load = || {
             Self(Arc::new(
@@ -110,7 +110,7 @@ impl fmt::Debug for ClientTls {
 }
 
 /// Returns a connector for connections to ClickHouse.
-pub(super) fn connector(tls: Option<&ClientTls>) -> Connector {
+pub(crate) fn connector(tls: Option<&ClientTls>) -> Connector {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_nodelay(true);

@@ -399,4 +399,11 @@ impl Format {
             Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
         }
     }
+
+    /// Returns the format with this name of ClickHouse's.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        [Self::RowBinary, Self::RowBinaryWithDefaults]
+            .into_iter()
+            .find(|format| format.name() == name)
+    }
 }

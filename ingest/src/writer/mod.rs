@@ -7,6 +7,7 @@
 //! ```text
 //! start               the spool, the ids, and the tasks in the background
 //! once                rows with idempotency keys
+//! hand_over           the handover of rows to another collector, and from one
 //! options             the limits and the intervals of a writer
 //! schema_state        whether the servers' tables match the schema
 //! drain_report        the rows that a drain could not deliver
@@ -19,7 +20,12 @@
 //! status              the state of the schema, the tables and the spool
 //! ```
 
-use std::{ptr, sync::Arc, thread, time::Duration};
+use std::{
+    ptr,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -30,6 +36,7 @@ use tokio::{
 
 pub use self::{
     drain_report::DrainReport,
+    hand_over::hand_over_folder,
     insert_error::InsertError,
     left_out_counts::LeftOutCounts,
     options::{ClusterInserts, WriterOptions},
@@ -41,6 +48,7 @@ use crate::{
     ack::Ack,
     block::{content::BlockRows, rows::RowBatch},
     budget::RequestMemory,
+    deliver::run::StopAfter,
     ids::IdGenerator,
     lease,
     spool::{Appender, LogEnd, Spool},
@@ -121,6 +129,8 @@ struct Work {
     syncs: JoinSet<()>,
     /// The thread that writes the spool's log, if there is one.
     log: Option<thread::JoinHandle<()>>,
+    /// Stops the log with the last delivery, unless somebody holds it.
+    stop_log: Weak<StopAfter>,
 }
 
 impl Writer {
@@ -387,9 +397,14 @@ impl Writer {
     /// }
     /// ```
     pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
-        let shared = &self.shared;
-        shared.spool.close();
-        let mut work = shared.work.lock().await;
+        self.shared.spool.close();
+        let mut work = self.shared.work.lock().await;
+        self.end_deliveries(&mut work, deadline).await;
+        self.end_log(&mut work).await
+    }
+
+    /// Ends the deliveries once ClickHouse has all rows of the closed spool, or `deadline` completes.
+    async fn end_deliveries(&self, work: &mut Work, deadline: impl Future<Output = ()>) {
         let all_end = async { while work.deliveries.join_next().await.is_some() {} };
         let is_late = tokio::select! {
             biased;
@@ -400,14 +415,15 @@ impl Writer {
             work.deliveries.shutdown().await;
         }
         work.syncs.shutdown().await;
+    }
+
+    /// Ends the spool's log, and returns the rows that are left.
+    async fn end_log(&self, work: &mut Work) -> DrainReport {
+        let shared = &self.shared;
         shared.spool.stop();
         if let Some(log) = work.log.take() {
-            let ended = tokio::task::spawn_blocking(move || log.join()).await;
-            if !matches!(ended, Ok(Ok(()))) {
-                tracing::error!("the spool's log ended unexpectedly");
-            }
+            join_log(log).await;
         }
-        drop(work);
         let left: Vec<_> = self
             .counters()
             .into_iter()
@@ -426,6 +442,14 @@ impl Writer {
     }
 }
 
+/// Waits until the thread that writes a spool's log has ended.
+async fn join_log(log: thread::JoinHandle<()>) {
+    let ended = tokio::task::spawn_blocking(move || log.join()).await;
+    if !matches!(ended, Ok(Ok(()))) {
+        tracing::error!("the spool's log ended unexpectedly");
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.spool.close();
@@ -437,6 +461,7 @@ impl Drop for Shared {
 }
 
 mod drain_report;
+mod hand_over;
 mod insert_error;
 mod left_out_counts;
 pub(crate) mod once;

@@ -218,10 +218,10 @@ impl Writer {
             ),
         };
         let mut deliveries = JoinSet::new();
-        let shards = if let Flow::ToLog(url, topics) = flow {
+        let (shards, stop_log) = if let Flow::ToLog(url, topics) = flow {
             kafka::append(&spool, url, *topics, &mut deliveries);
             // The rows of a log find their shard when they are delivered.
-            watch::channel(true).1
+            (watch::channel(true).1, Weak::new())
         } else {
             Self::start_deliveries(schema, &spool, &states, options, &mut deliveries, &mut syncs)
         };
@@ -243,13 +243,18 @@ impl Writer {
                 ids: generator,
                 lease,
                 shards,
-                work: Mutex::new(Work { deliveries, syncs, log }),
+                work: Mutex::new(Work {
+                    deliveries,
+                    syncs,
+                    log,
+                    stop_log,
+                }),
             }),
         }
     }
 
     /// Starts the deliveries of all queues of a spool. Returns whether the clusters of the schema have
-    /// been read.
+    /// been read, and what stops the log with the last delivery.
     fn start_deliveries(
         schema: &'static Schema,
         spool: &Spool,
@@ -257,7 +262,7 @@ impl Writer {
         options: &WriterOptions,
         deliveries: &mut JoinSet<()>,
         syncs: &mut JoinSet<()>,
-    ) -> watch::Receiver<bool> {
+    ) -> (watch::Receiver<bool>, Weak<StopAfter>) {
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
         let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
         if let Some(audit) = audit.clone() {
@@ -275,13 +280,14 @@ impl Writer {
         );
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
+        let stop_log = Arc::downgrade(&delivery);
         let shards = follow_clusters(schema, &delivery, states, options, deliveries);
         for reader in spool.readers() {
             if reader.layout().shard.is_none() {
                 deliveries.spawn(run(Arc::clone(&delivery), reader));
             }
         }
-        shards
+        (shards, stop_log)
     }
 }
 

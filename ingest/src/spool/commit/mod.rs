@@ -8,12 +8,14 @@
 //! ```text
 //! collect   adds the new rows of a queue to a batch
 //! publish   records the outcome of a batch in the queues, and wakes the waiting tasks
+//! receive   takes blocks of another collector
 //! compact   moves the last blocks of a segment to another one
 //! ```
 
 mod collect;
 mod compact;
 mod publish;
+mod receive;
 
 use std::{
     io,
@@ -30,6 +32,7 @@ use crate::{
             collect::collect_rows,
             compact::{compact, keep_divided},
             publish::{fail, publish, rewrite_from_start},
+            receive::receive,
         },
         log::{Admits, Log},
         queue::TableQueue,
@@ -133,6 +136,11 @@ impl Committer {
                 Op::Cut { block, row, reply } => {
                     // Even if the caller no longer waits for the reply, the block is divided.
                     _ = reply.send(self.cut(&block, row));
+                }
+                Op::HandedOver(block) => self.log.handed_over(block),
+                Op::Receive { staged, reply } => {
+                    // Even if nobody waits for the reply, this collector has the blocks.
+                    _ = reply.send(receive(&self.shared, &mut self.log, *staged));
                 }
             }
         }

@@ -65,6 +65,25 @@ impl Log {
         }
     }
 
+    /// Marks a block as moved to another collector in all segments that have it.
+    ///
+    /// The mark need not be durable: if it is lost, the block is handed over again, and the other
+    /// collector knows it.
+    pub(crate) fn handed_over(&mut self, block: Uuid) {
+        for segment in self.segments_of(block, None) {
+            if !self.forget(segment, block) {
+                self.mark(Mark {
+                    segment,
+                    kind: Kind::Moved,
+                    block,
+                    rows: 0..0,
+                    durable: false,
+                    depends_on: None,
+                });
+            }
+        }
+    }
+
     /// Retries the marks that the log could not write, and the failed writes that it could not cut
     /// off. Such a write may contain whole blocks, which the next start would find although
     /// ClickHouse has stored them from memory.

@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use crate::spool::log::{
     batch::{Admits, Batch},
     mark::Mark,
-    segment::SegmentUse,
+    segment::{SegmentUse, StagedSegment},
 };
 use crate::{
     block::{frame_format::FrameFormat, random},
@@ -57,6 +57,8 @@ pub(crate) struct Log {
     /// start, which may be so late that ClickHouse has forgotten its token.
     unmarked: Vec<Mark>,
     active: Option<Active>,
+    /// The last segment that this log has begun.
+    begun: Option<u64>,
     next_segment: u64,
     /// The idempotency keys, whose index outlives the segments.
     pub(super) keys: Arc<KeyIndex>,
@@ -92,6 +94,7 @@ impl Log {
             segments,
             unmarked,
             active: None,
+            begun: None,
             next_segment,
             keys,
         }
@@ -128,6 +131,7 @@ impl Log {
             (0, reserve) => (reserve, Admits::MovesAndDeadLetters),
             (space, _) => (space, Admits::All),
         };
+        let begun_before = self.begun;
         let (segment, is_new) = match &self.active {
             Some(active) => (active.segment, false),
             None => (self.make_segment()?, true),
@@ -144,14 +148,18 @@ impl Log {
             max_bytes: usize::try_from(space).map_or(MAX_BATCH_BYTES, |space| space.min(MAX_BATCH_BYTES)),
             admits,
         };
-        if let Some((before, state)) = self.segments.range(..segment).next_back()
+        if let Some((last, _)) = self.segments.range(..segment).next_back()
             && is_new
         {
-            // Only this frame shows that the segment before this one lacks its end.
-            batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
-                frame::put_synced(out, *before, state.known_synced());
-            });
-            // The frame does not count toward the batch's length: a batch that it filled would
+            // Received segments may have come between the one that was active and this one. Only
+            // these frames show that a segment lacks its end.
+            let first = begun_before.map_or(*last, |begun| begun.min(*last));
+            for (before, state) in self.segments.range(first..segment) {
+                batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
+                    frame::put_synced(out, *before, state.known_synced());
+                });
+            }
+            // They do not count toward the batch's length: a batch that they filled would
             // accept no rows, and another such batch would follow.
             batch.max_bytes += batch.len();
         }
@@ -186,6 +194,26 @@ impl Log {
             file,
             unsynced_marks: Vec::new(),
         });
+        self.begun = Some(segment);
+        Ok(segment)
+    }
+
+    /// Makes a staged file a segment, and returns its number.
+    ///
+    /// # Errors
+    /// The disk's. The file is then no segment.
+    pub(crate) fn add_segment(&mut self, staged: u64, state: SegmentUse) -> io::Result<u64> {
+        let segment = self.next_segment;
+        self.next_segment += 1;
+        if let Err(error) = self.disk.promote(staged, segment) {
+            // Whichever name the file has now.
+            _ = self.disk.discard(staged);
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                _ = self.disk.remove(segment);
+            }
+            return Err(error);
+        }
+        self.segments.insert(segment, state);
         Ok(segment)
     }
 

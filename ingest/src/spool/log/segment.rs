@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::block::frame_format::FrameFormat;
+use crate::block::{frame_format::FrameFormat, sealed::SealedBlock};
 
 /// An existing segment.
 #[derive(Debug)]
@@ -33,4 +33,14 @@ impl SegmentUse {
     pub(super) fn live_bytes(&self) -> u64 {
         self.live.values().sum()
     }
+}
+
+/// A complete file with blocks of another collector, which is no segment yet.
+#[derive(Debug)]
+pub(crate) struct StagedSegment {
+    /// The file's number among the staged ones.
+    pub(crate) file: u64,
+    pub(crate) state: SegmentUse,
+    /// The blocks in the file. They do not know their segment yet.
+    pub(crate) blocks: Vec<SealedBlock>,
 }

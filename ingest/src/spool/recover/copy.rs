@@ -1,15 +1,13 @@
 //! Copies: the frames of one block in one segment. A block that was written again has several
 //! copies.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use uuid::Uuid;
 
 use crate::{
     block::{
+        frame_format::FrameFormat,
         layout::InsertTarget,
         logged::{FrameAt, Logged},
         parts::{Part, Parts, RowRange, overlap},
@@ -19,24 +17,23 @@ use crate::{
     spool::{
         frame::{self, Frame, Kind},
         keyed_rows::read_rows,
-        log::SegmentUse,
     },
 };
 
 /// A block's frames in one segment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BlockCopy {
+pub(in crate::spool) struct BlockCopy {
     layout: Option<InsertTarget>,
     frames: Vec<FrameAt>,
     /// The end of the block's rows.
     rows: u32,
     bytes: usize,
-    pub(super) frame_bytes: u64,
+    pub(in crate::spool) frame_bytes: u64,
     pub(super) is_sealed: bool,
     /// The idempotency keys of the rows; one whose rows are in several frames is there as often.
     pub(super) keys: Vec<RowKey>,
     splits: Vec<RowRange>,
-    pub(super) done: Vec<RowRange>,
+    pub(in crate::spool) done: Vec<RowRange>,
     pub(super) is_moved: bool,
     /// The copy without the frames after a torn write, which were never acknowledged as on disk;
     /// `None` if there are no such frames.
@@ -66,8 +63,27 @@ impl BlockCopy {
             .collect()
     }
 
+    /// Returns the copy's insert target, if its open frame has been read.
+    pub(in crate::spool) fn layout(&self) -> Option<&InsertTarget> {
+        self.layout.as_ref()
+    }
+
+    /// Returns whether the copy has a sealed block with at least one row that is not done, and all
+    /// such rows.
+    pub(in crate::spool) fn is_complete(&self) -> bool {
+        let mut left = Parts::whole(self.rows);
+        self.done.iter().for_each(|rows| left.remove(rows));
+        let ranges: Vec<_> = left.iter().flat_map(|part| part.ranges().to_vec()).collect();
+        let in_frame = |frame: &FrameAt| -> usize {
+            let shared = ranges.iter().filter_map(|rows| overlap(&frame.rows, rows));
+            shared.map(|rows| rows.len()).sum()
+        };
+        let readable: usize = self.frames.iter().map(in_frame).sum();
+        self.is_sealed && readable > 0 && readable == left.rows()
+    }
+
     /// Adds a frame of the block.
-    pub(super) fn add(&mut self, frame: &Frame<'_>) {
+    pub(in crate::spool) fn add(&mut self, frame: &Frame<'_>) {
         if frame.is_after_tear && self.sound.is_none() {
             self.sound = Some(Box::new(self.clone()));
         }
@@ -137,10 +153,10 @@ pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCo
     Some((segment, copy, copies.into_iter().map(|(segment, _)| segment).collect()))
 }
 
-/// Turns the best copy into a block. Returns `None` if all of it is done, or none of it can be
+/// Turns the best copy, whose segment has this format, into a block. Returns `None` if all of it is done, or none of it can be
 /// read.
-pub(super) fn assemble(
-    segments: &BTreeMap<u64, SegmentUse>,
+pub(in crate::spool) fn assemble(
+    format: Option<FrameFormat>,
     id: Uuid,
     segment: u64,
     copy: BlockCopy,
@@ -166,7 +182,7 @@ pub(super) fn assemble(
     layouts.insert(Arc::clone(&layout));
     let logged = Logged {
         segment: Some(segment),
-        format: segments.get(&segment).map(|segment| segment.format),
+        format,
         frames: copy.frames,
         rows: copy.rows,
         bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),

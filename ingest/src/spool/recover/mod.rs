@@ -10,7 +10,7 @@
 //! error  the reasons why a spool cannot be opened
 //! ```
 
-mod copy;
+pub(super) mod copy;
 mod error;
 
 use std::{
@@ -283,7 +283,8 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path, max_keys: usize) -> Result<R
         if !is_sealed && !recovered.damage.iter().any(|damage| damage.segment == segment) {
             done.extend(copy.incomplete_rows());
         }
-        match assemble(&recovered.segments, id, segment, copy, &done, &mut layouts) {
+        let format = recovered.segments.get(&segment).map(|segment| segment.format);
+        match assemble(format, id, segment, copy, &done, &mut layouts) {
             Some(block) => {
                 if !is_sealed {
                     recovered.open.insert(id);
