@@ -17,8 +17,6 @@ mod router;
 mod slots;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use self::{
     key::{ShardingKey, UnknownKey},

@@ -97,11 +97,10 @@ impl Served {
         let writer = runtime.block_on(async {
             let store: rowmill_ingest::ClickHouseUrl = clickhouse.parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
-            let writer = match folder {
+            match folder {
                 Some(folder) => Writer::open(schema, Servers::without_sync(store.clone()), &options, folder).unwrap(),
                 None => Writer::start(schema, Servers::without_sync(store.clone()), &options),
-            };
-            writer
+            }
         });
         Self::serve(runtime, writer, service_for)
     }
