@@ -267,6 +267,7 @@ fn a_crate_below_a_package_is_a_workspace_of_its_own() {
 fn help_names_every_environment_variable() {
     let mut help = text(&collector::run(&["--help"]).stdout);
     for command in [
+        "deliver",
         "engine",
         "plan",
         "init",

@@ -158,7 +158,15 @@ impl RowsRecord {
 /// The insert targets that records name, so that each is read once.
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
-    known: Vec<(Box<[u8]>, Option<Arc<InsertTarget>>)>,
+    known: Vec<KnownLayout>,
+}
+
+/// The body of an open frame, and what it states.
+#[derive(Debug)]
+struct KnownLayout {
+    body: Box<[u8]>,
+    /// `None` if the body cannot be read or is for another table.
+    layout: Option<Arc<InsertTarget>>,
 }
 
 impl Layouts {
@@ -169,8 +177,8 @@ impl Layouts {
     /// Returns the insert target that a record names: `own` if it is the same; `None` if it cannot
     /// be read or is for another table.
     pub(super) fn get(&mut self, body: &[u8], own: &Arc<InsertTarget>) -> Option<Arc<InsertTarget>> {
-        if let Some((_, layout)) = self.known.iter().find(|(known, _)| **known == *body) {
-            return layout.clone();
+        if let Some(known) = self.known.iter().find(|known| *known.body == *body) {
+            return known.layout.clone();
         }
         let read = frame::read_layout(body).filter(|layout| layout.table == own.table);
         let layout = read.map(|layout| {
@@ -181,7 +189,11 @@ impl Layouts {
             }
         });
         self.known.truncate(Self::MAX - 1);
-        self.known.insert(0, (body.into(), layout.clone()));
+        let known = KnownLayout {
+            body: body.into(),
+            layout: layout.clone(),
+        };
+        self.known.insert(0, known);
         layout
     }
 }
@@ -228,7 +240,8 @@ pub(super) mod tests {
         assert!(Arc::ptr_eq(&layout, &own));
         read.forget_layout();
         assert!(read.append_to(&mut bytes, &mut ends) && bytes.ends_with(b"threeonethree"));
-        assert_eq!((read.layout(), read.value.len()), (&[][..], 8));
+        assert!(read.layout().is_empty());
+        assert_eq!(read.value.len(), 8);
     }
 
     #[test]
