@@ -19,6 +19,7 @@ mod bad_input;
 mod bounded;
 mod browser_client;
 mod browser_sdk;
+mod browser_trackers;
 mod browsers;
 mod bulk;
 mod check;
