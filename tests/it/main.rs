@@ -14,6 +14,7 @@ mod support;
 mod acks;
 mod adapters;
 mod attach;
+mod attacks;
 mod audit;
 mod bad_input;
 mod bounded;
