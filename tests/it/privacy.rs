@@ -1,5 +1,7 @@
 //! Privacy: what rows and dead letters have of a visitor, by the options of tables and routes.
 
+mod ways_in;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use embedder::tables;
