@@ -26,6 +26,7 @@ mod check_engine;
 mod checker;
 mod clickhouse_tls;
 mod client_address;
+mod client_certificates;
 mod collector_values;
 mod crash;
 mod delivery;
