@@ -95,6 +95,7 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
     EventLayer::<R>::check_secrets(&events)?;
     EventLayer::<R>::check_salts()?;
     let drain_to = drain_to(&options)?;
+    check_client_ca(R::DESTINATIONS, &options.network)?;
     data_folder::prepare(&options.data)
         .map_err(|error| format!("the data folder {}: {error}", options.data.display()))?;
     let (stores, engine) = stores(&options, R::schema())?;
@@ -372,8 +373,33 @@ fn check_acks(destinations: &[Destination], default: Ack) -> Result<(), String> 
 /// Returns the TLS of senders, if the options name a certificate.
 fn tls(options: &NetworkOptions) -> Result<Option<Tls>, Box<dyn Error>> {
     match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => Ok(Some(Tls::load(certificate, key)?)),
+        (Some(certificate), Some(key)) => {
+            let tls = Tls::load(certificate, key)?;
+            Ok(Some(match &options.tls_client_ca {
+                None => tls,
+                Some(ca) => tls.with_client_ca(ca, options.tls_client_cert.into())?,
+            }))
+        }
         _ => Ok(None),
+    }
+}
+
+/// Checks that senders can show the certificate that a route wants.
+fn check_client_ca(destinations: &[Destination], options: &NetworkOptions) -> Result<(), String> {
+    if options.tls_client_ca.is_some() {
+        return Ok(());
+    }
+    let wants_one = |route: &&Destination| {
+        let verify = route.options.and_then(|options| options.verify.as_ref());
+        verify.is_some_and(|verify| verify.scheme.name() == "client-certificate")
+    };
+    match destinations.iter().find(wants_one) {
+        None => Ok(()),
+        Some(route) => Err(format!(
+            "the route `{}` wants the certificate of a sender, and no listener asks for one: set --tls-cert, --tls-key \
+             and --tls-client-ca",
+            route.path
+        )),
     }
 }
 
@@ -415,6 +441,25 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+
+    #[test]
+    fn a_route_that_wants_a_certificate_needs_the_ca_of_its_senders() {
+        let network = |arguments: &[&str]| {
+            let arguments = ["rowmill"].iter().chain(arguments);
+            Cli::try_parse_from(arguments).map(|cli| cli.serve.network)
+        };
+        let destinations = tables::Routes::DESTINATIONS;
+        let error = check_client_ca(destinations, &network(&[]).unwrap()).unwrap_err();
+        assert!(
+            error.starts_with("the route `signed/certified` wants") && error.contains("--tls-client-ca"),
+            "{error}"
+        );
+        let tls = ["--tls-cert", "a", "--tls-key", "b", "--tls-client-ca", "c"];
+        assert_eq!(check_client_ca(destinations, &network(&tls).unwrap()), Ok(()));
+        assert_eq!(check_client_ca(&[], &network(&[]).unwrap()), Ok(()));
+        // A CA without TLS would be of no use.
+        assert!(network(&tls[4..]).is_err());
+    }
 
     #[test]
     fn a_start_without_a_secret_fails_before_anything_else() {

@@ -261,9 +261,9 @@ pub mod server {
         connections::Connections,
         not_found::not_found,
         serve::{ServeOptions, serve},
-        tls::Tls,
+        tls::{ClientCertificates, Tls},
     };
-    pub use crate::tls::TlsError;
+    pub use crate::{tls::TlsError, verify::client_certificate::ClientCertificate};
 }
 
 /// Includes the tables that `rowmill_codegen::build` generated for this crate.

@@ -31,6 +31,7 @@ impl Collector {
     fn new() -> Self {
         let secrets = RouteSecrets::default()
             .with("signed/github", [GITHUB])
+            .with("signed/unsigned", [GITHUB])
             .with("signed/bearer", ["new", "old"])
             .with("pixel/signed", ["user:password"])
             .with("redir/signed", [GITHUB])
@@ -208,6 +209,51 @@ async fn no_field_leads_to_a_verified_route_without_a_signature() {
     let signed = [JSON, ("x-hub-signature-256", signature.as_str())];
     assert_eq!(collector.post("/", &signed, by_body).await, 200);
     assert_eq!(collector.rows(), (1, 0));
+}
+
+#[tokio::test]
+async fn a_copied_request_takes_no_other_fields_along() {
+    let body = r#"{"number":1}"#;
+    let signature = signature(body);
+    let signed = [JSON, ("x-hub-signature-256", signature.as_str())];
+    for collector in [Collector::new(), Collector::catching_all()] {
+        for (target, status) in [
+            ("/signed/github?number=2", 401),
+            ("/signed/github?x", 401),
+            ("/signed/github/5", 401),
+            ("/redir/signed?to=https%3A%2F%2Fya.ru", 401),
+            // Neither of them is a field.
+            ("/signed/github?", 200),
+            ("/signed/github.json", 200),
+            // The route accepts them.
+            ("/signed/unsigned?number=2", 200),
+            ("/signed/unsigned/5", 200),
+        ] {
+            assert_eq!(collector.post(target, &signed, body).await, status, "{target}");
+        }
+        assert_eq!(collector.rows(), (4, 0));
+        assert_eq!(collector.counts("signed/github"), [("unsigned", 3)]);
+        assert_eq!(collector.counts("redir/signed"), [("unsigned", 1)]);
+        // A wrong signature does not tell what else would be wrong.
+        let wrong = [JSON, ("x-hub-signature-256", "sha256=00")];
+        assert_eq!(collector.post("/signed/github?number=2", &wrong, body).await, 401);
+        assert_eq!(collector.counts("signed/github"), [("signature", 1), ("unsigned", 3)]);
+        // A token is no signature: whoever has copied it can send anything.
+        let token = [JSON, ("authorization", "Bearer new")];
+        assert_eq!(collector.post("/signed/bearer?number=2", &token, body).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_route_without_a_certificate_of_its_connection_refuses() {
+    let collector = Collector::new();
+    let forged = [JSON, ("x-client-cert", "shop.example.com")];
+    assert_eq!(
+        collector.post("/signed/certified", &forged, r#"{"number":1}"#).await,
+        401
+    );
+    assert_eq!(collector.counts("signed/certified"), [("missing", 1)]);
+    assert_eq!(collector.rows(), (0, 0));
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::HeaderName;
+use rowmill_ingest::server::ClientCertificates;
 
 use super::value::{address, seconds};
 
@@ -17,6 +18,23 @@ pub(crate) struct NetworkOptions {
     /// Private key of --tls-cert, as a PEM file.
     #[arg(long, env = "ROWMILL_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// CA that signs the certificates of senders, as a PEM file. Needs --tls-cert. Default: senders
+    /// need no certificate.
+    #[arg(long, env = "ROWMILL_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+
+    /// Senders that need a certificate of --tls-client-ca: `required` for all; `optional` for those of
+    /// routes with `verify: { scheme: client-certificate }`.
+    #[arg(
+        long,
+        env = "ROWMILL_TLS_CLIENT_CERT",
+        value_enum,
+        default_value = "required",
+        value_name = "required|optional",
+        hide_possible_values = true
+    )]
+    pub(crate) tls_client_cert: ClientCertificatesOption,
 
     /// Listener of the operator's pages /metrics, /ready and /: an address for a listener of their
     /// own; `local` for --listen, and only for requests of this machine without a proxy; `public`
@@ -49,6 +67,24 @@ pub(crate) struct NetworkOptions {
     /// X-Real-IP, or else Forwarded or X-Forwarded-For.
     #[arg(long, env = "ROWMILL_CLIENT_ADDRESS_HEADER", value_name = "NAME")]
     pub(crate) client_address_header: Option<HeaderName>,
+}
+
+/// Whether each sender needs a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientCertificatesOption {
+    /// Each sender.
+    Required,
+    /// Those of routes that verify it.
+    Optional,
+}
+
+impl From<ClientCertificatesOption> for ClientCertificates {
+    fn from(option: ClientCertificatesOption) -> Self {
+        match option {
+            ClientCertificatesOption::Required => Self::Required,
+            ClientCertificatesOption::Optional => Self::Optional,
+        }
+    }
 }
 
 /// The listener of the operator's pages.

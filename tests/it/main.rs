@@ -28,6 +28,7 @@ mod check_engine;
 mod checker;
 mod clickhouse_tls;
 mod client_address;
+mod client_certificates;
 mod cluster_inserts;
 mod collector_values;
 mod crash;

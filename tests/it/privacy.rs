@@ -176,6 +176,25 @@ fn an_event_without_consent_is_anonymous_or_not_recorded() {
 }
 
 #[test]
+fn what_cannot_be_read_states_no_consent() {
+    let (database, served) = start("privacy_unread");
+    let unread = ("Content-Type", "application/msgpack");
+    for target in [
+        "/wh/only_agreed",
+        "/wh/only_agreed?agreed=0",
+        "/wh/only_agreed?agreed=1",
+        "/wh/agreed",
+    ] {
+        // The sender learns all the same that nobody reads this format.
+        assert_eq!(post(&served, target, &[unread], "\u{1}").status, 415, "{target}");
+    }
+    served.drain();
+    // One event has stated its consent, and one route needs none to be recorded.
+    assert_eq!(database.count("rejected"), 2);
+    assert_eq!(served.writer.status().left_out.without_consent, 2);
+}
+
+#[test]
 fn typed_and_inherited_columns_have_the_kept_values() {
     let (database, served) = start("privacy_typed");
     let send = |target: &str, headers: &[(&str, &str)]| {

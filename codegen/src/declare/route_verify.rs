@@ -15,6 +15,8 @@ pub(crate) struct Verify {
     pub(crate) secrets: Vec<SecretSource>,
     /// The largest age of a signature, in seconds.
     pub(crate) tolerance_s: Option<u64>,
+    /// Whether a request may have fields that its signature does not cover.
+    pub(crate) allows_unsigned: bool,
 }
 
 /// The scheme of a sender, with its own keys.
@@ -43,6 +45,9 @@ pub(crate) enum Scheme {
     Twilio {
         url: String,
     },
+    ClientCertificate {
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +65,12 @@ pub(crate) enum Encoding {
 }
 
 /// The keys of `verify`.
-pub(crate) const VERIFY_KEYS: [&str; 10] = [
+pub(crate) const VERIFY_KEYS: [&str; 12] = [
     "algorithm",
+    "allow_unsigned",
     "encoding",
     "header",
+    "name",
     "prefix",
     "scheme",
     "secret_env",
@@ -74,22 +81,26 @@ pub(crate) const VERIFY_KEYS: [&str; 10] = [
 ];
 
 /// The names of the schemes, each with the keys that it has besides those of the secrets.
-pub(crate) const SCHEMES: [(&str, &[&str]); 14] = [
-    ("aws-sns", &["topic", "algorithm"]),
+pub(crate) const SCHEMES: [(&str, &[&str]); 15] = [
+    ("aws-sns", &["topic", "algorithm", "allow_unsigned"]),
     ("basic", &[]),
     ("bearer", &[]),
-    ("github", &[]),
+    (CLIENT_CERTIFICATE, &["name"]),
+    ("github", &["allow_unsigned"]),
     ("header", &["header"]),
-    ("hmac", &["header", "algorithm", "encoding", "prefix"]),
-    ("mailgun", &["tolerance"]),
+    ("hmac", &["header", "algorithm", "encoding", "prefix", "allow_unsigned"]),
+    ("mailgun", &["tolerance", "allow_unsigned"]),
     ("postmark", &[]),
-    ("sendgrid", &["tolerance"]),
-    ("shopify", &[]),
-    ("slack", &["tolerance"]),
-    ("standard-webhooks", &["tolerance"]),
-    ("stripe", &["tolerance"]),
+    ("sendgrid", &["tolerance", "allow_unsigned"]),
+    ("shopify", &["allow_unsigned"]),
+    ("slack", &["tolerance", "allow_unsigned"]),
+    ("standard-webhooks", &["tolerance", "allow_unsigned"]),
+    ("stripe", &["tolerance", "allow_unsigned"]),
     ("twilio", &["url"]),
 ];
+
+/// The scheme without a secret: the listener's CA has signed the certificate.
+const CLIENT_CERTIFICATE: &str = "client-certificate";
 
 /// The names of the hash functions.
 pub(crate) const ALGORITHMS: [(&str, Algorithm); 4] = [
@@ -114,7 +125,9 @@ struct Values {
     prefix: Option<String>,
     topics: Vec<String>,
     url: Option<String>,
+    names: Vec<String>,
     tolerance_s: Option<u64>,
+    allows_unsigned: bool,
 }
 
 impl DeclarationReader<'_> {
@@ -140,6 +153,8 @@ impl DeclarationReader<'_> {
                 "prefix" => values.prefix = self.text(node, "the prefix").map(|(text, _)| text),
                 "topic" => values.topics = self.topics(node),
                 "url" => values.url = self.public_url(node),
+                "name" => values.names = self.certificate_names(node),
+                "allow_unsigned" => values.allows_unsigned = self.boolean(node, "`allow_unsigned`"),
                 "tolerance" => values.tolerance_s = self.tolerance(node),
                 _ => {
                     self.unknown_key(&key, "`verify`", &VERIFY_KEYS);
@@ -162,7 +177,8 @@ impl DeclarationReader<'_> {
             .find(|(known, _)| *known == name)
             .map_or(&[][..], |(_, keys)| keys);
         for key in &present {
-            let is_common = key.text == "scheme" || key.text.starts_with("secret");
+            let is_of_secret = key.text.starts_with("secret") && name != CLIENT_CERTIFICATE;
+            let is_common = key.text == "scheme" || is_of_secret;
             if !is_common && !own_keys.contains(&key.text.as_str()) {
                 let message = format!("the scheme `{name}` has no `{}`", key.text);
                 let diagnostic = Diagnostic::error("bad-verify", message).label(key.span.clone(), "");
@@ -173,13 +189,14 @@ impl DeclarationReader<'_> {
                 });
             }
         }
-        if secrets.is_empty() {
+        if secrets.is_empty() && name != CLIENT_CERTIFICATE {
             self.missing_secret(place.clone(), "`verify`");
         }
         let tolerance_s = match name {
             "standard-webhooks" | "stripe" | "slack" => values.tolerance_s.or(Some(DEFAULT_TOLERANCE_S)),
             _ => values.tolerance_s,
         };
+        let allows_unsigned = values.allows_unsigned;
         let scheme = match values.scheme(name) {
             Ok(scheme) => scheme,
             Err((missing, example)) => {
@@ -193,6 +210,7 @@ impl DeclarationReader<'_> {
             scheme,
             secrets,
             tolerance_s,
+            allows_unsigned,
         })
     }
 
@@ -245,6 +263,27 @@ impl DeclarationReader<'_> {
             is_arn
         });
         topics.into_iter().map(|(topic, _)| topic).collect()
+    }
+
+    /// Reads the names in a client's certificate, one or a list of them.
+    fn certificate_names(&mut self, node: Node) -> Vec<String> {
+        if matches!(&node.value, Value::List(names) if names.is_empty()) {
+            let diagnostic = Diagnostic::error("bad-verify", "the list of names is empty").label(node.span.clone(), "");
+            let help = "omit `name` to accept any certificate that the CA of the listener has signed";
+            self.report.push(diagnostic.help(help));
+        }
+        let mut names = self.texts(node, "a name", "bad-verify");
+        names.retain(|(name, span)| {
+            let is_address = name.parse::<std::net::IpAddr>().is_ok();
+            let is_name = is_address || is_host(name);
+            if !is_name {
+                let diagnostic = Diagnostic::error("bad-verify", format!("`{name}` is not a host or an address"));
+                let help = "write a name of the certificate's `subjectAltName`, for example `name: shop.example.com`";
+                self.report.push(diagnostic.label(span.clone(), "").help(help));
+            }
+            is_name
+        });
+        names.into_iter().map(|(name, _)| name).collect()
     }
 
     /// Reads the URL of a collector, up to the path.
@@ -326,10 +365,20 @@ impl Values {
             "twilio" => Scheme::Twilio {
                 url: self.url.ok_or(("url", "https://stat.example.com"))?,
             },
+            CLIENT_CERTIFICATE => Scheme::ClientCertificate { names: self.names },
             // Postmark has no signatures, but sends a name and a password.
             _ => Scheme::Basic,
         })
     }
+}
+
+/// Returns whether a name is that of a host, without a wildcard.
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(is_plain) && !label.starts_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn scheme_names() -> String {

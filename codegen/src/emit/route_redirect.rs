@@ -20,6 +20,7 @@ pub(super) fn policy(path: &str, redirect: &Redirect) -> TokenStream {
                     scheme: __rt::Scheme::Link,
                     secrets: &[#(#secrets),*],
                     tolerance_s: None,
+                    allows_unsigned: false,
                 })
             }
         }

@@ -13,12 +13,14 @@ pub(super) fn verification(path: &str, verify: &Verify) -> TokenStream {
         None => quote!(None),
         Some(seconds) => quote!(Some(#seconds)),
     };
+    let allows_unsigned = verify.allows_unsigned;
     quote! {
         __rt::Verification {
             route: #path,
             scheme: __rt::Scheme::#scheme,
             secrets: &[#(#secrets),*],
             tolerance_s: #tolerance_s,
+            allows_unsigned: #allows_unsigned,
         }
     }
 }
@@ -70,5 +72,6 @@ fn scheme(scheme: &Scheme) -> TokenStream {
         Scheme::SendGrid => quote!(SendGrid),
         Scheme::Mailgun => quote!(Mailgun),
         Scheme::Twilio { url } => quote!(Twilio { url: #url }),
+        Scheme::ClientCertificate { names } => quote!(ClientCertificate { names: &[#(#names),*] }),
     }
 }

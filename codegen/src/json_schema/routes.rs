@@ -116,9 +116,13 @@ pub(super) fn verify() -> Value {
         "properties": {
             "algorithm": { "enum": ALGORITHMS.map(|(name, _)| name), "description": "The hash function of the scheme `hmac` \
                 or `aws-sns`; sha256 by default." },
+            "allow_unsigned": { "type": "boolean", "description": "Whether a request may have fields in its query, and a project in \
+                its path, which the signature of its body does not cover; false by default." },
             "encoding": { "enum": ENCODINGS.map(|(name, _)| name), "description": "The form of an HMAC of the scheme `hmac`; \
                 hex by default." },
             "header": text("The header with the HMAC of the scheme `hmac`, or with the secret of the scheme `header`."),
+            "name": texts("The host or the address in the certificate of the scheme `client-certificate`, or a list of them; any \
+                certificate by default."),
             "prefix": text("The text before an HMAC of the scheme `hmac`, for example `sha256=`."),
             "scheme": { "enum": SCHEMES.map(|(name, _)| name), "description": "The sender's way to sign its requests." },
             "secret_env": secret_env(),

@@ -250,7 +250,7 @@ impl Collector {
 
     /// Writes the dead letter of a request whose body cannot be read. Of a route with privacy options,
     /// it has no payload that may be personal; nor has one whose route is not known, if any route has
-    /// such options.
+    /// such options. A route with `without_consent: drop` has none without a consent in the query.
     #[cold]
     pub(super) fn write_unread_dead_letter(&self, head: &RequestHead<'_>, body: &[u8], code: &str, reason: &str) {
         let dead_letter = head.dead_letter(code, reason);
@@ -264,6 +264,9 @@ impl Collector {
                     return self.write_dead_letter(head, body, &dead_letter);
                 };
                 let is_anonymous = private.declines_cookie(head);
+                if is_anonymous && privacy.drops_without_consent {
+                    return self.writer.left_out().count_without_consent();
+                }
                 let ip = self.kept_address(privacy, head, is_anonymous);
                 let dead_letter = DeadLetter { ip: &ip, ..dead_letter };
                 if is_anonymous || !privacy.columns.is_empty() {
@@ -326,23 +329,16 @@ fn is_true_json(reader: &mut Reader<'_>) -> Result<bool, json::Error> {
 }
 
 impl Collector {
-    /// Applies the privacy options of its route to the metadata of an item that cannot be read.
+    /// Applies the options of its route to the metadata of an item that cannot be read, and that can
+    /// state its consent in the query alone. Returns whether the item has a dead letter.
     pub(super) fn protect_unread<'a>(
         &self,
         route: &Route,
         meta: &mut EventMeta<'a>,
         head: &RequestHead<'_>,
         arena: &'a Arena,
-    ) {
-        if let Some(options) = route.options.filter(|options| options.privacy.is_some()) {
-            let mut uid = VisitorUid {
-                of_event: meta.uid,
-                of_cookie: None,
-            };
-            if !self.select(options, meta, &mut uid, head, &Payload::Empty, arena) {
-                meta.make_anonymous();
-            }
-        }
+    ) -> bool {
+        self.protect_refused(route, meta, head, &Payload::Empty, arena)
     }
 
     /// Applies the options of its route to an item that an adapter refuses. Returns whether the item is

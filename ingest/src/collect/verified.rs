@@ -46,11 +46,14 @@ impl Collector {
         body: &[u8],
     ) -> Option<Answer<'static>> {
         let verification = route.options?.verify.as_ref()?;
+        let has_query = head.parts.uri.query().is_some_and(|query| !query.is_empty());
         let request = SignedRequest {
             headers: &head.parts.headers,
             uri: &head.parts.uri,
             body,
             has_body: head.parts.method == Method::POST || !body.is_empty(),
+            has_fields_beside_body: has_query || !head.target.project.is_empty(),
+            certificate: head.parts.extensions.get(),
             unix_s: head.unix_ms / 1_000,
         };
         let reason = guard.verify(verification, &request).err()?;

@@ -7,24 +7,26 @@
 //! ```text
 //! condition     the rows of one table, as an expression of SQL
 //! dead_letters  the events of the person in `rejected`
+//! error         why a person cannot be forgotten
 //! ```
 
 mod condition;
 mod dead_letters;
+mod error;
 
-use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 
-pub use self::dead_letters::ForgottenDeadLetters;
 use self::{
     condition::{ColumnOfTable, Condition},
     dead_letters::DeadLetterSearch,
 };
+pub use self::{dead_letters::ForgottenDeadLetters, error::ForgetError};
 use crate::{
-    store::{ClickHouseError, ClickHouseUrl, quoted, within},
-    sync::local_table_in,
+    store::{ClickHouseUrl, quoted, wait_for_cluster, within},
+    sync::{adapt_to_database, local_table_in},
     table::{Schema, Table, View, dead_letter::REJECTED},
 };
 
@@ -125,58 +127,6 @@ impl ForgottenTable {
     /// rows.
     pub fn is_due(&self) -> bool {
         self.rows > 0 || self.counted_on != CountedOn::This
-    }
-}
-
-/// The reason why a person cannot be forgotten.
-#[derive(Debug)]
-pub enum ForgetError {
-    /// ClickHouse was unavailable, or refused a statement.
-    Server(ClickHouseError),
-    /// The value is empty: it would be that of all rows without one.
-    EmptyValue,
-    /// No table has the column, or none of the schema's columns is personal.
-    NoColumn,
-    /// The database has no such table.
-    NoTable(String),
-    /// Rows are still there after the deletion: collectors have stored them meanwhile.
-    Remaining {
-        /// The table.
-        table: String,
-        /// The number of rows.
-        rows: u64,
-    },
-}
-
-impl From<ClickHouseError> for ForgetError {
-    fn from(error: ClickHouseError) -> Self {
-        Self::Server(error)
-    }
-}
-
-impl fmt::Display for ForgetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(_) => f.write_str("ClickHouse has not deleted everything; repeat the command"),
-            Self::EmptyValue => f.write_str("the value is empty, which is that of all rows without one"),
-            Self::NoColumn => f.write_str(
-                "no table has this column; without `--column`, the columns that the schema marks with `pii` count",
-            ),
-            Self::NoTable(table) => write!(f, "the database has no table `{table}`"),
-            Self::Remaining { table, rows } => write!(
-                f,
-                "`{table}` still has {rows} such rows: collectors have stored them meanwhile; repeat the command"
-            ),
-        }
-    }
-}
-
-impl Error for ForgetError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Server(error) => Some(error),
-            _ => None,
-        }
     }
 }
 
@@ -295,10 +245,13 @@ pub async fn plan(url: &ClickHouseUrl, schema: &Schema, person: &Person) -> Resu
             found.unreached.extend(elsewhere(all_shards, all.saturating_sub(rows)));
         }
         is_on_several_servers |= counted_on != CountedOn::This || all_shards.is_some();
+        let mut statement =
+            format!("ALTER TABLE {name}{on_cluster} DELETE WHERE {condition} SETTINGS mutations_sync = 2");
+        adapt_to_database(url, [&mut statement]).await?;
         found.tables.push(ForgottenTable {
             rows,
             counted_on,
-            statement: format!("ALTER TABLE {name}{on_cluster} DELETE WHERE {condition} SETTINGS mutations_sync = 2"),
+            statement,
             count,
             table: table.name.clone(),
         });
@@ -338,7 +291,8 @@ pub async fn plan(url: &ClickHouseUrl, schema: &Schema, person: &Person) -> Resu
 pub async fn apply(url: &ClickHouseUrl, plan: &ForgetPlan, person: &Person) -> Result<(), ForgetError> {
     let client = url.client();
     for table in plan.tables.iter().filter(|table| table.is_due()) {
-        within(person.timeout, client.query_raw(&table.statement).execute()).await?;
+        let query = wait_for_cluster(client.query_raw(&table.statement), person.timeout);
+        within(person.timeout, query.execute()).await?;
     }
     for statement in plan.dead_letters.statements() {
         within(person.timeout, client.query_raw(&statement).execute()).await?;

@@ -10,6 +10,7 @@
 //! opening        what a connection does before its first request
 //! proxy_protocol the header in which a proxy names its client
 //! tls            the certificate of senders' TLS
+//! certified      the certificate of a connection in its requests
 //! http2          the limits of HTTP/2
 //! connections    the limits on connections, and the order in which idle ones are closed
 //! watched        the service of a connection: counts its requests, and refuses invalid ones
@@ -23,6 +24,7 @@
 //! not_found      the innermost service of a program that only serves events
 //! ```
 
+mod certified;
 pub(crate) mod connections;
 pub(crate) mod future;
 mod graceful;

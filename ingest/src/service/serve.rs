@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::identify::TrustedProxies;
 use crate::service::{
+    certified::WithCertificate,
     connections::{self, Connections, Slot},
     graceful::until_stopped,
     http2::{self, WithHost},
@@ -177,11 +178,13 @@ pub async fn serve<M, S, B>(
                 connections.spawn(run(connection, activity, slot, counts, max_idle, stopped));
             }
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                let service = WithCertificate::new(service, &stream);
                 let connection = http2.serve_connection(TokioIo::new(stream), WithHost(service));
                 let connection = until_stopped(connection, stopped.clone(), Http2Connection::graceful_shutdown);
                 connections.spawn(run(connection, activity, slot, counts, max_idle, stopped));
             }
             Stream::Tls(stream) => {
+                let service = WithCertificate::new(service, &stream);
                 let stream = Lingering::new(RawTargets::new(stream, Arc::clone(&activity)), Arc::clone(&activity));
                 let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
                 let connection = until_stopped(

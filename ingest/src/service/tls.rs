@@ -12,9 +12,11 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring::Ticketer,
-    server::{ClientHello, ResolvesServerCert},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
@@ -40,6 +42,15 @@ const SETTLED_AFTER: Duration = Duration::from_secs(3);
 pub struct Tls {
     config: Arc<ServerConfig>,
     files: Arc<CertificateFiles>,
+}
+
+/// Whether each sender needs a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// A handshake without a certificate fails.
+    Required,
+    /// A sender may have none; one that cannot be verified still fails.
+    Optional,
 }
 
 /// The certificate in use, and the files that it comes from.
@@ -102,21 +113,52 @@ impl Tls {
                 rejected: None,
             }),
         });
+        Ok(Self::of(files, WebPkiClientVerifier::no_client_auth()))
+    }
+
+    /// Asks senders for a certificate that one of the CAs in a PEM file has signed. A route with
+    /// `verify: { scheme: client-certificate }` accepts only requests with one. The file is read
+    /// once; lists of revoked certificates are not consulted.
+    ///
+    /// # Errors
+    /// The file is unreadable, or not as TLS needs it.
+    pub fn with_client_ca(self, ca: &Path, certificates: ClientCertificates) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in crate::tls::certificates(ca)? {
+            roots.add(certificate).map_err(|error| TlsError::of_ca(ca, error))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let verifier = match certificates {
+            ClientCertificates::Required => verifier,
+            ClientCertificates::Optional => verifier.allow_unauthenticated(),
+        };
+        let verifier = verifier
+            .build()
+            .map_err(|error| TlsError::of_ca(ca, rustls::Error::General(error.to_string())))?;
+        Ok(Self::of(self.files, verifier))
+    }
+
+    fn of(files: Arc<CertificateFiles>, verifier: Arc<dyn ClientCertVerifier>) -> Self {
         let resolver = Arc::<CertificateFiles>::clone(&files);
+        let asks_clients = verifier.offer_client_auth();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for TLS 1.2 and 1.3")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(resolver);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        // A sender that comes again skips most of a handshake, without memory of the server.
-        if let Ok(ticketer) = Ticketer::new() {
+        if asks_clients {
+            // A session that is resumed would not check whether the certificate is still valid.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else if let Ok(ticketer) = Ticketer::new() {
+            // A sender that comes again skips most of a handshake, without memory of the server.
             config.ticketer = ticketer;
         }
-        Ok(Self {
+        Self {
             config: Arc::new(config),
             files,
-        })
+        }
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {

@@ -5,6 +5,7 @@
 //! the password, and ClickHouse's error codes distinguish its errors (see `error`).
 
 pub(crate) mod backoff;
+mod cluster_timeout;
 mod connection;
 mod error;
 pub(crate) mod failure_log;
@@ -23,6 +24,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 pub(crate) use self::{
+    cluster_timeout::wait_for_cluster,
     connection::{Connection, INSERT_SETTINGS},
     insert::{InsertClient, InsertRequest},
     version::{ServerVersion, version},

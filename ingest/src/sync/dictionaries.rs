@@ -7,7 +7,7 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 use super::{
-    Drift, DriftReport, Impact, Kind, STATEMENT_TIMEOUT, SyncError,
+    Drift, DriftReport, Impact, Kind, STATEMENT_TIMEOUT, SyncError, adapt_to_database, of_database,
     qualify::qualified_statement,
     view_query::{formatted, without_database},
 };
@@ -89,6 +89,8 @@ async fn compare(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Ki
             )),
         }
     }
+    let statements = report.drifts.iter_mut().flat_map(|drift| &mut drift.statements);
+    adapt_to_database(url, statements).await.map_err(of_database)?;
     Ok(report)
 }
 

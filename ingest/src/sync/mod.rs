@@ -26,6 +26,7 @@
 //! view_drift  where a view differs from the schema
 //! presence    which tables a database lacks, by their names alone
 //! qualify     the database in the statements of a plan
+//! replicated_database  statements in a database that passes them on to its replicas
 //! retention   how long ClickHouse keeps dead letters
 //! server      the server's version and its settings
 //! background  applies the schema to a writer's servers as soon as each is reachable
@@ -48,6 +49,7 @@ mod narrow;
 mod new_views;
 mod presence;
 mod qualify;
+mod replicated_database;
 mod retention;
 mod server;
 pub(crate) mod state;
@@ -64,6 +66,7 @@ use clickhouse::Client;
 pub(crate) use self::{
     background::start,
     copy_table::{CLOSED, copy_name, is_closed},
+    replicated_database::adapt_to_database,
     view_query::{cut_of, existing_view, query_columns},
     views::{TableName, View, local_table_in, qualified, receivers_of, views_over},
     window::views_recognize_blocks,
@@ -86,7 +89,7 @@ use self::{
     window::Deduplication,
 };
 use crate::{
-    store::{ClickHouseUrl, quoted, within},
+    store::{ClickHouseError, ClickHouseUrl, quoted, wait_for_cluster, within},
     table::{
         Schema, Table, column_history::ColumnChange, dead_letter::REJECTED, dictionary::without_passwords,
         node_leases::NODES,
@@ -288,7 +291,11 @@ async fn apply_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kin
     };
     let statements = found.statements.iter();
     let statements = statements.map(|statement| qualified_statement(statement, url.database()));
-    set_windows(url, statements.collect(), &mut done).await?;
+    let mut statements: Vec<_> = statements.collect();
+    adapt_to_database(url, &mut statements)
+        .await
+        .map_err(|error| Kind::of(READING_WINDOWS, error))?;
+    set_windows(url, statements, &mut done).await?;
     Ok(done)
 }
 
@@ -335,10 +342,15 @@ async fn make_plan_for(
             .extend(cluster::create_database(url.database(), schema, tables));
     }
     let history = evolved::history(url).await?;
-    let missing = missing(tables, columns, &history).map_err(|differences| {
-        let done = Vec::new();
-        qualified_kind(Kind::Differs { differences, done }, url.database())
-    })?;
+    let missing = match missing(tables, columns, &history) {
+        Ok(missing) => missing,
+        Err(mut differences) => {
+            let statements = differences.iter_mut().map(|difference| &mut difference.statement);
+            adapt_to_database(url, statements).await.map_err(of_database)?;
+            let done = Vec::new();
+            return Err(qualified_kind(Kind::Differs { differences, done }, url.database()));
+        }
+    };
     plan.notes = evolved::notes(tables, columns, &history);
     plan.is_converting = !plan.notes.is_empty();
     plan.renames = evolved::unrecorded_renames(tables, columns, &history);
@@ -364,7 +376,14 @@ async fn make_plan_for(
             .warnings
             .push(format!("the deduplication windows of {url} cannot be read: {error}")),
     }
+    adapt_to_database(url, plan.statements.iter_mut().chain(&mut plan.windows))
+        .await
+        .map_err(of_database)?;
     Ok(plan)
+}
+
+fn of_database(error: ClickHouseError) -> Kind {
+    Kind::of("reading the engine of the database", error)
 }
 
 /// The beginning of the only statement that must not run inside the database.
@@ -392,7 +411,12 @@ async fn database_exists(client: &Client, database: &str) -> Result<bool, Kind> 
 
 async fn run(client: &Client, statement: &str) -> Result<(), Kind> {
     // Raw, since a `?` in a default or a comment is not a placeholder.
-    within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
+    let query = client.query_raw(statement);
+    let query = match statement.contains(" ON CLUSTER ") {
+        true => wait_for_cluster(query, STATEMENT_TIMEOUT),
+        false => query,
+    };
+    within(STATEMENT_TIMEOUT, query.execute())
         .await
         .map_err(|error| Kind::of(without_passwords(statement), error))
 }

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    Kind, STATEMENT_TIMEOUT,
+    Kind, STATEMENT_TIMEOUT, adapt_to_database,
     dictionary_names::qualify_dictionaries,
-    run,
+    of_database, run,
     view_query::{lost_columns, select_from},
 };
 use crate::{
@@ -87,7 +87,7 @@ pub(super) async fn planned(
     for missing in missing {
         check_columns(url, schema, missing.view).await?;
         let cut = cut(url, missing).await?;
-        statements.push(create_statement(url, schema, missing.view, cut));
+        statements.push(create_statement(url, schema, missing.view, cut).await?);
     }
     Ok(statements)
 }
@@ -98,7 +98,7 @@ pub(super) async fn create(url: &ClickHouseUrl, schema: &Schema, missing: &Missi
     let mut warning = check_columns(url, schema, view).await?;
     let started = Instant::now();
     let cut = cut(url, missing).await?;
-    let statement = create_statement(url, schema, view, cut);
+    let statement = create_statement(url, schema, view, cut).await?;
     run(&url.client(), &statement).await?;
     let name = quoted(view.name);
     if cut.is_some() && started.elapsed() > MAX_DELAY {
@@ -128,10 +128,12 @@ pub(super) async fn create(url: &ClickHouseUrl, schema: &Schema, missing: &Missi
     })
 }
 
-fn create_statement(url: &ClickHouseUrl, schema: &Schema, view: &View, cut: Option<u64>) -> String {
+async fn create_statement(url: &ClickHouseUrl, schema: &Schema, view: &View, cut: Option<u64>) -> Result<String, Kind> {
     let database = url.database();
     let select = select_from(view, schema, database, cut);
-    view.create(database, &qualify_dictionaries(&select, database))
+    let mut statement = view.create(database, &qualify_dictionaries(&select, database));
+    adapt_to_database(url, [&mut statement]).await.map_err(of_database)?;
+    Ok(statement)
 }
 
 /// Checks that the table of a view has all columns of its query. Returns a warning if ClickHouse

@@ -73,7 +73,7 @@ pub(super) fn qualified_kind(kind: Kind, database: &str) -> Kind {
 }
 
 /// Returns the quoted name at the beginning of a text.
-fn leading_name(text: &str) -> Option<&str> {
+pub(super) fn leading_name(text: &str) -> Option<&str> {
     let mut is_escaped = false;
     let mut characters = text.char_indices();
     if characters.next()?.1 != '`' {

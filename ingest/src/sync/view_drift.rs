@@ -4,8 +4,9 @@
 //! ClickHouse itself writes the schema's query in the form in which it shows that of the view.
 
 use super::{
-    Drift, DriftReport, Impact, Kind, SyncError,
+    Drift, DriftReport, Impact, Kind, SyncError, adapt_to_database,
     dictionary_names::qualify_dictionaries,
+    of_database,
     view_query::{ExistingView, cut_of, existing_view, formatted, select_from, without_database},
     views::{Tables, qualified, target_in},
 };
@@ -39,6 +40,8 @@ async fn compare(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Ki
             )),
         }
     }
+    let statements = report.drifts.iter_mut().flat_map(|drift| &mut drift.statements);
+    adapt_to_database(url, statements).await.map_err(of_database)?;
     let names = schema.all_tables().map(|table| table.name);
     let tables = Tables::read(&url.server_client(), url.database(), names)
         .await

@@ -106,6 +106,13 @@ impl Guard {
                 Err(error) => tracing::error!(route, "requests get 503: {error}"),
                 Ok(_) => tracing::error!(route, "requests get 503: their secret was not there until now"),
             },
+            Unverified::Unsigned => tracing::warn!(
+                route,
+                scheme,
+                reason = reason.name(),
+                "a request has fields in its query or its path, which its signature does not cover; it gets 401 and is \
+                 not stored; `allow_unsigned: true` accepts such fields"
+            ),
             _ => tracing::warn!(
                 route,
                 scheme,

@@ -87,6 +87,7 @@ impl Key {
             Scheme::StandardWebhooks => Self::of_standard_webhooks(secret),
             Scheme::SendGrid => Self::ecdsa_p256(secret),
             Scheme::AwsSns { .. } => Self::of_certificate(secret),
+            Scheme::ClientCertificate { .. } => Err(InvalidKey("a certificate needs no secret")),
         }
     }
 

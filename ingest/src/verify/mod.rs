@@ -12,6 +12,7 @@
 //! scheme             the schemes, and which secrets and headers they use
 //! request            the parts of a request that a signature may cover
 //! authorization      bearer, basic, and a secret in a header of any name
+//! client_certificate  the names in the certificate of a connection
 //! body_hmac          github, shopify, and any HMAC of the body in a header
 //! timestamped        stripe and slack: an HMAC of a time and the body
 //! standard_webhooks  HMAC or Ed25519 of an id, a time and the body
@@ -25,6 +26,7 @@
 
 mod authorization;
 mod body_hmac;
+pub(crate) mod client_certificate;
 mod encoding;
 pub(crate) mod guard;
 pub(crate) mod key;
@@ -55,6 +57,9 @@ pub struct Verification {
     /// The largest difference between the time in a signature and the collector's clock, in
     /// seconds; `None` if a signature may have any age.
     pub tolerance_s: Option<u64>,
+    /// Whether a request may have fields that its signature does not cover: those of its query, and
+    /// the project in its path.
+    pub allows_unsigned: bool,
 }
 
 /// The reason why a request is not verified.
@@ -68,6 +73,8 @@ pub(crate) enum Unverified {
     Timestamp,
     /// No secret of the route gives this signature.
     Signature,
+    /// The request has fields that its signature does not cover.
+    Unsigned,
     /// The request has no body that a signature could cover.
     Method,
     /// The collector could not read the route's secrets.
@@ -75,11 +82,12 @@ pub(crate) enum Unverified {
 }
 
 impl Unverified {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Missing,
         Self::Malformed,
         Self::Timestamp,
         Self::Signature,
+        Self::Unsigned,
         Self::Method,
         Self::NoSecret,
     ];
@@ -91,6 +99,7 @@ impl Unverified {
             Self::Malformed => "malformed",
             Self::Timestamp => "timestamp",
             Self::Signature => "signature",
+            Self::Unsigned => "unsigned",
             Self::Method => "method",
             Self::NoSecret => "no-secret",
         }
@@ -116,7 +125,7 @@ impl Verification {
             unix_s: request.unix_s,
             tolerance_s: self.tolerance_s,
         };
-        match self.scheme {
+        let verified = match self.scheme {
             Scheme::Bearer => authorization::bearer(request, keys),
             Scheme::Basic => authorization::basic(request, keys),
             Scheme::Header { name } => authorization::header(request, name, keys),
@@ -130,7 +139,12 @@ impl Verification {
             Scheme::Link => Err(Unverified::Signature),
             Scheme::Mailgun => mailgun::verify(request, clock, keys),
             Scheme::Twilio { url } => twilio::verify(request, url, keys),
-        }
+            Scheme::ClientCertificate { names } => client_certificate::verify(request, names),
+        };
+        verified?;
+        // Whoever has copied a request could send it with other fields.
+        let is_signed = self.allows_unsigned || !request.has_fields_beside_body || !self.scheme.signs_body_alone();
+        is_signed.then_some(()).ok_or(Unverified::Unsigned)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Uri};
 
-use super::Unverified;
+use super::{Unverified, client_certificate::ClientCertificate};
 
 /// A request before anything has parsed it.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,10 @@ pub(crate) struct SignedRequest<'r> {
     pub(crate) body: &'r [u8],
     /// Whether the method has a body, which may be empty.
     pub(crate) has_body: bool,
+    /// Whether the query or the path has fields of the event.
+    pub(crate) has_fields_beside_body: bool,
+    /// The certificate of the connection, if the sender has shown one.
+    pub(crate) certificate: Option<&'r ClientCertificate>,
     /// The time of arrival, in seconds since 1970.
     pub(crate) unix_s: u64,
 }

@@ -35,6 +35,11 @@ pub enum Scheme {
     Mailgun,
     /// Links that are signed for a route; not a scheme of requests.
     Link,
+    /// The certificate of the connection.
+    ClientCertificate {
+        /// The hosts or addresses of which the certificate has one; none for any certificate.
+        names: &'static [&'static str],
+    },
     /// The header `X-Twilio-Signature`.
     Twilio {
         /// The URL to which Twilio sends, up to the path: scheme, host and port, and a prefix that
@@ -81,7 +86,15 @@ pub enum Encoding {
 impl Scheme {
     /// Returns whether only a request with a body can be verified.
     pub(super) const fn signs_body(self) -> bool {
-        !matches!(self, Self::Bearer | Self::Basic | Self::Header { .. })
+        !matches!(
+            self,
+            Self::Bearer | Self::Basic | Self::Header { .. } | Self::ClientCertificate { .. }
+        )
+    }
+
+    /// Returns whether a signature covers the body, or a part of it, and not the URL.
+    pub(super) const fn signs_body_alone(self) -> bool {
+        self.signs_body() && !matches!(self, Self::Twilio { .. } | Self::Link)
     }
 
     /// Returns the name as in the schema; for presets of an HMAC of the body, `hmac`.
@@ -98,6 +111,7 @@ impl Scheme {
             Self::AwsSns { .. } => "aws-sns",
             Self::Mailgun => "mailgun",
             Self::Link => "link",
+            Self::ClientCertificate { .. } => "client-certificate",
             Self::Twilio { .. } => "twilio",
         }
     }

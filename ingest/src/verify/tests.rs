@@ -15,6 +15,7 @@ use ring::{
 
 use super::{
     Unverified, Verification,
+    client_certificate::ClientCertificate,
     guard::Guard,
     request::SignedRequest,
     scheme::{Algorithm, BodyHmac, Encoding, Scheme},
@@ -47,6 +48,8 @@ struct Sent {
     uri: &'static str,
     body: Vec<u8>,
     has_body: bool,
+    allows_unsigned: bool,
+    certificate: Option<ClientCertificate>,
     unix_s: u64,
 }
 
@@ -63,6 +66,8 @@ impl Sent {
             uri: "/wh/test",
             body: body.into(),
             has_body: true,
+            allows_unsigned: false,
+            certificate: None,
             unix_s,
         }
     }
@@ -73,6 +78,7 @@ impl Sent {
             scheme: self.scheme,
             secrets: &[],
             tolerance_s: self.tolerance_s,
+            allows_unsigned: self.allows_unsigned,
         }));
         let secrets = RouteSecrets::default().with(ROUTE, self.secrets.clone());
         let guard = Guard::new([&*verification].into_iter(), &secrets).unwrap();
@@ -86,6 +92,8 @@ impl Sent {
             uri: &uri,
             body: &self.body,
             has_body: self.has_body,
+            has_fields_beside_body: uri.query().is_some(),
+            certificate: self.certificate.as_ref(),
             unix_s: self.unix_s,
         };
         guard.verify(verification, &request)
@@ -500,6 +508,7 @@ fn of_file(scheme: Scheme, path: &Path) -> &'static Verification {
         scheme,
         secrets: vec![SecretSource::File(path)].leak(),
         tolerance_s: None,
+        allows_unsigned: false,
     }))
 }
 
@@ -565,6 +574,8 @@ async fn a_changed_file_is_read_again() {
             uri: &Uri::default(),
             body: &[],
             has_body: false,
+            has_fields_beside_body: false,
+            certificate: None,
             unix_s: 0,
         };
         guard.verify(verification, &request)

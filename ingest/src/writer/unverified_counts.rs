@@ -29,7 +29,7 @@ impl UnverifiedCounters {
 pub struct UnverifiedCount {
     /// The path of the route, as the schema has it.
     pub route: &'static str,
-    /// The reason: `missing`, `malformed`, `timestamp`, `signature`, `method` or `no-secret`.
+    /// The reason: `missing`, `malformed`, `timestamp`, `signature`, `unsigned`, `method` or `no-secret`.
     pub reason: &'static str,
     /// The number of requests.
     pub count: u64,

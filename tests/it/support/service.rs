@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use rowmill_ingest::{
     Writer, WriterOptions,
     schema::sync,
-    server::{ServeOptions, serve},
+    server::{ServeOptions, Tls, serve},
     store::Servers,
     table::Schema,
 };
@@ -63,6 +63,26 @@ impl Served {
         Self::start_in(None, &url, schema, options(), service_for)
     }
 
+    /// Like [`start`](Self::start), for connections with TLS.
+    pub fn start_tls<S, B>(
+        database: &Database,
+        schema: &'static Schema,
+        tls: Tls,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let connections = ServeOptions {
+            tls: Some(tls),
+            ..ServeOptions::default()
+        };
+        Self::start_serving(None, &database.url(), schema, options(), connections, service_for)
+    }
+
     /// Like [`start`](Self::start), with other writer options.
     pub fn start_with<S, B>(
         database: &Database,
@@ -85,6 +105,24 @@ impl Served {
         clickhouse: &str,
         schema: &'static Schema,
         options: WriterOptions,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let connections = ServeOptions::default();
+        Self::start_serving(folder, clickhouse, schema, options, connections, service_for)
+    }
+
+    fn start_serving<S, B>(
+        folder: Option<&Path>,
+        clickhouse: &str,
+        schema: &'static Schema,
+        options: WriterOptions,
+        connections: ServeOptions,
         service_for: impl FnOnce(Writer) -> S,
     ) -> Self
     where
@@ -118,15 +156,10 @@ impl Served {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
-            tokio::spawn(serve(
-                listener,
-                move |_| service.clone(),
-                ServeOptions::default(),
-                async {
-                    let _ = stopped.await;
-                },
-            ));
-            (address, stop)
+            tokio::spawn(serve(listener, move |_| service.clone(), connections, async {
+                let _ = stopped.await;
+            }));
+            (writer, address, stop)
         });
         Self {
             runtime,

@@ -160,6 +160,12 @@ SETTINGS non_replicated_deduplication_window = 1000",
             pub const WH_SNS: &'static str = "wh/sns";
             /// The route `wh/sns_old`.
             pub const WH_SNS_OLD: &'static str = "wh/sns_old";
+            /// The route `wh/unsigned`.
+            pub const WH_UNSIGNED: &'static str = "wh/unsigned";
+            /// The route `wh/certified`.
+            pub const WH_CERTIFIED: &'static str = "wh/certified";
+            /// The route `wh/named`.
+            pub const WH_NAMED: &'static str = "wh/named";
         }
 
         impl __rt::Routes for Routes {
@@ -176,6 +182,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Bearer,
                                 secrets: &[__rt::SecretSource::Env("TOKEN")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -193,6 +200,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Basic,
                                 secrets: &[__rt::SecretSource::File("/run/secrets/basic")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -212,6 +220,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 },
                                 secrets: &[__rt::SecretSource::Env("TOKEN")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -237,6 +246,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                     __rt::SecretSource::Env("OLD"),
                                 ],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -263,6 +273,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                     __rt::SecretSource::File("c"),
                                 ],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -285,6 +296,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 }),
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -302,6 +314,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Stripe,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: Some(300u64),
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -319,6 +332,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Slack,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: Some(120u64),
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -336,6 +350,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::StandardWebhooks,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: Some(3600u64),
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -353,6 +368,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::SendGrid,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -370,6 +386,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Mailgun,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: Some(86400u64),
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -387,6 +404,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 scheme: __rt::Scheme::Basic,
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -406,6 +424,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 },
                                 secrets: &[__rt::SecretSource::Env("A")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -426,6 +445,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 },
                                 secrets: &[__rt::SecretSource::File("sns.pem")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -449,6 +469,70 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 },
                                 secrets: &[__rt::SecretSource::File("sns.pem")],
                                 tolerance_s: None,
+                                allows_unsigned: false,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
+                },
+                __rt::Destination {
+                    path: "wh/unsigned",
+                    table: "t",
+                    acks: __rt::AckPolicy::NONE,
+                    rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            verify: Some(__rt::Verification {
+                                route: "wh/unsigned",
+                                scheme: __rt::Scheme::BodyHmac(__rt::BodyHmac {
+                                    header: "x-hub-signature-256",
+                                    algorithm: __rt::Algorithm::Sha256,
+                                    encoding: __rt::Encoding::Hex,
+                                    prefix: "sha256=",
+                                }),
+                                secrets: &[__rt::SecretSource::Env("A")],
+                                tolerance_s: None,
+                                allows_unsigned: true,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
+                },
+                __rt::Destination {
+                    path: "wh/certified",
+                    table: "t",
+                    acks: __rt::AckPolicy::NONE,
+                    rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            verify: Some(__rt::Verification {
+                                route: "wh/certified",
+                                scheme: __rt::Scheme::ClientCertificate {
+                                    names: &[],
+                                },
+                                secrets: &[],
+                                tolerance_s: None,
+                                allows_unsigned: false,
+                            }),
+                            ..__rt::RouteOptions::NONE
+                        }
+                    }),
+                },
+                __rt::Destination {
+                    path: "wh/named",
+                    table: "t",
+                    acks: __rt::AckPolicy::NONE,
+                    rate_limit: None,
+                    options: Some(const {
+                        &__rt::RouteOptions {
+                            verify: Some(__rt::Verification {
+                                route: "wh/named",
+                                scheme: __rt::Scheme::ClientCertificate {
+                                    names: &["shop.example.com", "2001:db8::1"],
+                                },
+                                secrets: &[],
+                                tolerance_s: None,
+                                allows_unsigned: false,
                             }),
                             ..__rt::RouteOptions::NONE
                         }
@@ -478,6 +562,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 },
                                                 secrets: &[__rt::SecretSource::File("sns.pem")],
                                                 tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -500,6 +585,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 }),
                                                 secrets: &[__rt::SecretSource::Env("A")],
                                                 tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -517,6 +603,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 scheme: __rt::Scheme::Basic,
                                                 secrets: &[__rt::SecretSource::File("/run/secrets/basic")],
                                                 tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -534,6 +621,27 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 scheme: __rt::Scheme::Slack,
                                                 secrets: &[__rt::SecretSource::Env("A")],
                                                 tolerance_s: Some(120u64),
+                                                allows_unsigned: false,
+                                            }),
+                                            ..__rt::RouteOptions::NONE
+                                        }
+                                    }),
+                                })
+                            }
+                            5 if name == "named" => {
+                                Some(__rt::Route {
+                                    handler: __rt::intake::<T<'static>>,
+                                    acks: __rt::AckPolicy::NONE,
+                                    options: Some(const {
+                                        &__rt::RouteOptions {
+                                            verify: Some(__rt::Verification {
+                                                route: "wh/named",
+                                                scheme: __rt::Scheme::ClientCertificate {
+                                                    names: &["shop.example.com", "2001:db8::1"],
+                                                },
+                                                secrets: &[],
+                                                tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -553,6 +661,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                         scheme: __rt::Scheme::Bearer,
                                                         secrets: &[__rt::SecretSource::Env("TOKEN")],
                                                         tolerance_s: None,
+                                                        allows_unsigned: false,
                                                     }),
                                                     ..__rt::RouteOptions::NONE
                                                 }
@@ -578,6 +687,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                             __rt::SecretSource::Env("OLD"),
                                                         ],
                                                         tolerance_s: None,
+                                                        allows_unsigned: false,
                                                     }),
                                                     ..__rt::RouteOptions::NONE
                                                 }
@@ -597,6 +707,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                         },
                                                         secrets: &[__rt::SecretSource::Env("TOKEN")],
                                                         tolerance_s: None,
+                                                        allows_unsigned: false,
                                                     }),
                                                     ..__rt::RouteOptions::NONE
                                                 }
@@ -614,6 +725,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                         scheme: __rt::Scheme::Stripe,
                                                         secrets: &[__rt::SecretSource::Env("A")],
                                                         tolerance_s: Some(300u64),
+                                                        allows_unsigned: false,
                                                     }),
                                                     ..__rt::RouteOptions::NONE
                                                 }
@@ -633,6 +745,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                         },
                                                         secrets: &[__rt::SecretSource::Env("A")],
                                                         tolerance_s: None,
+                                                        allows_unsigned: false,
                                                     }),
                                                     ..__rt::RouteOptions::NONE
                                                 }
@@ -662,6 +775,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                     __rt::SecretSource::File("c"),
                                                 ],
                                                 tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -679,6 +793,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 scheme: __rt::Scheme::Mailgun,
                                                 secrets: &[__rt::SecretSource::Env("A")],
                                                 tolerance_s: Some(86400u64),
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -702,57 +817,109 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 },
                                                 secrets: &[__rt::SecretSource::File("sns.pem")],
                                                 tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
                                     }),
                                 })
                             }
-                            8 if name == "standard" => {
-                                Some(__rt::Route {
-                                    handler: __rt::intake::<T<'static>>,
-                                    acks: __rt::AckPolicy::NONE,
-                                    options: Some(const {
-                                        &__rt::RouteOptions {
-                                            verify: Some(__rt::Verification {
-                                                route: "wh/standard",
-                                                scheme: __rt::Scheme::StandardWebhooks,
-                                                secrets: &[__rt::SecretSource::Env("A")],
-                                                tolerance_s: Some(3600u64),
+                            8 => {
+                                match name.as_bytes()[1] {
+                                    b'e' if name == "sendgrid" => {
+                                        Some(__rt::Route {
+                                            handler: __rt::intake::<T<'static>>,
+                                            acks: __rt::AckPolicy::NONE,
+                                            options: Some(const {
+                                                &__rt::RouteOptions {
+                                                    verify: Some(__rt::Verification {
+                                                        route: "wh/sendgrid",
+                                                        scheme: __rt::Scheme::SendGrid,
+                                                        secrets: &[__rt::SecretSource::Env("A")],
+                                                        tolerance_s: None,
+                                                        allows_unsigned: false,
+                                                    }),
+                                                    ..__rt::RouteOptions::NONE
+                                                }
                                             }),
-                                            ..__rt::RouteOptions::NONE
-                                        }
-                                    }),
-                                })
+                                        })
+                                    }
+                                    b'n' if name == "unsigned" => {
+                                        Some(__rt::Route {
+                                            handler: __rt::intake::<T<'static>>,
+                                            acks: __rt::AckPolicy::NONE,
+                                            options: Some(const {
+                                                &__rt::RouteOptions {
+                                                    verify: Some(__rt::Verification {
+                                                        route: "wh/unsigned",
+                                                        scheme: __rt::Scheme::BodyHmac(__rt::BodyHmac {
+                                                            header: "x-hub-signature-256",
+                                                            algorithm: __rt::Algorithm::Sha256,
+                                                            encoding: __rt::Encoding::Hex,
+                                                            prefix: "sha256=",
+                                                        }),
+                                                        secrets: &[__rt::SecretSource::Env("A")],
+                                                        tolerance_s: None,
+                                                        allows_unsigned: true,
+                                                    }),
+                                                    ..__rt::RouteOptions::NONE
+                                                }
+                                            }),
+                                        })
+                                    }
+                                    b'o' if name == "postmark" => {
+                                        Some(__rt::Route {
+                                            handler: __rt::intake::<T<'static>>,
+                                            acks: __rt::AckPolicy::NONE,
+                                            options: Some(const {
+                                                &__rt::RouteOptions {
+                                                    verify: Some(__rt::Verification {
+                                                        route: "wh/postmark",
+                                                        scheme: __rt::Scheme::Basic,
+                                                        secrets: &[__rt::SecretSource::Env("A")],
+                                                        tolerance_s: None,
+                                                        allows_unsigned: false,
+                                                    }),
+                                                    ..__rt::RouteOptions::NONE
+                                                }
+                                            }),
+                                        })
+                                    }
+                                    b't' if name == "standard" => {
+                                        Some(__rt::Route {
+                                            handler: __rt::intake::<T<'static>>,
+                                            acks: __rt::AckPolicy::NONE,
+                                            options: Some(const {
+                                                &__rt::RouteOptions {
+                                                    verify: Some(__rt::Verification {
+                                                        route: "wh/standard",
+                                                        scheme: __rt::Scheme::StandardWebhooks,
+                                                        secrets: &[__rt::SecretSource::Env("A")],
+                                                        tolerance_s: Some(3600u64),
+                                                        allows_unsigned: false,
+                                                    }),
+                                                    ..__rt::RouteOptions::NONE
+                                                }
+                                            }),
+                                        })
+                                    }
+                                    _ => None,
+                                }
                             }
-                            8 if name == "sendgrid" => {
+                            9 if name == "certified" => {
                                 Some(__rt::Route {
                                     handler: __rt::intake::<T<'static>>,
                                     acks: __rt::AckPolicy::NONE,
                                     options: Some(const {
                                         &__rt::RouteOptions {
                                             verify: Some(__rt::Verification {
-                                                route: "wh/sendgrid",
-                                                scheme: __rt::Scheme::SendGrid,
-                                                secrets: &[__rt::SecretSource::Env("A")],
+                                                route: "wh/certified",
+                                                scheme: __rt::Scheme::ClientCertificate {
+                                                    names: &[],
+                                                },
+                                                secrets: &[],
                                                 tolerance_s: None,
-                                            }),
-                                            ..__rt::RouteOptions::NONE
-                                        }
-                                    }),
-                                })
-                            }
-                            8 if name == "postmark" => {
-                                Some(__rt::Route {
-                                    handler: __rt::intake::<T<'static>>,
-                                    acks: __rt::AckPolicy::NONE,
-                                    options: Some(const {
-                                        &__rt::RouteOptions {
-                                            verify: Some(__rt::Verification {
-                                                route: "wh/postmark",
-                                                scheme: __rt::Scheme::Basic,
-                                                secrets: &[__rt::SecretSource::Env("A")],
-                                                tolerance_s: None,
+                                                allows_unsigned: false,
                                             }),
                                             ..__rt::RouteOptions::NONE
                                         }
@@ -795,6 +962,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Bearer,
                             secrets: &[__rt::SecretSource::Env("TOKEN")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -812,6 +980,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Basic,
                             secrets: &[__rt::SecretSource::File("/run/secrets/basic")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -831,6 +1000,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             },
                             secrets: &[__rt::SecretSource::Env("TOKEN")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -856,6 +1026,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 __rt::SecretSource::Env("OLD"),
                             ],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -882,6 +1053,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                 __rt::SecretSource::File("c"),
                             ],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -904,6 +1076,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             }),
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -921,6 +1094,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Stripe,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: Some(300u64),
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -938,6 +1112,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Slack,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: Some(120u64),
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -955,6 +1130,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::StandardWebhooks,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: Some(3600u64),
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -972,6 +1148,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::SendGrid,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -989,6 +1166,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Mailgun,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: Some(86400u64),
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1006,6 +1184,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Basic,
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1025,6 +1204,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             },
                             secrets: &[__rt::SecretSource::Env("A")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1045,6 +1225,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             },
                             secrets: &[__rt::SecretSource::File("sns.pem")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1068,6 +1249,70 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             },
                             secrets: &[__rt::SecretSource::File("sns.pem")],
                             tolerance_s: None,
+                            allows_unsigned: false,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
+            },
+            __rt::Destination {
+                path: "wh/unsigned",
+                table: "t",
+                acks: __rt::AckPolicy::NONE,
+                rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        verify: Some(__rt::Verification {
+                            route: "wh/unsigned",
+                            scheme: __rt::Scheme::BodyHmac(__rt::BodyHmac {
+                                header: "x-hub-signature-256",
+                                algorithm: __rt::Algorithm::Sha256,
+                                encoding: __rt::Encoding::Hex,
+                                prefix: "sha256=",
+                            }),
+                            secrets: &[__rt::SecretSource::Env("A")],
+                            tolerance_s: None,
+                            allows_unsigned: true,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
+            },
+            __rt::Destination {
+                path: "wh/certified",
+                table: "t",
+                acks: __rt::AckPolicy::NONE,
+                rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        verify: Some(__rt::Verification {
+                            route: "wh/certified",
+                            scheme: __rt::Scheme::ClientCertificate {
+                                names: &[],
+                            },
+                            secrets: &[],
+                            tolerance_s: None,
+                            allows_unsigned: false,
+                        }),
+                        ..__rt::RouteOptions::NONE
+                    }
+                }),
+            },
+            __rt::Destination {
+                path: "wh/named",
+                table: "t",
+                acks: __rt::AckPolicy::NONE,
+                rate_limit: None,
+                options: Some(const {
+                    &__rt::RouteOptions {
+                        verify: Some(__rt::Verification {
+                            route: "wh/named",
+                            scheme: __rt::Scheme::ClientCertificate {
+                                names: &["shop.example.com", "2001:db8::1"],
+                            },
+                            secrets: &[],
+                            tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1085,6 +1330,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Bearer,
                             secrets: &[__rt::SecretSource::Env("OTHER")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }
@@ -1114,6 +1360,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             },
                                             secrets: &[__rt::SecretSource::File("sns.pem")],
                                             tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1136,6 +1383,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             }),
                                             secrets: &[__rt::SecretSource::Env("A")],
                                             tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1153,6 +1401,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             scheme: __rt::Scheme::Basic,
                                             secrets: &[__rt::SecretSource::File("/run/secrets/basic")],
                                             tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1170,6 +1419,27 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             scheme: __rt::Scheme::Slack,
                                             secrets: &[__rt::SecretSource::Env("A")],
                                             tolerance_s: Some(120u64),
+                                            allows_unsigned: false,
+                                        }),
+                                        ..__rt::RouteOptions::NONE
+                                    }
+                                }),
+                            })
+                        }
+                        5 if name == "named" => {
+                            Some(__rt::Route {
+                                handler: __rt::intake::<t::T<'static>>,
+                                acks: __rt::AckPolicy::NONE,
+                                options: Some(const {
+                                    &__rt::RouteOptions {
+                                        verify: Some(__rt::Verification {
+                                            route: "wh/named",
+                                            scheme: __rt::Scheme::ClientCertificate {
+                                                names: &["shop.example.com", "2001:db8::1"],
+                                            },
+                                            secrets: &[],
+                                            tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1189,6 +1459,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                     scheme: __rt::Scheme::Bearer,
                                                     secrets: &[__rt::SecretSource::Env("TOKEN")],
                                                     tolerance_s: None,
+                                                    allows_unsigned: false,
                                                 }),
                                                 ..__rt::RouteOptions::NONE
                                             }
@@ -1214,6 +1485,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                         __rt::SecretSource::Env("OLD"),
                                                     ],
                                                     tolerance_s: None,
+                                                    allows_unsigned: false,
                                                 }),
                                                 ..__rt::RouteOptions::NONE
                                             }
@@ -1233,6 +1505,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                     },
                                                     secrets: &[__rt::SecretSource::Env("TOKEN")],
                                                     tolerance_s: None,
+                                                    allows_unsigned: false,
                                                 }),
                                                 ..__rt::RouteOptions::NONE
                                             }
@@ -1250,6 +1523,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                     scheme: __rt::Scheme::Stripe,
                                                     secrets: &[__rt::SecretSource::Env("A")],
                                                     tolerance_s: Some(300u64),
+                                                    allows_unsigned: false,
                                                 }),
                                                 ..__rt::RouteOptions::NONE
                                             }
@@ -1269,6 +1543,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                     },
                                                     secrets: &[__rt::SecretSource::Env("A")],
                                                     tolerance_s: None,
+                                                    allows_unsigned: false,
                                                 }),
                                                 ..__rt::RouteOptions::NONE
                                             }
@@ -1298,6 +1573,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                                 __rt::SecretSource::File("c"),
                                             ],
                                             tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1315,6 +1591,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             scheme: __rt::Scheme::Mailgun,
                                             secrets: &[__rt::SecretSource::Env("A")],
                                             tolerance_s: Some(86400u64),
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1338,57 +1615,109 @@ SETTINGS non_replicated_deduplication_window = 1000",
                                             },
                                             secrets: &[__rt::SecretSource::File("sns.pem")],
                                             tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
                                 }),
                             })
                         }
-                        8 if name == "standard" => {
-                            Some(__rt::Route {
-                                handler: __rt::intake::<t::T<'static>>,
-                                acks: __rt::AckPolicy::NONE,
-                                options: Some(const {
-                                    &__rt::RouteOptions {
-                                        verify: Some(__rt::Verification {
-                                            route: "wh/standard",
-                                            scheme: __rt::Scheme::StandardWebhooks,
-                                            secrets: &[__rt::SecretSource::Env("A")],
-                                            tolerance_s: Some(3600u64),
+                        8 => {
+                            match name.as_bytes()[1] {
+                                b'e' if name == "sendgrid" => {
+                                    Some(__rt::Route {
+                                        handler: __rt::intake::<t::T<'static>>,
+                                        acks: __rt::AckPolicy::NONE,
+                                        options: Some(const {
+                                            &__rt::RouteOptions {
+                                                verify: Some(__rt::Verification {
+                                                    route: "wh/sendgrid",
+                                                    scheme: __rt::Scheme::SendGrid,
+                                                    secrets: &[__rt::SecretSource::Env("A")],
+                                                    tolerance_s: None,
+                                                    allows_unsigned: false,
+                                                }),
+                                                ..__rt::RouteOptions::NONE
+                                            }
                                         }),
-                                        ..__rt::RouteOptions::NONE
-                                    }
-                                }),
-                            })
+                                    })
+                                }
+                                b'n' if name == "unsigned" => {
+                                    Some(__rt::Route {
+                                        handler: __rt::intake::<t::T<'static>>,
+                                        acks: __rt::AckPolicy::NONE,
+                                        options: Some(const {
+                                            &__rt::RouteOptions {
+                                                verify: Some(__rt::Verification {
+                                                    route: "wh/unsigned",
+                                                    scheme: __rt::Scheme::BodyHmac(__rt::BodyHmac {
+                                                        header: "x-hub-signature-256",
+                                                        algorithm: __rt::Algorithm::Sha256,
+                                                        encoding: __rt::Encoding::Hex,
+                                                        prefix: "sha256=",
+                                                    }),
+                                                    secrets: &[__rt::SecretSource::Env("A")],
+                                                    tolerance_s: None,
+                                                    allows_unsigned: true,
+                                                }),
+                                                ..__rt::RouteOptions::NONE
+                                            }
+                                        }),
+                                    })
+                                }
+                                b'o' if name == "postmark" => {
+                                    Some(__rt::Route {
+                                        handler: __rt::intake::<t::T<'static>>,
+                                        acks: __rt::AckPolicy::NONE,
+                                        options: Some(const {
+                                            &__rt::RouteOptions {
+                                                verify: Some(__rt::Verification {
+                                                    route: "wh/postmark",
+                                                    scheme: __rt::Scheme::Basic,
+                                                    secrets: &[__rt::SecretSource::Env("A")],
+                                                    tolerance_s: None,
+                                                    allows_unsigned: false,
+                                                }),
+                                                ..__rt::RouteOptions::NONE
+                                            }
+                                        }),
+                                    })
+                                }
+                                b't' if name == "standard" => {
+                                    Some(__rt::Route {
+                                        handler: __rt::intake::<t::T<'static>>,
+                                        acks: __rt::AckPolicy::NONE,
+                                        options: Some(const {
+                                            &__rt::RouteOptions {
+                                                verify: Some(__rt::Verification {
+                                                    route: "wh/standard",
+                                                    scheme: __rt::Scheme::StandardWebhooks,
+                                                    secrets: &[__rt::SecretSource::Env("A")],
+                                                    tolerance_s: Some(3600u64),
+                                                    allows_unsigned: false,
+                                                }),
+                                                ..__rt::RouteOptions::NONE
+                                            }
+                                        }),
+                                    })
+                                }
+                                _ => None,
+                            }
                         }
-                        8 if name == "sendgrid" => {
+                        9 if name == "certified" => {
                             Some(__rt::Route {
                                 handler: __rt::intake::<t::T<'static>>,
                                 acks: __rt::AckPolicy::NONE,
                                 options: Some(const {
                                     &__rt::RouteOptions {
                                         verify: Some(__rt::Verification {
-                                            route: "wh/sendgrid",
-                                            scheme: __rt::Scheme::SendGrid,
-                                            secrets: &[__rt::SecretSource::Env("A")],
+                                            route: "wh/certified",
+                                            scheme: __rt::Scheme::ClientCertificate {
+                                                names: &[],
+                                            },
+                                            secrets: &[],
                                             tolerance_s: None,
-                                        }),
-                                        ..__rt::RouteOptions::NONE
-                                    }
-                                }),
-                            })
-                        }
-                        8 if name == "postmark" => {
-                            Some(__rt::Route {
-                                handler: __rt::intake::<t::T<'static>>,
-                                acks: __rt::AckPolicy::NONE,
-                                options: Some(const {
-                                    &__rt::RouteOptions {
-                                        verify: Some(__rt::Verification {
-                                            route: "wh/postmark",
-                                            scheme: __rt::Scheme::Basic,
-                                            secrets: &[__rt::SecretSource::Env("A")],
-                                            tolerance_s: None,
+                                            allows_unsigned: false,
                                         }),
                                         ..__rt::RouteOptions::NONE
                                     }
@@ -1413,6 +1742,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
                             scheme: __rt::Scheme::Bearer,
                             secrets: &[__rt::SecretSource::Env("OTHER")],
                             tolerance_s: None,
+                            allows_unsigned: false,
                         }),
                         ..__rt::RouteOptions::NONE
                     }

@@ -309,12 +309,13 @@ impl Collector {
                 ..shared_meta
             };
             if let Err(Break { error, .. }) = next {
-                self.protect_unread(&batch.route, &mut meta, head, arena);
+                let has_dead_letter = self.protect_unread(&batch.route, &mut meta, head, arena);
                 let kept = self.kept_item(&batch.route, &meta, item, arena);
                 let rejected = RejectedItem {
                     number,
                     payload: kept,
                     json: &batch.text,
+                    has_dead_letter,
                 };
                 let rejection = Rejection::from(error);
                 batch.rejected.push(&rejected, &meta, &rejection, head, &self.writer);
@@ -330,6 +331,7 @@ impl Collector {
             }
             let refused = batch.refused.pop_if(|(index, _)| number == ItemNumber::Index(*index));
             let is_refused = refused.is_some();
+            let mut has_dead_letter = true;
             let payload = batch.items.payload(item, shared, arena);
             let recorded = match (refused, payload) {
                 (Some((_, reason)), payload) => {
@@ -340,7 +342,7 @@ impl Collector {
                     }
                 }
                 (None, Err(rejection)) => {
-                    self.protect_unread(&batch.route, &mut meta, head, arena);
+                    has_dead_letter = self.protect_unread(&batch.route, &mut meta, head, arena);
                     Err(rejection)
                 }
                 (None, Ok(payload)) => {
@@ -390,6 +392,7 @@ impl Collector {
                     number,
                     payload: kept,
                     json: item,
+                    has_dead_letter,
                 };
                 batch.rejected.push(&rejected, &meta, &rejection, head, &self.writer);
             }

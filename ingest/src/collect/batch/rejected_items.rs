@@ -31,6 +31,8 @@ pub(super) struct RejectedItem<'t> {
     pub(super) payload: &'t str,
     /// The text in which a syntax error has its position.
     pub(super) json: &'t str,
+    /// Whether the item has a dead letter: the options of a route may leave it out.
+    pub(super) has_dead_letter: bool,
 }
 
 /// The items of one request that did not become rows.
@@ -48,8 +50,10 @@ pub(super) struct RejectedItems {
     max_dead_letters: usize,
     /// The maximum number of `errors`.
     max_errors: usize,
-    /// The number of the first rejected item without a dead letter.
+    /// The number of the first rejected item for which there was no room.
     first_without_dead_letter: Option<ItemNumber>,
+    /// The number of the rejected items that the options of the route leave out.
+    left_out: usize,
     /// Whether the route has privacy options: no dead letter has the query then, and that of other
     /// items no address.
     pub(super) is_private: bool,
@@ -68,6 +72,7 @@ impl RejectedItems {
             max_dead_letters: MAX_DEAD_LETTERS,
             max_errors: MAX_ERRORS,
             first_without_dead_letter: None,
+            left_out: 0,
             is_private: false,
         }
     }
@@ -83,6 +88,7 @@ impl RejectedItems {
             max_dead_letters: usize::MAX,
             max_errors,
             first_without_dead_letter: None,
+            left_out: 0,
             is_private,
         }
     }
@@ -102,9 +108,12 @@ impl RejectedItems {
             Some((_, count)) => *count += 1,
             None => self.codes.push((code, 1)),
         }
-        let has_dead_letter =
+        let has_room =
             self.dead_letters.count() < self.max_dead_letters && self.dead_letters.bytes().len() < self.max_bytes;
-        if !has_dead_letter {
+        let has_dead_letter = item.has_dead_letter && has_room;
+        if !item.has_dead_letter {
+            self.left_out += 1;
+        } else if !has_room {
             self.first_without_dead_letter.get_or_insert(item.number);
         }
         if !has_dead_letter && self.errors.len() >= self.max_errors {
@@ -131,7 +140,7 @@ impl RejectedItems {
     /// Adds a dead letter that counts the items without one.
     pub(super) fn count_others(&mut self, head: &RequestHead<'_>) {
         if let Some(first) = self.first_without_dead_letter {
-            let others = self.count - self.dead_letters.count();
+            let others = self.count - self.left_out - self.dead_letters.count();
             let (items, first) = match first {
                 ItemNumber::Line(line) => ("lines", format!("line {line}")),
                 ItemNumber::Index(index) => ("items", format!("item {index}")),

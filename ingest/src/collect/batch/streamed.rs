@@ -200,11 +200,12 @@ impl StreamedBatch {
             let head = RequestHead::read(parts, arrival, &collector.proxies, arena);
             let Some(address) = batch.address(&head) else { return };
             let mut meta = collector.event_meta(&head, &address, batch.uid);
-            collector.protect_unread(&batch.route, &mut meta, &head, arena);
+            let has_dead_letter = collector.protect_unread(&batch.route, &mut meta, &head, arena);
             let item = RejectedItem {
                 number,
                 payload: collector.kept_item(&batch.route, &meta, &batch.text, arena),
                 json: "",
+                has_dead_letter,
             };
             batch.rejected.push(&item, &meta, &rejection, &head, &collector.writer);
         });

@@ -21,10 +21,10 @@ use uuid::Uuid;
 use self::compare::Drifts;
 pub(super) use self::definitions::{Uncomparable, definitions};
 use super::{
-    Kind, STATEMENT_TIMEOUT, SyncError, altered,
+    Kind, STATEMENT_TIMEOUT, SyncError, adapt_to_database, altered,
     columns::{self, existing_columns},
     copy_table::{copy_name, is_closed},
-    evolved, narrow,
+    evolved, narrow, of_database,
     qualify::qualified_statement,
     server::check_server,
 };
@@ -278,8 +278,14 @@ pub(super) async fn compare_tables(
             .extend(drifts.found.into_iter().map(|drift| sized(found, drift)));
         report.drifts.extend(kept);
     }
-    for statement in report.drifts.iter_mut().flat_map(|drift| &mut drift.statements) {
-        *statement = qualified_statement(statement, url.database());
+    let mut statements: Vec<_> = report
+        .drifts
+        .iter_mut()
+        .flat_map(|drift| &mut drift.statements)
+        .collect();
+    for statement in &mut statements {
+        **statement = qualified_statement(statement, url.database());
     }
+    adapt_to_database(url, statements).await.map_err(of_database)?;
     Ok(report)
 }

@@ -26,6 +26,8 @@ fn verify_for(body: &str, topics: &[&str], allows_sha1: bool) -> Result<(), Unve
         uri: &Uri::from_static("/wh/sns"),
         body: body.as_bytes(),
         has_body: true,
+        has_fields_beside_body: false,
+        certificate: None,
         unix_s: 0,
     };
     verify(&request, topics, allows_sha1, &keys())
@@ -201,6 +203,8 @@ fn a_signed_message_is_no_raw_delivery() {
         uri: &Uri::from_static("/wh/sns"),
         body: body.as_bytes(),
         has_body: true,
+        has_fields_beside_body: false,
+        certificate: None,
         unix_s: 0,
     };
     assert_eq!(verify(&request, &[TOPIC], false, &keys()), Err(Unverified::Malformed));
