@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    mem, panic,
+    io::{self, Read, Write},
+    mem,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,36 +17,58 @@ use std::{
 use super::{Deliverer, event, start_collector};
 use crate::{
     crash::random::Random,
-    support::{broker::Broker, collector::Collector, engine::Database, http, proxy::Proxy, wait_for},
+    support::{broker::Broker, collector::Collector, engine::Database, proxy::Proxy, wait_for},
 };
 
 /// The number of threads that send events.
 const SENDERS: u64 = 4;
 
 /// Sends events to the collectors until the end, and records which were acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Senders {
+    collectors: [Mutex<SocketAddr>; 2],
     is_over: AtomicBool,
     next: AtomicU64,
     acknowledged: Mutex<BTreeSet<u64>>,
 }
 
 impl Senders {
-    fn run(&self, collectors: &[Mutex<Collector>; 2]) {
+    fn new(collectors: &[Collector; 2]) -> Self {
+        Self {
+            collectors: [0, 1].map(|index: usize| Mutex::new(collectors[index].address)),
+            is_over: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+            acknowledged: Mutex::default(),
+        }
+    }
+
+    fn run(&self) {
         while !self.is_over.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let address = collectors[(number % 2) as usize].lock().unwrap().address;
-            let is_acknowledged = panic::catch_unwind(|| {
-                let answer = http::post_json(address, "/wh/mail", &event(number));
-                answer.status == 200
-            });
-            if is_acknowledged.unwrap_or(false) {
+            let address = *self.collectors[(number % 2) as usize].lock().unwrap();
+            if send(address, number).is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200")) {
                 self.acknowledged.lock().unwrap().insert(number);
             } else {
                 sleep(Duration::from_millis(20));
             }
         }
     }
+}
+
+/// Sends an event to a collector, which may be killed meanwhile, and returns its answer.
+fn send(address: SocketAddr, number: u64) -> io::Result<Vec<u8>> {
+    let body = event(number);
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 /// Runs faults for `duration`, at intervals of up to `pause`.
@@ -56,13 +80,13 @@ fn run(test: &str, duration: Duration, pause: u64) {
     let (database, log) = (Database::named(test), broker.log(test));
     let proxy = Proxy::start(database.engine);
     let clickhouse = database.url_through(proxy.address);
-    let collectors = Arc::new([0, 1].map(|_| Mutex::new(start_collector(&database, &log, &[]))));
+    let mut collectors = [0, 1].map(|_| start_collector(&database, &log, &[]));
     let mut deliverers = [0, 1].map(|_| Some(Deliverer::start(&clickhouse, &log)));
-    let senders = Arc::new(Senders::default());
+    let senders = Arc::new(Senders::new(&collectors));
     let threads: Vec<_> = (0..SENDERS)
         .map(|_| {
-            let (senders, collectors) = (Arc::clone(&senders), Arc::clone(&collectors));
-            thread::spawn(move || senders.run(&collectors))
+            let senders = Arc::clone(&senders);
+            thread::spawn(move || senders.run())
         })
         .collect();
 
@@ -73,9 +97,12 @@ fn run(test: &str, duration: Duration, pause: u64) {
         faults += 1;
         match random.below(8) {
             0 | 1 => {
-                let mut collector = collectors[random.below(2) as usize].lock().unwrap();
+                // The one in use is killed during requests.
+                let index = random.below(2) as usize;
                 let new = start_collector(&database, &log, &[]);
-                mem::replace(&mut *collector, new).kill();
+                let address = new.address;
+                mem::replace(&mut collectors[index], new).kill();
+                *senders.collectors[index].lock().unwrap() = address;
             }
             2..=4 => {
                 let deliverer = &mut deliverers[random.below(2) as usize];
@@ -117,9 +144,7 @@ fn run(test: &str, duration: Duration, pause: u64) {
         acknowledged.is_subset(&found).then_some(())
     });
     // Collectors that were not killed have all rows in the log; a stop waits for them.
-    deliverers
-        .iter_mut()
-        .for_each(|deliverer| drop(deliverer.take().map(Deliverer::stop)));
+    deliverers.into_iter().flatten().for_each(Deliverer::stop);
     let found = ids();
     let distinct: BTreeSet<_> = found.iter().copied().collect();
     assert_eq!(found.len(), distinct.len(), "rows are stored twice");
