@@ -11,7 +11,10 @@ use tokio::{runtime::Runtime, time::sleep};
 
 use crate::{
     cli::{DeliverOptions, log_url},
-    pages::{PagesLayer, access::Token, listener::AdminListener},
+    pages::{
+        PagesLayer,
+        listener::{AdminListener, token},
+    },
     stop::Stopping,
 };
 
@@ -44,8 +47,8 @@ async fn run(
 
     let connections = Connections::default();
     let pages = PagesLayer::new(writer.clone(), urls, stopping.clone(), connections, destinations);
-    let token = options.admin_token_file.as_deref().map(Token::read).transpose()?;
-    let (_listener, address) = AdminListener::at(options.listen, token, &pages)
+    let token = token(options.admin_token_file.as_deref())?;
+    let (_listener, address) = AdminListener::at(options.listen, token, &pages, None)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     // A closed standard output must not end the delivery.

@@ -217,7 +217,7 @@ async fn collect<R: Routes>(
         connections.connections.clone(),
         R::DESTINATIONS,
     );
-    let token = token(&options.network)?;
+    let token = token(options.network.admin_token_file.as_deref())?;
     let secret = options.handover.secret.secret()?;
     let handover = secret.map(|secret| Handover::new(writer.clone(), secret));
     let _admin = AdminListener::start(&options.network, token.clone(), &pages, handover).await?;

@@ -1,6 +1,6 @@
 //! The operator's listener: the pages on an address of their own, which no flood of events reaches.
 
-use std::{error::Error, future::pending, io, net::SocketAddr, sync::Arc};
+use std::{error::Error, future::pending, io, net::SocketAddr, path::Path, sync::Arc};
 
 use http::HeaderName;
 use rowmill_ingest::server::{ServeOptions as Bounds, not_found, serve};
@@ -40,16 +40,14 @@ pub(crate) fn public_access(options: &NetworkOptions, token: Option<Token>) -> A
     }
 }
 
-/// Reads the token of the operator, if the options name one.
-pub(crate) fn token(options: &NetworkOptions) -> Result<Option<Token>, String> {
-    let read = |file| Token::read("--admin-token-file", file);
-    options.admin_token_file.as_deref().map(read).transpose()
+/// Reads the token of the operator from the file of `--admin-token-file`, if there is one.
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
+    file.map(|file| Token::read("--admin-token-file", file)).transpose()
 }
 
 impl AdminListener {
     /// Starts the operator's listener, if the options name its address. Whoever has the token sees
-    /// its pages; without a token, every client. The listener takes the rows of other collectors
-    /// with `handover`.
+    /// its pages; without a token, every client.
     ///
     /// # Errors
     /// The address is in use, or does not belong to this machine.
@@ -62,7 +60,7 @@ impl AdminListener {
         let AdminListen::At(address) = options.admin_listen else {
             return Ok(None);
         };
-        let listening = Self::at(address, token, pages).await;
+        let listening = Self::at(address, token, pages, handover).await;
         Ok(Some(
             listening
                 .map_err(|error| format!("cannot listen on {address} for --admin-listen: {error}"))?
@@ -70,7 +68,8 @@ impl AdminListener {
         ))
     }
 
-    /// Starts the operator's listener on an address, and returns the address with its port.
+    /// Starts the operator's listener on an address, and returns the address with its port. `handover`
+    /// takes the rows of other collectors.
     ///
     /// # Errors
     /// The address is in use, or does not belong to this machine.
@@ -78,6 +77,7 @@ impl AdminListener {
         address: SocketAddr,
         token: Option<Token>,
         pages: &PagesLayer,
+        handover: Option<Handover>,
     ) -> io::Result<(Self, SocketAddr)> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

@@ -19,7 +19,11 @@ use evolution::{
     sharding_keys,
 };
 use rowmill_ingest::{
-    Ack, ClickHouseUrl, Writer, WriterOptions, schema::sync, server::not_found, store::Servers, table::Schema,
+    Ack, ClickHouseUrl, Writer, WriterOptions,
+    schema::sync,
+    server::{ServeOptions, not_found},
+    store::Servers,
+    table::Schema,
     writer::ClusterInserts,
 };
 use tokio::runtime::Runtime;
@@ -124,7 +128,7 @@ fn each_row_lands_on_the_shard_that_a_distributed_table_gives_it() {
         .collect();
     let runtime = Runtime::new().unwrap();
     let writer = started(&runtime, &servers, &urls, &sharding_keys::SCHEMA, &options());
-    let served = Served::serve(runtime, writer, |writer| {
+    let served = Served::serve(runtime, writer, ServeOptions::default(), |writer| {
         sharding_keys::layer(writer).unwrap().layer(service_fn(not_found))
     });
     const COUNT: u64 = 300;

@@ -102,6 +102,7 @@ impl SealedBlock {
                 logged: Logged::default(),
                 parts,
                 keys: Box::default(),
+                sent_to: None,
             }),
         }
     }

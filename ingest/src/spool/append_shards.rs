@@ -58,7 +58,10 @@ impl Appender {
         // Each thread locks queues in the same order.
         batches.sort_unstable_by_key(|(queue, _)| *queue);
         let counts: Vec<_> = batches.iter().map(|(queue, rows)| (*queue, rows.count())).collect();
-        let result = self.append_batches(ack, batches);
+        let result = match self.is_full(table, ack) {
+            true => Err(SpoolFull),
+            false => self.append_batches(ack, batches),
+        };
         for (queue, count) in counts {
             self.count_appended(queue, count, result.is_ok());
         }
@@ -66,9 +69,6 @@ impl Appender {
     }
 
     fn append_batches(&self, ack: Ack, mut batches: Vec<(TableId, RowBatch)>) -> Result<Receipt, SpoolFull> {
-        if self.is_full(table, ack) {
-            return Err(SpoolFull);
-        }
         let (memory, max_rows) = (&self.shared.memory, self.shared.limits.rows);
         let queues = batches.iter().map(|(id, _)| self.shared.queue(*id));
         let mut locked: Vec<_> = queues.map(|queue| (queue, queue.lock())).collect();

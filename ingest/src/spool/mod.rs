@@ -168,7 +168,16 @@ impl Spool {
     /// Returns an empty spool in memory that is this end of a shared log.
     pub(crate) fn of_shared_log(tables: TableLayouts, limits: SpoolLimits, end: LogEnd) -> Self {
         let keys = Arc::new(KeyIndex::in_memory(limits.keys));
-        let mut shared = Shared::new(tables, Vec::new(), limits.blocks, limits.memory_bytes, None, keys);
+        let received = ReceivedIds::in_memory();
+        let mut shared = Shared::new(
+            tables,
+            Vec::new(),
+            limits.blocks,
+            limits.memory_bytes,
+            None,
+            keys,
+            received,
+        );
         shared.log_end = Some(end);
         Self {
             shared: Arc::new(shared),

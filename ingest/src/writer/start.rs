@@ -1,6 +1,12 @@
 //! The start of a writer: its spool, its ids, and the tasks that run in the background.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,

@@ -140,11 +140,16 @@ impl Served {
                 None => Writer::start(schema, Servers::without_sync(store.clone()), &options),
             }
         });
-        Self::serve(runtime, writer, service_for)
+        Self::serve(runtime, writer, connections, service_for)
     }
 
     /// Serves the service that `service_for` builds for a writer of this runtime.
-    pub fn serve<S, B>(runtime: Runtime, writer: Writer, service_for: impl FnOnce(Writer) -> S) -> Self
+    pub fn serve<S, B>(
+        runtime: Runtime,
+        writer: Writer,
+        connections: ServeOptions,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -159,7 +164,7 @@ impl Served {
             tokio::spawn(serve(listener, move |_| service.clone(), connections, async {
                 let _ = stopped.await;
             }));
-            (writer, address, stop)
+            (address, stop)
         });
         Self {
             runtime,
