@@ -296,6 +296,17 @@ impl Appender {
         }
     }
 
+    /// Seals the open blocks that are as long as blocks without a backlog. A sender of rows without
+    /// end is the backlog, and longer blocks would only take more memory.
+    pub(crate) fn seal_long_blocks(&self) {
+        for queue in self.shared.queues() {
+            let mut blocks = queue.lock();
+            if self.shared.limits.exceeded_by(&blocks.open) {
+                blocks.seal();
+            }
+        }
+    }
+
     /// Logs that the spool is full, once per interval and not once per row.
     #[cold]
     fn log_full(&self, table: TableId) {

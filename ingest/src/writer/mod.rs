@@ -323,6 +323,11 @@ impl Writer {
         self.shared.spool.memory_bytes().saturating_sub(requests)
     }
 
+    /// Seals the open blocks that a backlog lets grow longer than usual.
+    pub(crate) fn seal_long_blocks(&self) {
+        self.shared.appender.seal_long_blocks();
+    }
+
     /// Returns whether rows are written to disk.
     pub(crate) fn has_disk(&self) -> bool {
         self.shared.spool.has_disk()

@@ -309,6 +309,7 @@ impl Upload {
                 0,
             ),
         };
+        collector.writer.seal_long_blocks();
         totals.recorded += recorded;
         totals.duplicates += duplicates;
         totals.rejected += rejected;
