@@ -1,5 +1,5 @@
 //! Generates the tables of the gallery beside the standard tables, as a user has them after
-//! `rowmill init --from`.
+//! `rowmill init --from`, and those of the folders `dictionaries` and `public`.
 
 use std::{env, fs, io, path::Path};
 
@@ -21,15 +21,18 @@ fn main() -> io::Result<()> {
     }
     println!("cargo::rerun-if-changed={}", schemas.join("gallery").display());
     rowmill_codegen::build(together);
-    dictionaries(Path::new(&out))
+    for folder in ["dictionaries", "public"] {
+        generate(folder, Path::new(&out))?;
+    }
+    Ok(())
 }
 
-/// Generates the tables of the folder `dictionaries` into a second file.
-fn dictionaries(out: &Path) -> io::Result<()> {
-    println!("cargo::rerun-if-changed=dictionaries");
-    let generated = rowmill_codegen::generate("dictionaries");
+/// Generates the tables of a folder into a file of their own.
+fn generate(folder: &str, out: &Path) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={folder}");
+    let generated = rowmill_codegen::generate(folder);
     for problem in generated.problems.errors.iter().chain(&generated.problems.warnings) {
         println!("cargo::error={}", problem.message);
     }
-    fs::write(out.join("dictionaries.rs"), generated.code)
+    fs::write(out.join(format!("{folder}.rs")), generated.code)
 }

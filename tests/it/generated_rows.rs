@@ -1,12 +1,13 @@
-//! Rows of ClickHouse's `generateRandom` for each table of the gallery, sent singly and in bulk: the
-//! table and a twin that ClickHouse fills from the same values differ in no row.
+//! Rows of ClickHouse's `generateRandom` for each table of the gallery, and for tables of public
+//! projects, sent singly and in bulk: the table and a twin that ClickHouse fills from the same values
+//! differ in no row.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, thread, time::Duration};
 
-use gallery::tables;
+use gallery::{public_tables, tables};
 use rowmill_ingest::{
     server::not_found,
-    table::{Column, ColumnKind, Table},
+    table::{Column, ColumnKind, Schema, Table},
 };
 use tower::{Layer, service_fn};
 
@@ -16,6 +17,10 @@ const ROWS: usize = 600;
 
 /// The rows of a table whose route accepts ten events in a second.
 const FEW_ROWS: usize = 20;
+
+/// The rows of a table of a public project, and those of the long run.
+const PUBLIC_ROWS: usize = 200;
+const MANY_PUBLIC_ROWS: usize = 10_000;
 
 /// The part of the rows that are single events.
 const SINGLE: usize = 6;
@@ -98,7 +103,8 @@ fn random(column: &Column) -> (String, String) {
     (data_type, value)
 }
 
-fn fields(table: &'static Table, schema: &str) -> Vec<Field> {
+/// Returns the fields of a table's events. `of_collector` are the columns that no event fills.
+fn fields(table: &'static Table, schema: &str, of_collector: &[&str]) -> Vec<Field> {
     let paths = paths(schema);
     let path = |name: &str| paths.get(name).cloned().unwrap_or_else(|| name.to_owned());
     let mut fields: Vec<Field> = Vec::new();
@@ -107,7 +113,7 @@ fn fields(table: &'static Table, schema: &str) -> Vec<Field> {
         .iter()
         .filter(|column| column.kind == ColumnKind::Plain || column.kind == ColumnKind::Default);
     // An extra has the keys without a column.
-    let is_of_event = |column: &&Column| !OF_COLLECTOR.contains(&column.name) && !column.name.starts_with("extra.");
+    let is_of_event = |column: &&Column| !of_collector.contains(&column.name) && !column.name.starts_with("extra.");
     for column in columns.filter(is_of_event) {
         let Some((nested, element)) = column.name.split_once('.') else {
             fields.push(Field {
@@ -243,6 +249,68 @@ fn send(served: &Served, path: &str, content_type: &str, body: &str) {
     }
 }
 
+/// A table that is compared with its twin.
+struct Compared {
+    name: &'static str,
+    /// The columns with values of events, as a list of SQL.
+    columns: String,
+    rows: usize,
+}
+
+/// Sends random events to a route, and gives the same values to a twin of its table.
+fn fill(
+    database: &Database,
+    served: &Served,
+    path: &str,
+    table: &'static Table,
+    fields: &[Field],
+    rows: usize,
+) -> Compared {
+    let name = table.name;
+    let columns: Vec<String> = fields
+        .iter()
+        .flat_map(|field| &field.columns)
+        .map(|column| format!("`{column}`"))
+        .collect();
+    let columns = columns.join(", ");
+    database.query(&format!("CREATE TABLE twin_{name} AS {name} ENGINE = Memory"));
+    let (events, twins) = self::rows(database, fields, rows, name.len());
+    let (single, bulk) = events.split_at(rows / SINGLE);
+    for event in single {
+        send(served, &format!("/{path}"), "application/json", event);
+    }
+    for lines in bulk.chunks(if rows == FEW_ROWS { 5 } else { 100 }) {
+        send(served, &format!("/{path}"), "application/x-ndjson", &lines.join("\n"));
+    }
+    let twins = twins.join("\n");
+    database.query(&format!(
+        "INSERT INTO twin_{name} ({columns}) FORMAT JSONEachRow\n{twins}"
+    ));
+    Compared { name, columns, rows }
+}
+
+/// Asserts that a table and its twin have the same rows.
+fn assert_equal(database: &Database, Compared { name, columns, rows }: &Compared) {
+    let twin = format!("twin_{name}");
+    for table in [*name, &twin] {
+        assert_eq!(database.count(table), u64::try_from(*rows).unwrap(), "{table}");
+    }
+    let select = |from: &str| format!("SELECT toString(tuple({columns})) AS row FROM {from}");
+    for (ours, theirs) in [(*name, twin.as_str()), (&twin, name)] {
+        let difference = format!("{} EXCEPT {}", select(ours), select(theirs));
+        let differing = database.query(&format!("SELECT count(), any(row) FROM ({difference})"));
+        assert!(
+            differing.starts_with("0\t"),
+            "{ours} has rows that {theirs} lacks: {differing}"
+        );
+    }
+}
+
+/// Returns the table of a schema with this name.
+fn table(schema: &'static Schema, name: &str) -> &'static Table {
+    schema.tables.iter().find(|table| table.name == name).unwrap()
+}
+
 #[test]
 fn generated_rows_of_the_gallery_are_stored_as_clickhouse_stores_them() {
     let database = Database::create("generated_rows");
@@ -251,7 +319,7 @@ fn generated_rows_of_the_gallery_are_stored_as_clickhouse_stores_them() {
     });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/gallery");
     let mut compared = Vec::new();
-    for (seed, file) in fs::read_dir(folder).unwrap().enumerate() {
+    for file in fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();
         if file.extension().is_none_or(|extension| extension != "yml") {
             continue;
@@ -266,54 +334,54 @@ fn generated_rows_of_the_gallery_are_stored_as_clickhouse_stores_them() {
             .collect();
         let path = keys.iter().find(|key| key.starts_with("wh/")).unwrap();
         let name = keys.iter().find(|key| !key.contains('/')).unwrap();
-        let table = tables::SCHEMA.tables.iter().find(|table| table.name == *name).unwrap();
-        let fields = fields(table, &schema);
-        let columns: Vec<String> = fields
-            .iter()
-            .flat_map(|field| &field.columns)
-            .map(|column| format!("`{column}`"))
-            .collect();
+        let table = table(&tables::SCHEMA, name);
+        let fields = fields(table, &schema, &OF_COLLECTOR);
         // Random times are old, and a table removes old rows.
         if schema.contains(" ttl:") {
             database.query(&format!("ALTER TABLE {name} REMOVE TTL"));
         }
-        database.query(&format!("CREATE TABLE twin_{name} AS {name} ENGINE = Memory"));
-        let count = if schema.contains("rate_limit: 10/s") {
+        let rows = if schema.contains("rate_limit: 10/s") {
             FEW_ROWS
         } else {
             ROWS
         };
-        let (events, rows) = rows(&database, &fields, count, seed);
-        let (single, bulk) = events.split_at(count / SINGLE);
-        for event in single {
-            send(&served, &format!("/{path}"), "application/json", event);
-        }
-        for lines in bulk.chunks(if count == ROWS { 100 } else { 5 }) {
-            send(&served, &format!("/{path}"), "application/x-ndjson", &lines.join("\n"));
-        }
-        database.query(&format!(
-            "INSERT INTO twin_{name} ({}) FORMAT JSONEachRow\n{}",
-            columns.join(", "),
-            rows.join("\n")
-        ));
-        compared.push((name.to_string(), columns.join(", "), count));
+        compared.push(fill(&database, &served, path, table, &fields, rows));
     }
     served.drain();
     assert_eq!(compared.len(), 12);
-    for (name, columns, count) in compared {
-        let rows = |from: &str| format!("SELECT toString(tuple({columns})) AS row FROM {from}");
-        assert_eq!(database.count(&format!("twin_{name}")), u64::try_from(count).unwrap());
-        for (ours, theirs) in [
-            (name.clone(), format!("twin_{name}")),
-            (format!("twin_{name}"), name.clone()),
-        ] {
-            let difference = format!("{} EXCEPT {}", rows(&ours), rows(&theirs));
-            let differing = database.query(&format!("SELECT count(), any(row) FROM ({difference})"));
-            assert!(
-                differing.starts_with("0\t"),
-                "{ours} has rows that {theirs} lacks: {differing}"
-            );
-        }
+    for compared in &compared {
+        assert_equal(&database, compared);
     }
     assert_eq!(database.count("rejected"), 0);
+}
+
+/// Compares the tables of public projects with their twins, each with this number of rows.
+fn compare_public_tables(database: &str, rows: usize) {
+    let database = Database::create(database);
+    let served = Served::start(&database, &public_tables::SCHEMA, |writer| {
+        public_tables::layer(writer).unwrap().layer(service_fn(not_found))
+    });
+    let compared = public_tables::SCHEMA.tables.iter().map(|table| {
+        // Every column is the event's own, under its own name.
+        let fields = fields(table, "", &[]);
+        fill(&database, &served, &format!("wh/{}", table.name), table, &fields, rows)
+    });
+    let compared: Vec<_> = compared.collect();
+    served.drain();
+    assert_eq!(compared.len(), 16);
+    for compared in &compared {
+        assert_equal(&database, compared);
+    }
+    assert_eq!(database.count("rejected"), 0);
+}
+
+#[test]
+fn generated_rows_of_public_tables_are_stored_as_clickhouse_stores_them() {
+    compare_public_tables("generated_public_rows", PUBLIC_ROWS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn many_generated_rows_of_public_tables_are_stored_as_clickhouse_stores_them() {
+    compare_public_tables("many_generated_public_rows", MANY_PUBLIC_ROWS);
 }
