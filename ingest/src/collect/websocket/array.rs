@@ -33,7 +33,7 @@ use crate::{
 const MAX_EVENTS: usize = 1_000;
 
 /// The length of an array, in bytes, from which on it is recorded on the delivery runtime. Shorter
-/// ones have a few events, as many as a session may send one by one in the meantime.
+/// ones have few events, so a thousand of them delay others little.
 const LONG_ARRAY: usize = 1 << 10;
 
 /// The memory of an event of an array until its answer is sent, in bytes: its response, and the
