@@ -11,6 +11,7 @@
 //! json_rpc      calls, their replies and rows
 //! uploads       bodies that are decoded while they arrive
 //! websocket     messages, their answers, and the ends of sessions
+//! session_arrays  the turns of arrays in sessions
 //! session_memory  the memory of arrays in sessions, and sessions that are cut
 //! cut_forms     forms that are cut
 //! dead_letters  the dead letter of each rejection
@@ -28,6 +29,7 @@ mod json_kinds;
 mod json_rpc;
 mod responses;
 mod route_options;
+mod session_arrays;
 mod session_memory;
 mod uploads;
 mod websocket;

@@ -74,6 +74,11 @@ impl Client {
         (client, tokio::spawn(session), handle)
     }
 
+    /// Returns the number of messages that the session has read.
+    pub(super) fn messages(&self) -> u32 {
+        self.handle.messages()
+    }
+
     pub(super) async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
@@ -449,7 +454,7 @@ fn a_session_that_is_asked_to_close_answers_first() {
                 .send(&json!({"service": "wh", "name": "mail", "n": n}).to_string())
                 .await;
         }
-        while client.handle.messages() < 5 {
+        while client.messages() < 5 {
             tokio::task::yield_now().await;
         }
         client.handle.request_close();

@@ -3,11 +3,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, Uri, header, request::Parts};
-use http_body_util::{BodyExt, Collected};
+use http_body_util::{BodyExt, Collected, Full};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::task::yield_now;
 
 use super::reply::{self, Refusal};
 use crate::{
@@ -15,30 +15,15 @@ use crate::{
     budget::Booking,
     collect::{
         Collector,
-        head::{Arrival, RequestHead, SessionUid},
+        head::{Arrival, SessionUid},
         idempotency::KeySource,
         json_rpc,
-        offload::LONG_BODY,
         response::Response,
         route::{Destination, Routes},
     },
     identify::claimed_uid,
-    intake::rejection::Rejection,
-    request::{body::Payload, read_body::ReadyBody},
+    request::read_body::ReadyBody,
 };
-
-/// The most events of an array. Longer ones are for HTTP, where they are decoded in time slices.
-const MAX_EVENTS: usize = 1_000;
-
-/// The number of events that are recorded before other requests have their turn.
-const EVENTS_BETWEEN_YIELDS: usize = 32;
-
-/// The memory of an event of an array until its answer is sent, in bytes: its response, and the
-/// text of a usual answer.
-const EVENT_BYTES: usize = 1 << 10;
-
-/// The space of a header in the map of a request, in bytes.
-const HEADER_BYTES: usize = 128;
 
 /// The length of an answer, in bytes, from which on its memory is booked.
 const LONG_ANSWER: usize = 1 << 10;
@@ -57,21 +42,21 @@ pub(super) struct Answer {
 
 /// The fields of a message that the session itself reads.
 #[derive(Debug, Default, Deserialize)]
-struct Marks<'m> {
+pub(super) struct Marks<'m> {
     /// The id that the answer repeats.
     #[serde(borrow, default, rename = "id__")]
-    id: Option<&'m RawValue>,
+    pub(super) id: Option<&'m RawValue>,
     #[serde(borrow, default)]
     jsonrpc: Option<&'m RawValue>,
 }
 
 impl<'m> Marks<'m> {
     /// Reads a message; no marks if it is not an object, or has one of the fields twice.
-    fn read(message: &'m str) -> Self {
+    pub(super) fn read(message: &'m str) -> Self {
         serde_json::from_str(message).unwrap_or_default()
     }
 
-    fn is_call(&self) -> bool {
+    pub(super) fn is_call(&self) -> bool {
         self.jsonrpc.is_some_and(|version| version.get() == r#""2.0""#)
     }
 }
@@ -79,7 +64,7 @@ impl<'m> Marks<'m> {
 /// The sender of a session's messages, as its handshake describes it.
 #[derive(Debug)]
 pub(super) struct Sender {
-    parts: Parts,
+    pub(super) parts: Parts,
     arrival: Arrival,
 }
 
@@ -120,7 +105,7 @@ impl Sender {
         }
     }
 
-    fn arrival(&self) -> Arrival {
+    pub(super) fn arrival(&self) -> Arrival {
         self.arrival.renewed()
     }
 }
@@ -144,11 +129,7 @@ impl Collector {
         let text = str::from_utf8(&message).unwrap_or_default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim_ascii_start().starts_with('[') {
-            let array = message.slice_ref(text.as_bytes());
-            return match array.len() < LONG_BODY {
-                true => self.begin_array::<R>(sender, array, booking),
-                false => self.begin_long_array::<R>(sender, array, booking),
-            };
+            return self.begin_array::<R>(sender, message.slice_ref(text.as_bytes()), booking);
         }
         let marks = Marks::read(text);
         if message.len() > self.body_limits.max_bytes {
@@ -167,7 +148,12 @@ impl Collector {
     }
 
     /// Begins the handling of one event.
-    fn begin_event<R: Routes>(self: &Arc<Self>, sender: &Sender, event: Bytes, booking: Option<Booking>) -> Response {
+    pub(super) fn begin_event<R: Routes>(
+        self: &Arc<Self>,
+        sender: &Sender,
+        event: Bytes,
+        booking: Option<Booking>,
+    ) -> Response {
         let body = ReadyBody {
             bytes: event,
             booking,
@@ -177,7 +163,7 @@ impl Collector {
     }
 
     /// Begins the handling of calls of JSON-RPC.
-    fn begin_calls<R: Routes>(
+    pub(super) fn begin_calls<R: Routes>(
         self: &Arc<Self>,
         sender: &Arc<Sender>,
         calls: Bytes,
@@ -193,110 +179,15 @@ impl Collector {
         })
     }
 
-    /// Begins the handling of an array: of events, or of calls.
-    fn begin_array<R: Routes>(
-        self: &Arc<Self>,
-        sender: &Arc<Sender>,
-        array: Bytes,
-        booking: Option<Booking>,
-    ) -> PendingAnswer {
-        let text = str::from_utf8(&array).unwrap_or_default();
-        let Ok(events) = serde_json::from_str::<Vec<&RawValue>>(text) else {
-            return self.reject_array::<R>(sender, text);
-        };
-        if events.first().is_some_and(|first| Marks::read(first.get()).is_call()) {
-            return self.begin_calls::<R>(sender, array.clone(), booking);
-        }
-        if events.len() > MAX_EVENTS {
-            return ready(self.refuse(Refusal::TooManyEvents, None));
-        }
-        let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
-        // Each response keeps the space of its request's headers.
-        let of_event = EVENT_BYTES + sender.parts.headers.len() * HEADER_BYTES;
-        let needed = booking.bytes() + events.len() * of_event;
-        if booking.grow_to(needed).is_err() {
-            return ready(self.refuse(Refusal::OutOfMemory, None));
-        }
-        let events: Vec<Bytes> = events
-            .iter()
-            .map(|event| array.slice_ref(event.get().as_bytes()))
-            .collect();
-        let (collector, sender) = (Arc::clone(self), Arc::clone(sender));
-        Box::pin(async move {
-            let mut begun = Vec::with_capacity(events.len());
-            for (at, event) in events.into_iter().enumerate() {
-                if at > 0 && at % EVENTS_BETWEEN_YIELDS == 0 {
-                    yield_now().await;
-                }
-                let id = Marks::read(str::from_utf8(&event).unwrap_or_default())
-                    .id
-                    .map(ToOwned::to_owned);
-                begun.push(match event.len() > collector.body_limits.max_bytes {
-                    true => Err(collector.refuse(Refusal::TooLong, id.as_deref())),
-                    false => Ok((id, collector.begin_event::<R>(&sender, event, None))),
-                });
-            }
-            let mut answers = Vec::with_capacity(begun.len());
-            for event in begun {
-                answers.push(match event {
-                    Ok((id, response)) => answer_to(response, id.as_deref()).await,
-                    Err(refusal) => refusal,
-                });
-            }
-            collector.booked(reply::of_array(&answers), Some(booking))
-        })
-    }
-
-    /// Begins the handling of an array on the delivery runtime.
-    fn begin_long_array<R: Routes>(
-        self: &Arc<Self>,
-        sender: &Arc<Sender>,
-        array: Bytes,
-        booking: Option<Booking>,
-    ) -> PendingAnswer {
-        let (collector, sender) = (Arc::clone(self), Arc::clone(sender));
-        Box::pin(async move {
-            let of_work = Arc::clone(&collector);
-            let work = async move { of_work.begin_array::<R>(&sender, array, booking).await };
-            match collector.offload(work).await {
-                Some(answer) => answer,
-                None => collector.booked(collector.refuse(Refusal::OutOfMemory, None), None),
-            }
-        })
-    }
-
-    /// Rejects an array that is not JSON.
-    #[cold]
-    fn reject_array<R: Routes>(self: &Arc<Self>, sender: &Sender, text: &str) -> PendingAnswer {
-        let payload = Payload::Json(text);
-        let arrival = sender.arrival();
-        let draft = arena::with(|arena| {
-            let head = RequestHead::read(&sender.parts, arrival, &self.proxies, arena);
-            match payload.check() {
-                Err(error) => {
-                    let rejection = Rejection::Syntax(error);
-                    self.reject_malformed::<R>(&rejection, &head, text.as_bytes(), &payload, None)
-                }
-                Ok(()) => self.draft(crate::answer::Answer::BAD_REQUEST, &head, None),
-            }
-        });
-        let response = Arc::clone(self).respond(sender.parts.clone(), draft, arrival);
-        let collector = Arc::clone(self);
-        Box::pin(async move {
-            let text = answer_to(response, None).await;
-            collector.booked(text, None)
-        })
-    }
-
     /// Returns the answer to a message that is refused before it is an event.
     #[cold]
-    fn refuse(&self, refusal: Refusal, id: Option<&RawValue>) -> String {
+    pub(super) fn refuse(&self, refusal: Refusal, id: Option<&RawValue>) -> String {
         self.writer.rejections().count_response(refusal.status());
         reply::of_refusal(refusal, id)
     }
 
     /// Books the memory of an answer until it is sent.
-    fn booked(&self, text: String, booking: Option<Booking>) -> Answer {
+    pub(super) fn booked(&self, text: String, booking: Option<Booking>) -> Answer {
         if text.len() < LONG_ANSWER {
             return Answer {
                 text,
@@ -317,18 +208,22 @@ impl Collector {
     }
 }
 
-/// Returns the answer to an event whose POST has this response.
-async fn answer_to(response: Response, id: Option<&RawValue>) -> String {
-    let response = match response {
-        Response::Ready(response) => response,
-        Response::Waiting(response) => response.await,
-    };
-    let (parts, body) = response.into_parts();
-    // A body in memory is complete and cannot fail.
-    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    reply::of_response(&parts, &body, id)
+/// Waits for the response of an event's POST, and returns the answer to the event.
+pub(super) async fn answer_to(response: Response, id: Option<&RawValue>) -> String {
+    match response {
+        Response::Ready(response) => answer_of(response, id),
+        Response::Waiting(response) => answer_of(response.await, id),
+    }
 }
 
-fn ready(text: String) -> PendingAnswer {
+/// Returns the answer to an event whose POST has this response.
+pub(super) fn answer_of(response: http::Response<Full<Bytes>>, id: Option<&RawValue>) -> String {
+    let (parts, body) = response.into_parts();
+    // A body in memory is complete and cannot fail.
+    let body = body.collect().now_or_never().and_then(Result::ok);
+    reply::of_response(&parts, &body.map(Collected::to_bytes).unwrap_or_default(), id)
+}
+
+pub(super) fn ready(text: String) -> PendingAnswer {
     Box::pin(std::future::ready(Answer { text, _booking: None }))
 }

@@ -9,11 +9,13 @@
 //! handshake  checks the request that opens a session
 //! handle     the server's access to a session
 //! metered    bounds the memory and the time of a message that arrives
-//! message    the event, the events or the calls of a message
+//! message    the event or the calls of a message
+//! array      the events of a message that is an array
 //! reply      the text of an answer
 //! session    reads messages and writes answers
 //! ```
 
+mod array;
 mod handle;
 mod handshake;
 mod message;
