@@ -2,22 +2,19 @@
 //! the shards, and sets the way of rows to them.
 //!
 //! Each server tells by `is_local` in `system.clusters` which replica it is. A replica that none of
-//! the writer's URLs reaches may answer on the HTTP port of one of them; what answers there counts
-//! only if it says that it is that replica. Rows of a shard without a known server go through the
+//! the writer's URLs reaches may answer on the HTTP port of the first of them; what answers there
+//! counts only if it says that it is that replica. Rows of a shard without a known server go through the
 //! Distributed table, as do all rows of a table whose sharding key only ClickHouse can compute.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
+    known_replicas::KnownReplicas,
     run::{StopAfter, run},
-    shard_servers::{Members, Replica},
+    shard_servers::Members,
     shards::CurrentShard,
 };
 use crate::{
@@ -52,21 +49,12 @@ pub(crate) struct Follow {
     pub(crate) routes_rows: bool,
 }
 
-/// A replica that is known to answer at an address.
-#[derive(Debug)]
-struct Known {
-    replica: Arc<Replica>,
-    /// The tables with the rows of one shard that the server has.
-    locals: BTreeSet<String>,
-}
-
 /// The state of the task.
 struct Follower {
     delivery: Arc<StopAfter>,
     spool: Spool,
     follow: Follow,
-    /// The known replicas, by cluster and address.
-    known: BTreeMap<(String, String), Known>,
+    known: KnownReplicas,
     /// The last message about each table.
     logged: BTreeMap<String, String>,
 }
@@ -91,7 +79,7 @@ pub(crate) async fn follow(
         delivery,
         spool: spool.clone(),
         follow,
-        known: BTreeMap::new(),
+        known: KnownReplicas::default(),
         logged: BTreeMap::new(),
     };
     let mut ready = Vec::new();
@@ -163,7 +151,7 @@ impl Follower {
         for ((_, connection), topology) in connections.iter().zip(join_all(read).await) {
             match topology {
                 Ok(topology) => {
-                    self.place(connection, &topology);
+                    self.known.place(connection, &topology);
                     reference.get_or_insert_with(|| (topology, Arc::clone(connection)));
                 }
                 Err(error) if error.is_transient() => {
@@ -183,7 +171,7 @@ impl Follower {
         let Some((topology, connection)) = reference else {
             return (is_refused, Vec::new());
         };
-        self.find_others(&topology, &connection).await;
+        self.find_others(&topology, connections).await;
         let mut readers = Vec::new();
         // From here on, nothing waits: each new queue gets its delivery.
         if self.follow.routes_rows && !self.spool.is_closed() {
@@ -202,64 +190,51 @@ impl Follower {
         (true, readers)
     }
 
-    /// Records the replicas that a server says it is.
-    fn place(&mut self, connection: &Arc<Connection>, topology: &Topology) {
-        for (cluster, shards) in &topology.clusters {
-            let own = shards.iter().flat_map(|shard| &shard.replicas);
-            for replica in own.filter(|replica| replica.is_local) {
-                self.know(cluster, &replica.address(), connection, topology);
-            }
-        }
-    }
-
-    fn know(&mut self, cluster: &str, address: &str, connection: &Arc<Connection>, topology: &Topology) {
-        let has_local = topology.tables.iter().filter(|table| table.local_engine.is_some());
-        let locals = has_local.map(|table| table.local.clone()).collect();
-        let key = (cluster.to_owned(), address.to_owned());
-        let known = self.known.entry(key).or_insert_with(|| {
-            tracing::debug!(cluster, address, server = %connection.inserts.url(), "found a replica");
-            Known {
-                replica: Arc::new(Replica::new(address, Arc::clone(connection))),
-                locals: BTreeSet::new(),
-            }
-        });
-        known.locals = locals;
-    }
-
-    /// Looks for the replicas that none of the writer's URLs reaches, on the port of `connection`.
-    async fn find_others(&mut self, topology: &Topology, connection: &Connection) {
+    /// Asks the known replicas that are behind none of `connections` again, and looks for those that
+    /// are not known, on the port of the first of `connections`.
+    async fn find_others(&mut self, topology: &Topology, connections: &[(usize, Arc<Connection>)]) {
+        let Some((_, first)) = connections.first() else {
+            return;
+        };
         let names: Vec<_> = self.follow.tables.iter().map(String::as_str).collect();
+        let urls: Vec<_> = connections
+            .iter()
+            .map(|(_, connection)| connection.inserts.url().to_string())
+            .collect();
         let replicas = topology.clusters.iter().flat_map(|(cluster, shards)| {
             let replicas = shards.iter().flat_map(|shard| &shard.replicas);
             replicas.map(move |replica| (cluster, replica))
         });
-        let unknown = replicas.filter(|(cluster, replica)| {
-            let known = self.known.get(&((*cluster).clone(), replica.address()));
-            known.is_none_or(|known| topology.tables.iter().any(|table| !known.locals.contains(&table.local)))
-        });
-        let probes = unknown.map(|(cluster, replica)| {
-            let names = &names;
-            async move {
-                let connection = Arc::new(connection.on_host(&replica.host)?);
-                let topology = Topology::read(&connection.queries, names, PROBE_TIMEOUT).await.ok()?;
-                let shards = topology.clusters.get(cluster)?.iter();
-                let mut own = shards.flat_map(|shard| &shard.replicas).filter(|own| own.is_local);
-                let address = replica.address();
-                let is_found = own.any(|own| own.address() == address);
-                is_found.then_some((cluster.clone(), address, connection, topology))
+        let others = replicas.filter_map(|(cluster, replica)| {
+            let known = self.known.get(cluster, &replica.address());
+            match known {
+                Some(known) if urls.contains(&known.url()) => None,
+                _ => Some((cluster, replica, known.map(|known| Arc::clone(&known.replica.backend)))),
             }
         });
-        for (cluster, address, connection, topology) in join_all(probes).await.into_iter().flatten() {
-            self.know(&cluster, &address, &connection, &topology);
+        let probes = others.map(|(cluster, replica, known)| {
+            let names = &names;
+            async move {
+                let is_known = known.is_some();
+                let connection = match known {
+                    Some(connection) => connection,
+                    None => Arc::new(first.on_host(&replica.host)?),
+                };
+                let topology = Topology::read(&connection.queries, names, PROBE_TIMEOUT).await.ok()?;
+                let mut own = topology.clusters.get(cluster)?.iter().flat_map(|shard| &shard.replicas);
+                let is_found = own.any(|own| own.is_local && own.address() == replica.address());
+                (is_found || is_known).then_some((connection, topology))
+            }
+        });
+        for (connection, topology) in join_all(probes).await.into_iter().flatten() {
+            self.known.place(&connection, &topology);
         }
     }
 
     /// Returns a shard with its known servers.
     fn current(&self, cluster: &str, shard: &ClusterShard, tables: &[DistributedTable]) -> CurrentShard {
         let replicas = addresses(shard);
-        let known = replicas
-            .iter()
-            .filter_map(|address| self.known.get(&(cluster.to_owned(), address.to_string())));
+        let known = replicas.iter().filter_map(|address| self.known.get(cluster, address));
         let replicated = tables.iter().filter(|table| table.is_replicated());
         CurrentShard {
             number: shard.number,
@@ -322,7 +297,7 @@ impl Follower {
     fn is_direct(&self, table: &DistributedTable, shard: &ClusterShard) -> bool {
         let is_copied = shard.replicas.len() == 1 || shard.internal_replication || table.is_replicated();
         let has_local = |address: &str| {
-            let known = self.known.get(&(table.cluster.clone(), address.to_owned()));
+            let known = self.known.get(&table.cluster, address);
             known.is_some_and(|known| known.locals.contains(&table.local))
         };
         is_copied && addresses(shard).iter().any(|address| has_local(address))

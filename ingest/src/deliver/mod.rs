@@ -20,6 +20,7 @@
 //!           shard (`shard_servers`)
 //! shards    the shards that rows wait for, and their servers
 //! follow    follows the clusters of Distributed tables: their servers, and the way of rows to them
+//!           (`known_replicas` keeps the connections that reach each server)
 //! audit     compares the number of confirmed rows with the table's, if enabled
 //! ```
 //!
@@ -36,6 +37,7 @@ pub(crate) mod compress;
 mod failure;
 pub(crate) mod follow;
 mod guard;
+mod known_replicas;
 mod lookup;
 pub(crate) mod prefetch;
 pub(crate) mod run;

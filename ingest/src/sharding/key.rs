@@ -181,7 +181,8 @@ impl Function {
     fn hash(self, kind: Value, value: &[u8]) -> u64 {
         match (self, kind) {
             // ClickHouse takes the remainder of a negative number as that of an unsigned one of its
-            // width.
+            // width, but of at least 32 bits.
+            (Self::Identity, Value::Signed) if value.len() < 4 => sign_extended(value) & u64::from(u32::MAX),
             (Self::Identity, _) => unsigned(value),
             (Self::IntHash64, Value::Signed) => int_hash_64(sign_extended(value)),
             (Self::IntHash64, _) | (Self::CityHash64, Value::Unsigned | Value::Signed) => int_hash_64(unsigned(value)),

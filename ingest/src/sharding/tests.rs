@@ -50,7 +50,10 @@ fn hashes_are_those_of_clickhouse() {
     let (string, low) = (ShapeBuf::String, "LowCardinality(String)");
     // The hashes are what ClickHouse 26.7 returns for these values.
     for (key, data_type, shape, row, hash) in [
-        ("a", "Int8", fixed(1), vec![0xff], 255),
+        ("a", "UInt8", fixed(1), vec![0xff], 255),
+        ("a", "Int8", fixed(1), vec![0xff], 0xffff_ffff),
+        ("a", "Int16", fixed(2), vec![0xfe, 0xff], 0xffff_fffe),
+        ("a", "Int32", fixed(4), vec![0xff; 4], 0xffff_ffff),
         ("a", "UInt16", fixed(2), vec![1, 2], 0x0201),
         (
             "cityHash64(a)",

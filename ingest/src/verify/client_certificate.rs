@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use rustls::{client::verify_server_name, server::ParsedCertificate};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::{Unverified, request::SignedRequest};
+use super::Unverified;
 
 /// The certificate that a sender has shown in the TLS handshake of its connection.
 ///
@@ -43,8 +43,8 @@ impl fmt::Debug for ClientCertificate {
 /// Verifies that the certificate of the connection has one of the names; any certificate will do if
 /// there are none. A name is a host or an address in the certificate's `subjectAltName`
 /// ([RFC 6125](https://www.rfc-editor.org/rfc/rfc6125)); its subject does not count.
-pub(super) fn verify(request: &SignedRequest<'_>, names: &[&str]) -> Result<(), Unverified> {
-    let certificate = request.certificate.ok_or(Unverified::Missing)?;
+pub(super) fn verify(certificate: Option<&ClientCertificate>, names: &[&str]) -> Result<(), Unverified> {
+    let certificate = certificate.ok_or(Unverified::Missing)?;
     if names.is_empty() {
         return Ok(());
     }

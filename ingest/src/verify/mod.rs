@@ -139,7 +139,7 @@ impl Verification {
             Scheme::Link => Err(Unverified::Signature),
             Scheme::Mailgun => mailgun::verify(request, clock, keys),
             Scheme::Twilio { url } => twilio::verify(request, url, keys),
-            Scheme::ClientCertificate { names } => client_certificate::verify(request, names),
+            Scheme::ClientCertificate { names } => client_certificate::verify(request.certificate, names),
         };
         verified?;
         // Whoever has copied a request could send it with other fields.

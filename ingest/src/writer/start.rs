@@ -226,10 +226,20 @@ impl Writer {
         let mut deliveries = JoinSet::new();
         let (shards, stop_log) = if let Flow::ToLog(url, topics) = flow {
             kafka::append(&spool, url, *topics, &mut deliveries);
-            // The rows of a log find their shard when they are delivered.
+            // The deliveries that read the log insert its rows through the Distributed tables.
             (watch::channel(true).1, Weak::new())
         } else {
-            Self::start_deliveries(schema, &spool, &states, options, &mut deliveries, &mut syncs)
+            // A block of a log is cut without regard to shards.
+            let routes_rows = options.cluster_inserts == ClusterInserts::Shards && matches!(flow, Flow::ToTables);
+            Self::start_deliveries(
+                schema,
+                &spool,
+                &states,
+                options,
+                routes_rows,
+                &mut deliveries,
+                &mut syncs,
+            )
         };
         if let Flow::FromLog(url, topics) = flow {
             kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
@@ -259,13 +269,14 @@ impl Writer {
         }
     }
 
-    /// Starts the deliveries of all queues of a spool. Returns whether the clusters of the schema have
+    /// Starts the deliveries of all queues of a spool; `routes_rows` as in [`Follow`]. Returns whether the clusters of the schema have
     /// been read, and what stops the log with the last delivery.
     fn start_deliveries(
         schema: &'static Schema,
         spool: &Spool,
         states: &watch::Receiver<Vec<State>>,
         options: &WriterOptions,
+        routes_rows: bool,
         deliveries: &mut JoinSet<()>,
         syncs: &mut JoinSet<()>,
     ) -> (watch::Receiver<bool>, Weak<StopAfter>) {
@@ -287,7 +298,7 @@ impl Writer {
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
         let stop_log = Arc::downgrade(&delivery);
-        let shards = follow_clusters(schema, &delivery, states, options, deliveries);
+        let shards = follow_clusters(schema, &delivery, states, routes_rows, deliveries);
         for reader in spool.readers() {
             if reader.layout().shard.is_none() {
                 deliveries.spawn(run(Arc::clone(&delivery), reader));
@@ -315,7 +326,7 @@ fn follow_clusters(
     schema: &Schema,
     delivery: &Arc<StopAfter>,
     states: &watch::Receiver<Vec<State>>,
-    options: &WriterOptions,
+    routes_rows: bool,
     deliveries: &mut JoinSet<()>,
 ) -> watch::Receiver<bool> {
     let mut tables: BTreeSet<String> = distributed_tables(schema).into_iter().map(str::to_owned).collect();
@@ -326,7 +337,7 @@ fn follow_clusters(
     if !tables.is_empty() {
         let what = Follow {
             tables: tables.into_iter().collect(),
-            routes_rows: options.cluster_inserts == ClusterInserts::Shards,
+            routes_rows,
         };
         deliveries.spawn(follow(Arc::clone(delivery), states.clone(), what, left, is_settled));
     }
