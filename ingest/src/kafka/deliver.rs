@@ -250,14 +250,18 @@ impl Member {
     async fn follow_control(&mut self, beats: &mut Interval) -> Result<Infallible, Failure> {
         // The connection that reads waits for records; beats have one of their own.
         let log = Arc::clone(&self.shared.log);
-        let reader = log.partition(log.url.control_topic(), 0).await?;
-        let sender = log.partition(log.url.control_topic(), 0).await?;
+        let connect = || timeout(LEASE, log.partition(log.url.control_topic(), 0));
+        let connected = tokio::try_join!(connect(), connect());
+        let (reader, sender) = connected.map_err(|_| LogError::Timeout)?;
+        let (reader, sender) = (reader?, sender?);
         self.control = Some(sender.clone());
         loop {
             tokio::select! {
                 read = reader.read(self.next) => match read {
                     // The brokers have removed records that are older than the topic's retention.
-                    Err(error) if error.is_out_of_range() => self.next = reader.bounds().await?.0,
+                    Err(error) if error.is_out_of_range() => {
+                        (self.next, self.end_at_start) = reader.bounds().await?;
+                    }
                     read => self.apply(read?.0),
                 },
                 _ = beats.tick() => self.beat(&sender).await?,
