@@ -34,6 +34,10 @@ const NO_SUCH_COLUMN: u32 = 16;
 /// The longest time of a try, as a multiple of the usual timeout.
 const MAX_TIME_FACTOR: u32 = 8;
 
+/// The number of timeouts after which rows of a replicated table may be divided: those with all of
+/// the longer times.
+const MAX_REPLICATED_TIMEOUTS: u32 = MAX_TIMEOUTS + MAX_TIME_FACTOR.ilog2();
+
 /// The maximum number of times that delivery sends rows under another token because ClickHouse has
 /// confirmed them and their table does not have them.
 const MAX_GENERATIONS: u32 = 3;
@@ -140,11 +144,23 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
                 reader.trust(block, part);
                 // Views may have the rows under their token, and would get halves under other
                 // tokens again.
-                let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
-                if is_too_large && !must_be_whole {
+                let has_views = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
+                // Another replica may still store the rows, and this one gets them later.
+                let may_arrive = lookup.is_replicated && (1..MAX_REPLICATED_TIMEOUTS).contains(&tries.timeouts);
+                if is_too_large && !has_views && !may_arrive {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
-                let tried = self.send(connection, block, part, tries.generation).await?;
+                let token = token_of(block, part, tries.generation);
+                let sending = Sending {
+                    token: &token,
+                    ignores_views: false,
+                    within: match may_arrive {
+                        true => time_for(*timeout, tries.timeouts),
+                        false => *timeout,
+                    },
+                    into: None,
+                };
+                let tried = self.send_as(connection, block, part, sending).await?;
                 if lookup.is_replicated {
                     // Keeper has the token only together with the rows' part. This replica may get
                     // it later.

@@ -4,7 +4,7 @@
 //! in-sync replicas have it; the rows that arrive meanwhile are the next record. A record that may
 //! not have arrived is appended again with the same sequence, until the brokers confirm it.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, mem, ops::Range, sync::Arc};
 
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -35,6 +35,8 @@ pub(super) struct TableAppender {
     partitions: Vec<Target>,
     /// The partition of the next block.
     next: usize,
+    /// Whether the queue refuses rows that wait for the log, since the last append has failed.
+    is_failing: bool,
     failure_log: FailureLog,
 }
 
@@ -57,6 +59,7 @@ impl TableAppender {
             producer,
             partitions: Vec::new(),
             next: fastrand::usize(..),
+            is_failing: false,
             failure_log: FailureLog::default(),
         }
     }
@@ -101,16 +104,14 @@ impl TableAppender {
         loop {
             let error = match self.try_append(block, content, rows.clone()).await {
                 Ok(()) => {
-                    if failures > 0 {
-                        tracing::info!(table = %block.layout.table, failures, "the shared log accepts rows again");
-                        self.failure_log = FailureLog::default();
-                        self.reader.set_failing(false);
-                    }
+                    self.recover(block);
                     return Some(Outcome::Logged);
                 }
                 Err(error) => error,
             };
             if error.is_too_large() {
+                // The brokers have answered.
+                self.recover(block);
                 if rows.len() > 1 {
                     return None;
                 }
@@ -121,6 +122,7 @@ impl TableAppender {
                 return Some(Outcome::Lost);
             }
             failures += 1;
+            self.is_failing = true;
             self.reader.set_failing(true);
             if let Some(is_recent) = self.failure_log.due(Class::Retry) {
                 let table = &block.layout.table;
@@ -131,6 +133,15 @@ impl TableAppender {
                 }
             }
             sleep(RETRY.wait(failures)).await;
+        }
+    }
+
+    /// Lets the queue accept rows that wait for the log again, after the brokers have answered.
+    fn recover(&mut self, block: &SealedBlock) {
+        if mem::take(&mut self.is_failing) {
+            tracing::info!(table = %block.layout.table, "the shared log accepts rows again");
+            self.failure_log = FailureLog::default();
+            self.reader.set_failing(false);
         }
     }
 

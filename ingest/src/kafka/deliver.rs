@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,16 +17,16 @@ use rskafka::record::RecordAndOffset;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::{Interval, MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    client::{LogError, Partition},
+    client::{Log, LogError, Partition},
     control::Control,
     cuts::Cuts,
     follow::{Follower, Shared},
-    members::{BEAT_INTERVAL, Members},
+    members::{BEAT_INTERVAL, LEASE, Members},
     positions::{PartitionId, Position},
 };
 use crate::{
@@ -51,6 +52,10 @@ pub(super) struct Member {
     control: Option<Partition>,
     /// The offset of the next record of the control topic.
     next: i64,
+    /// The end of the control topic at the start. Partitions are taken once it has been read.
+    end_at_start: i64,
+    /// The last time at which the brokers had a beat of this process.
+    last_beat: Instant,
     started: Instant,
     /// The last time at which cuts were forgotten.
     forgotten: Instant,
@@ -62,6 +67,8 @@ pub(super) struct Member {
 struct Followed {
     layout: Arc<InsertTarget>,
     cuts: watch::Sender<Cuts>,
+    /// The position at the start. Earlier cuts are forgotten as they are read.
+    position: Option<i64>,
     /// `None` if another process owns the partition.
     follower: Option<AbortHandle>,
 }
@@ -94,6 +101,8 @@ impl Member {
             followers: JoinSet::new(),
             control: None,
             next: 0,
+            end_at_start: 0,
+            last_beat: Instant::now(),
             started: Instant::now(),
             forgotten: Instant::now(),
             failures: 0,
@@ -123,8 +132,7 @@ impl Member {
             () = keep_positions => {}
             () = shared.spool.closed() => {}
         }
-        // Each follower ends once its blocks are stored.
-        while self.followers.join_next().await.is_some() {}
+        self.drain().await;
         if let Err(error) = self.shared.positions.write().await {
             tracing::warn!(%error, "the last positions of the shared log cannot be written; the rows are stored");
         }
@@ -134,9 +142,57 @@ impl Member {
         }
     }
 
+    /// Waits until the followers have ended, once their blocks are stored. Beats meanwhile, so that
+    /// no other process takes their partitions.
+    async fn drain(&mut self) {
+        let control = self.control.clone();
+        let beats = async {
+            let Some(control) = control else {
+                return pending().await;
+            };
+            loop {
+                // After a failure, the others take over, and look up the rows.
+                _ = control.append(Control::Beat(self.id).to_record()).await;
+                sleep(BEAT_INTERVAL).await;
+            }
+        };
+        let followers = &mut self.followers;
+        let ends = async { while followers.join_next().await.is_some() {} };
+        tokio::select! {
+            () = ends => {}
+            () = beats => {}
+        }
+    }
+
+    /// Appends a beat. The others no longer wait for a process whose beats do not arrive, so it
+    /// ends its followers then; their blocks are looked up before they are sent.
+    async fn beat(&mut self, control: &Partition) -> Result<(), Failure> {
+        self.end_followers_without_lease();
+        let append = control.append(Control::Beat(self.id).to_record());
+        timeout(LEASE, append).await.map_err(|_| LogError::Timeout)??;
+        self.last_beat = Instant::now();
+        Ok(())
+    }
+
+    fn end_followers_without_lease(&mut self) {
+        if self.last_beat.elapsed() < LEASE {
+            return;
+        }
+        let followers = self.partitions.values_mut();
+        let ended = followers.filter_map(|followed| followed.follower.take());
+        let count = ended.map(|task| task.abort()).count();
+        if count > 0 {
+            tracing::warn!(
+                partitions = count,
+                "the shared log had no beat of this process for seconds: other processes may deliver its partitions"
+            );
+        }
+    }
+
     /// Waits after a failure, which is logged once in a while.
     async fn recover(&mut self, failure: Failure) {
         self.control = None;
+        self.end_followers_without_lease();
         self.failures += 1;
         if self.failure_log.due(Class::Retry).is_some() {
             match failure {
@@ -156,24 +212,35 @@ impl Member {
         let stored = self.shared.positions.read().await?;
         let log = &self.shared.log;
         log.partitions_of(log.url.control_topic(), Some(1)).await?;
+        let control = log.partition(log.url.control_topic(), 0).await?;
+        let (first, end) = control.bounds().await?;
         let mut partitions = BTreeMap::new();
+        // The offset of the first record of the control topic that any partition needs.
+        let mut oldest = end;
         for layout in tables {
             let topic: Arc<str> = log.url.topic_of(&layout.table).into();
             for partition in log.partitions_of(&topic, None).await? {
+                let id = (Arc::clone(&topic), partition);
+                let position = stored.get(&id);
+                let needed = match position {
+                    Some(at) if at.control_offset > end => first,
+                    Some(at) => at.control_offset,
+                    // Records that arrive from now on are cut after the present end.
+                    None if is_empty(log, &id).await => end,
+                    None => first,
+                };
+                oldest = oldest.min(needed);
                 let followed = Followed {
                     layout: Arc::clone(layout),
                     cuts: watch::Sender::new(Cuts::default()),
+                    position: position.map(|at| at.position),
                     follower: None,
                 };
-                partitions.insert((Arc::clone(&topic), partition), followed);
+                partitions.insert(id, followed);
             }
         }
-        let control = log.partition(log.url.control_topic(), 0).await?;
-        let (first, end) = control.bounds().await?;
-        let offsets = partitions.keys().map(|id| stored.get(id).map(|at| at.control_offset));
-        // A partition without a position needs all cuts.
-        let oldest = offsets.min().flatten().unwrap_or(first);
-        self.next = if oldest > end { first } else { oldest.max(first) };
+        self.next = oldest.max(first);
+        self.end_at_start = end;
         (self.partitions, self.control) = (partitions, Some(control));
         Ok(())
     }
@@ -183,24 +250,26 @@ impl Member {
     async fn follow_control(&mut self, beats: &mut Interval) -> Result<Infallible, Failure> {
         // The connection that reads waits for records; beats have one of their own.
         let log = Arc::clone(&self.shared.log);
-        let reader = log.partition(log.url.control_topic(), 0).await?;
-        let sender = log.partition(log.url.control_topic(), 0).await?;
+        let connect = || timeout(LEASE, log.partition(log.url.control_topic(), 0));
+        let connected = tokio::try_join!(connect(), connect());
+        let (reader, sender) = connected.map_err(|_| LogError::Timeout)?;
+        let (reader, sender) = (reader?, sender?);
         self.control = Some(sender.clone());
         loop {
             tokio::select! {
                 read = reader.read(self.next) => match read {
                     // The brokers have removed records that are older than the topic's retention.
-                    Err(error) if error.is_out_of_range() => self.next = reader.bounds().await?.0,
+                    Err(error) if error.is_out_of_range() => {
+                        (self.next, self.end_at_start) = reader.bounds().await?;
+                    }
                     read => self.apply(read?.0),
                 },
-                _ = beats.tick() => {
-                    sender.append(Control::Beat(self.id).to_record()).await?;
-                }
+                _ = beats.tick() => self.beat(&sender).await?,
             }
             self.failures = 0;
             self.members.expire(Instant::now());
-            if self.started.elapsed() >= LISTEN {
-                self.assign().await?;
+            if self.started.elapsed() >= LISTEN && self.next >= self.end_at_start {
+                self.assign(&reader).await?;
             }
             if self.forgotten.elapsed() >= FORGET_INTERVAL {
                 self.forgotten = Instant::now();
@@ -222,7 +291,13 @@ impl Member {
                 Some(Control::Left(member)) => self.members.left(member),
                 Some(Control::Cut { topic, partition, cut }) => {
                     if let Some(followed) = self.partitions.get(&(topic.into(), partition)) {
-                        followed.cuts.send_if_modified(|cuts| cuts.add(cut, offset));
+                        followed.cuts.send_if_modified(|cuts| {
+                            let is_accepted = cuts.add(cut, offset);
+                            if let Some(position) = followed.position {
+                                cuts.forget_before(position);
+                            }
+                            is_accepted
+                        });
                     }
                 }
                 None => tracing::debug!(
@@ -234,7 +309,7 @@ impl Member {
     }
 
     /// Starts followers of the partitions that this process owns now, and ends those of the others.
-    async fn assign(&mut self) -> Result<(), Failure> {
+    async fn assign(&mut self, control: &Partition) -> Result<(), Failure> {
         let owns = |id: &PartitionId| self.members.owner(&id.0, id.1) == Some(self.id);
         let changes = self.partitions.iter().filter(|(id, followed)| {
             let is_followed = followed.follower.as_ref().is_some_and(|task| !task.is_finished());
@@ -260,6 +335,17 @@ impl Member {
         } else {
             self.shared.positions.read().await?
         };
+        // The cut at each of these positions is before the end that the control topic has now.
+        if !gained.is_empty() {
+            let (_, end) = control.bounds().await?;
+            while self.next < end {
+                let (records, _) = control.read(self.next).await?;
+                if records.is_empty() {
+                    break;
+                }
+                self.apply(records);
+            }
+        }
         for id in &gained {
             let Some(followed) = self.partitions.get_mut(id) else {
                 continue;
@@ -296,4 +382,10 @@ impl Member {
         }
         Ok(())
     }
+}
+
+/// Returns whether a partition has no records; `false` if that cannot be found out now.
+async fn is_empty(log: &Log, (topic, partition): &PartitionId) -> bool {
+    let bounds = async { log.partition(topic, *partition).await?.bounds().await };
+    bounds.await.is_ok_and(|(first, end)| first == end)
 }

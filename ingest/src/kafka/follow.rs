@@ -9,7 +9,8 @@
 
 use std::{
     collections::VecDeque,
-    pin::pin,
+    future::pending,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ use super::{
     cuts::{AcceptedCut, Cuts, LogBlock, Sequences, Uncut},
     positions::{PartitionId, Position, Positions},
     read::{read, report_removed},
-    record::{Layouts, RowsRecord},
+    record::{Layouts, RowsRecord, Unreadable},
 };
 use crate::{
     ack::Ack,
@@ -113,24 +114,48 @@ struct Follow<'a> {
     in_flight: VecDeque<InFlight>,
     /// The offset in the control topic of the last cut that this process has proposed, and its end.
     own_cut: Option<(i64, i64)>,
+    /// The end of the last cut that this process has begun to propose.
+    proposed_end: i64,
+    /// The end of the partition at the start, if its position was not known: an earlier process may
+    /// have stored the records before it.
+    in_doubt_until: i64,
+    /// Whether a later version has written the next record, which stops the reading.
+    is_held: bool,
     control: Option<Partition>,
     failures: u32,
     failure_log: FailureLog,
 }
 
+/// Where a follower begins.
+struct Start {
+    /// The offset of the first record that is not stored.
+    position: i64,
+    /// The last records before it.
+    sequences: Sequences,
+    /// See [`Follow::in_doubt_until`].
+    in_doubt_until: i64,
+}
+
+/// A proposal on its way to the control topic. Returns the connection for the next one, and the
+/// cut's offset there.
+type Proposal = Pin<Box<dyn Future<Output = Result<(Partition, i64), LogError>> + Send>>;
+
 impl Follower {
     /// Follows the partition until the spool is closed and all blocks that it got are stored.
     pub(super) async fn run(self) {
-        let (position, sequences) = self.start().await;
+        let Some(start) = self.start().await else { return };
         let mut follow = Follow {
             shared: &self.shared,
             id: self.id.clone(),
             own: self.layout,
             layouts: Layouts::default(),
-            uncut: Uncut::new(position, sequences),
+            uncut: Uncut::new(start.position, start.sequences),
             since: None,
             in_flight: VecDeque::new(),
             own_cut: None,
+            proposed_end: 0,
+            in_doubt_until: start.in_doubt_until,
+            is_held: false,
             control: None,
             failures: 0,
             failure_log: FailureLog::default(),
@@ -138,12 +163,13 @@ impl Follower {
         let (sender, records) = mpsc::channel(1);
         let mut readers = JoinSet::new();
         let (log, spool) = (Arc::clone(&self.shared.log), self.shared.spool.clone());
-        readers.spawn(read(log, spool, self.id, position, sender));
+        let table = Arc::clone(&follow.own.table);
+        readers.spawn(read(log, spool, table, self.id, start.position, sender));
         follow.run(records, self.cuts).await;
     }
 
-    /// Returns the offset of the first record that is not stored, and the last records before it.
-    async fn start(&self) -> (i64, Sequences) {
+    /// Returns where to begin; `None` if the spool was closed before that was known.
+    async fn start(&self) -> Option<Start> {
         let mut failures = 0;
         let (first, end) = loop {
             let bounds = async {
@@ -161,14 +187,19 @@ impl Follower {
                 }
             }
         };
+        let from_first = Start {
+            position: first,
+            sequences: Sequences::new(),
+            in_doubt_until: end,
+        };
         let Some(stored) = self.stored else {
-            return (first, Sequences::new());
+            return Some(from_first);
         };
         let (topic, partition) = (&*self.id.0, self.id.1);
         let position = stored.position;
         if position < first {
             report_removed(topic, partition, first - position);
-            return (first, Sequences::new());
+            return Some(from_first);
         }
         if position > end {
             tracing::error!(
@@ -177,24 +208,42 @@ impl Follower {
                 position,
                 end,
                 "the partition ends before the position of the rows that are stored: it was created again, or the \
-                 brokers have lost records; its records are delivered from the first one"
+                 brokers have lost records; it is not delivered: stop the deliveries, and delete the control topic \
+                 and the rows of `rowmill_log_positions`"
             );
-            return (first, Sequences::new());
+            self.shared.spool.closed().await;
+            return None;
         }
+        // The member has read the cut that ends there, unless the brokers have removed it.
         let sequences = self.cuts.borrow().sequences_at(position).cloned();
-        (position, sequences.unwrap_or_default())
+        if sequences.is_none() {
+            tracing::warn!(
+                topic,
+                partition,
+                position,
+                "the control topic has no cut at the position of the rows that are stored: raise its `retention.ms`"
+            );
+        }
+        Some(Start {
+            position,
+            sequences: sequences.unwrap_or_default(),
+            in_doubt_until: position,
+        })
     }
 }
 
 impl Follow<'_> {
     async fn run(&mut self, mut records: mpsc::Receiver<Vec<RecordAndOffset>>, mut cuts: watch::Receiver<Cuts>) {
         let Shared { spool, limits, .. } = self.shared;
+        let mut proposal: Option<Proposal> = None;
         loop {
             let is_closed = spool.is_closed();
             let next = cuts.borrow_and_update().after(self.uncut.position()).cloned();
             if let Some(next) = &next {
                 let is_read = self.uncut.next() >= next.cut.end;
-                if is_read && self.in_flight.len() < MAX_IN_FLIGHT && !is_closed {
+                // The answer to a proposal tells whether the cut is its own.
+                let may_take = proposal.is_none() && self.in_flight.len() < MAX_IN_FLIGHT && !is_closed;
+                if is_read && may_take {
                     self.take(next);
                     continue;
                 }
@@ -205,21 +254,32 @@ impl Follow<'_> {
             // After a proposal, this or another cut is accepted.
             let has_proposed = self.own_cut.is_some_and(|(_, end)| end > self.uncut.position());
             let has_room = self.in_flight.len() < MAX_IN_FLIGHT;
-            let may_propose = next.is_none() && !has_proposed && has_room && !is_closed && !self.uncut.is_empty();
+            let may_propose = next.is_none()
+                && proposal.is_none()
+                && !has_proposed
+                && has_room
+                && !is_closed
+                && !self.uncut.is_empty();
             if may_propose && self.is_due() {
-                self.propose().await;
+                proposal = Some(self.propose());
                 continue;
             }
             let due_at = self.since.filter(|_| may_propose).map(|since| since + limits.age);
             // Records up to an accepted cut are read in any case: they are the next blocks.
+            // A partition without records gets some although those of others take much memory.
             let wants_records = match &next {
                 Some(next) => self.uncut.next() < next.cut.end,
-                None => !self.is_long(),
+                None => self.uncut.is_empty() || !self.is_long(),
             };
+            let wants_records = wants_records && !self.is_held && !is_closed;
             let oldest = self.in_flight.front().map(|oldest| oldest.blocks.clone());
             let mut oldest = pin!(are_stored(spool, oldest.unwrap_or_default()));
             tokio::select! {
-                Some(read) = records.recv(), if wants_records && !is_closed => self.add(read),
+                Some(read) = records.recv(), if wants_records => self.add(read),
+                proposed = answer(&mut proposal), if proposal.is_some() => {
+                    proposal = None;
+                    self.proposed(proposed);
+                }
                 changed = cuts.changed() => {
                     if changed.is_err() {
                         return;
@@ -240,11 +300,24 @@ impl Follow<'_> {
                 continue;
             }
             let read = RowsRecord::read(record);
+            if let Err(Unreadable::Version(version)) = read {
+                tracing::error!(
+                    topic = &*self.id.0,
+                    partition = self.id.1,
+                    offset,
+                    version,
+                    "a record of the shared log has the format of another version, and its partition is not delivered: \
+                     update the deliveries"
+                );
+                self.is_held = true;
+                break;
+            }
             let layout = read
                 .as_ref()
+                .ok()
                 .and_then(|read| self.layouts.get(read.layout(), &self.own));
             match (read, layout) {
-                (Some(read), Some(layout)) => {
+                (Ok(read), Some(layout)) => {
                     self.since.get_or_insert_with(Instant::now);
                     self.uncut.push(offset, layout, read);
                 }
@@ -286,39 +359,42 @@ impl Follow<'_> {
         is_old || self.is_long()
     }
 
-    /// Proposes to cut the partition after the records that were read.
-    async fn propose(&mut self) {
+    /// Proposes to cut the partition after the records that were read. After a failure, the
+    /// proposal ends when the next one may begin.
+    fn propose(&mut self) -> Proposal {
         let cut = self.uncut.propose();
-        let end = cut.end;
+        self.proposed_end = cut.end;
         let control = Control::Cut {
             topic: (*self.id.0).to_owned(),
             partition: self.id.1,
             cut,
         };
-        match self.send(&control).await {
-            Ok(offset) => {
+        let (log, connection) = (Arc::clone(&self.shared.log), self.control.take());
+        let wait = RETRY.wait(self.failures + 1);
+        Box::pin(async move {
+            let sent = send(&log, connection, &control).await;
+            if sent.is_err() {
+                sleep(wait).await;
+            }
+            sent
+        })
+    }
+
+    /// Records the answer to a proposal.
+    fn proposed(&mut self, answer: Result<(Partition, i64), LogError>) {
+        match answer {
+            Ok((connection, offset)) => {
                 self.failures = 0;
-                self.own_cut = Some((offset, end));
+                self.own_cut = Some((offset, self.proposed_end));
+                self.control = Some(connection);
             }
             Err(error) => {
                 self.failures += 1;
                 if self.failure_log.due(Class::Retry).is_some() {
                     tracing::warn!(topic = &*self.id.0, %error, "the control topic of the shared log cannot be written and will be retried");
                 }
-                sleep(RETRY.wait(self.failures)).await;
             }
         }
-    }
-
-    async fn send(&mut self, control: &Control) -> Result<i64, LogError> {
-        let log = &self.shared.log;
-        let connection = match self.control.take() {
-            Some(connection) => connection,
-            None => log.partition(log.url.control_topic(), 0).await?,
-        };
-        let offset = connection.append(control.to_record()).await?;
-        self.control = Some(connection);
-        Ok(offset)
     }
 
     /// Makes blocks of the records before an accepted cut, and hands them to the delivery.
@@ -326,7 +402,11 @@ impl Follow<'_> {
         let before = self.uncut.bytes();
         // Another process may have sent the blocks of its own cut. If it sends those of this cut,
         // it does so later, and finds them in the table.
-        let is_in_doubt = self.own_cut.is_none_or(|(offset, _)| offset != accepted.control_offset);
+        let is_own = self
+            .own_cut
+            .is_some_and(|(offset, _)| offset == accepted.control_offset);
+        // Without its position, a partition may have been cut and stored before, too.
+        let is_in_doubt = !is_own || self.uncut.position() < self.in_doubt_until;
         let mut blocks = Vec::new();
         for block in self.uncut.take(&accepted.cut) {
             let id = block_id(&self.id, &block);
@@ -361,6 +441,24 @@ impl Drop for Follow<'_> {
             self.shared.spool.doubt(*block);
         }
         self.shared.uncut_bytes.fetch_sub(self.uncut.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// Appends a record to the control topic; returns the connection and the record's offset.
+async fn send(log: &Log, connection: Option<Partition>, control: &Control) -> Result<(Partition, i64), LogError> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => log.partition(log.url.control_topic(), 0).await?,
+    };
+    let offset = connection.append(control.to_record()).await?;
+    Ok((connection, offset))
+}
+
+/// Waits for the answer to a proposal, if there is one.
+async fn answer(proposal: &mut Option<Proposal>) -> Result<(Partition, i64), LogError> {
+    match proposal {
+        Some(proposal) => proposal.await,
+        None => pending().await,
     }
 }
 

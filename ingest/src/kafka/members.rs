@@ -19,6 +19,10 @@ pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after its last beat at which a process is no member any more.
 const EXPIRY: Duration = Duration::from_secs(10);
 
+/// The time after its last beat at which a process no longer counts on being a member. The
+/// others notice later, so that it has stopped when they begin.
+pub(super) const LEASE: Duration = Duration::from_secs(5);
+
 /// The members, with the time at which this process read the last beat of each.
 #[derive(Debug, Default)]
 pub(super) struct Members(BTreeMap<Uuid, Instant>);

@@ -18,10 +18,11 @@ use crate::{
 const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
 /// Reads the records of a partition from `offset` on, until the receiver is dropped. Reads no more
-/// while the rows of `spool` take half of its memory.
+/// while `spool` has enough rows of `table`.
 pub(super) async fn read(
     log: Arc<Log>,
     spool: Spool,
+    table: Arc<str>,
     (topic, partition): PartitionId,
     mut offset: i64,
     records: mpsc::Sender<Vec<RecordAndOffset>>,
@@ -30,7 +31,7 @@ pub(super) async fn read(
     let mut failures = 0;
     let mut failure_log = FailureLog::default();
     loop {
-        while spool.is_half_full() {
+        while spool.has_enough_of(&table) {
             sleep(MEMORY_WAIT).await;
         }
         let result = async {

@@ -67,6 +67,15 @@ pub(super) fn encode(rows: &RowsOf<'_>, producer: Uuid, sequence: u64, now: Date
     }
 }
 
+/// The reason why a record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// The record is not a record of rows, or fails its checksums.
+    Damaged,
+    /// Another version of Rowmill wrote the record, in this version of the format.
+    Version(u32),
+}
+
 /// A record of rows, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RowsRecord {
@@ -82,8 +91,18 @@ pub(super) struct RowsRecord {
 }
 
 impl RowsRecord {
-    /// Reads a record; returns `None` if it is not a record of rows, or fails its checksums.
-    pub(super) fn read(record: Record) -> Option<Self> {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if it is not a record of rows, fails its checksums, or has a later format.
+    pub(super) fn read(record: Record) -> Result<Self, Unreadable> {
+        if let Some(SegmentHeader::Version(version)) = record.value.as_deref().map(frame::read_segment_header) {
+            return Err(Unreadable::Version(version));
+        }
+        Self::read_known(record).ok_or(Unreadable::Damaged)
+    }
+
+    fn read_known(record: Record) -> Option<Self> {
         let header = |name| record.headers.get(name);
         let producer = Uuid::from_slice(header(PRODUCER)?).ok()?;
         let sequence = u64::from_le_bytes(header(SEQUENCE)?.as_slice().try_into().ok()?);
@@ -250,19 +269,22 @@ pub(super) mod tests {
         let value = whole.value.clone().unwrap();
         for length in 0..value.len() {
             let value = Some(value[..length].to_vec());
-            assert_eq!(RowsRecord::read(Record { value, ..whole.clone() }), None, "{length}");
+            let read = RowsRecord::read(Record { value, ..whole.clone() });
+            assert_eq!(read, Err(Unreadable::Damaged), "{length}");
         }
         // The last bytes of a segment's header have no meaning.
         for at in (0..value.len()).filter(|at| !(20..SEGMENT_HEADER).contains(at)) {
             let mut changed = value.clone();
             changed[at] ^= 0x10;
             let value = Some(changed);
-            assert_eq!(RowsRecord::read(Record { value, ..whole.clone() }), None, "{at}");
+            let error = RowsRecord::read(Record { value, ..whole.clone() }).unwrap_err();
+            let is_version = matches!(error, Unreadable::Version(_));
+            assert_eq!(is_version, (8..12).contains(&at), "{at}");
         }
         for name in [PRODUCER, SEQUENCE] {
             let mut other = whole.clone();
             other.headers.remove(name);
-            assert_eq!(RowsRecord::read(other), None, "{name}");
+            assert_eq!(RowsRecord::read(other), Err(Unreadable::Damaged), "{name}");
         }
     }
 }

@@ -51,9 +51,16 @@ impl Spool {
         own.map(|letter| Arc::clone(&letter.progress)).collect()
     }
 
-    /// Returns whether the rows in memory take more than half of their budget.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.shared.memory.used() > self.shared.memory.max / 2
+    /// Returns whether no more rows of a table should be read: all rows in memory take more than
+    /// half of their budget, and the table has its share of that half. A table that ClickHouse
+    /// refuses thus leaves the others theirs.
+    pub(crate) fn has_enough_of(&self, table: &str) -> bool {
+        let memory = &self.shared.memory;
+        let Some(table) = self.shared.find(table).filter(|_| memory.used() > memory.max / 2) else {
+            return false;
+        };
+        let share = memory.max / 2 / self.shared.queues().count().max(1);
+        self.shared.queue(table).lock().in_memory() >= share
     }
 }
 
@@ -149,6 +156,19 @@ mod tests {
         assert!(!in_doubt());
         spool.doubt(id);
         assert!(in_doubt());
+        let (table, budget) = (&reader.layout().table, &spool.shared.memory);
+        assert!(!spool.has_enough_of(table));
+        // Other tables take the memory; this one is still read until it has its share.
+        budget.take(budget.max);
+        assert!(!spool.has_enough_of(table));
+        let rows = BlockRows {
+            bytes: vec![1; budget.max / 2].into(),
+            ends: [budget.max as u32 / 2].into(),
+        };
+        let layout = Arc::clone(reader.layout());
+        spool.deliver(SealedBlock::from_shared_log(layout, Uuid::from_u128(3), rows, false));
+        assert!(spool.has_enough_of(table));
+        budget.release(budget.max);
         assert!(spool.dead_letters_of(id).is_empty());
         let dead_letter = block(id).dead_letter_id(2).unwrap();
         let of_dead_letter = spool.deliver(block(dead_letter)).unwrap();

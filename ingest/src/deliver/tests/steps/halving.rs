@@ -2,16 +2,22 @@
 
 use super::Case;
 use crate::deliver::{
-    lookup::Found,
+    lookup::{Found, Lookup},
     tests::fake_backend::{
         Fault::{Code, CutOff, Partitions, TimedOut, TooLarge},
-        Reply::{Done, Fails},
+        Reply::{self, Done, Fails},
         has,
     },
 };
 
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_too_many_or_refused_are_halved_until_one_is_left() {
+    let replicated = Reply::Has(Lookup {
+        found: Found::None,
+        has_views: false,
+        is_remembered: false,
+        is_replicated: true,
+    });
     for case in [
         Case::new(
             "413",
@@ -113,6 +119,18 @@ async fn rows_that_are_too_many_or_refused_are_halved_until_one_is_left() {
                 ("soon: look up a:0-4", has(Found::None)),
                 ("insert 2 as a:0-2", Done),
                 ("insert 2 as a:2-4", Done),
+            ],
+            "4 acknowledged",
+        ),
+        Case::new(
+            "rows that another replica may still store get more time, under the same token",
+            4,
+            vec![
+                ("insert 4 as a", Fails(TimedOut)),
+                ("soon: look up a:0-4", replicated.clone()),
+                ("insert 4 as a", Fails(TimedOut)),
+                ("soon: look up a:0-4", replicated.clone()),
+                ("insert 4 as a in 2 times the time", Done),
             ],
             "4 acknowledged",
         ),
