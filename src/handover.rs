@@ -1,16 +1,20 @@
 //! The endpoint that takes the waiting rows of other collectors, on the operator's listener.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use rowmill_ingest::{
     Writer,
-    handover::{MAX_BODY_BYTES, PATH, ReceiveError},
+    handover::{MAX_BODY_BYTES, PATH, ReceiveError, Received},
+    writer::IncomingPackage,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::pages::access::Token;
 
@@ -36,6 +40,8 @@ enum BodyError {
     TooLong,
     Late,
     Broken,
+    /// There is no memory for it.
+    Full(ReceiveError),
 }
 
 impl Handover {
@@ -67,19 +73,20 @@ impl Handover {
         if request.method() != Method::POST {
             return response(StatusCode::METHOD_NOT_ALLOWED, "blocks are handed over with POST");
         }
-        let Ok(_permit) = self.requests.try_acquire() else {
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
             return later("other collectors hand over rows at the same time");
         };
-        let package = match read(request.into_body()).await {
+        let package = match read(request.into_body(), self.writer.incoming_package()).await {
             Ok(package) => package,
             Err(BodyError::TooLong) => {
                 let reason = format!("the blocks of one request may have {MAX_BODY_BYTES} bytes");
                 return response(StatusCode::PAYLOAD_TOO_LARGE, &reason);
             }
+            Err(BodyError::Full(error)) => return refusal(&error),
             Err(BodyError::Late) => return response(StatusCode::REQUEST_TIMEOUT, "the body does not arrive in time"),
             Err(BodyError::Broken) => return response(StatusCode::BAD_REQUEST, "the body is incomplete"),
         };
-        match self.writer.receive(package).await {
+        match self.receive(package, permit).await {
             Ok(received) => {
                 tracing::info!(
                     blocks = received.taken,
@@ -94,34 +101,49 @@ impl Handover {
             }
         }
     }
+
+    /// Takes the blocks of a package, also if the client goes away meanwhile: the permit is back only
+    /// when the package is out of memory, however long the disk takes.
+    async fn receive(&self, package: IncomingPackage, permit: OwnedSemaphorePermit) -> Result<Received, ReceiveError> {
+        let writer = self.writer.clone();
+        let receiving = tokio::spawn(async move {
+            let received = writer.receive(package).await;
+            drop(permit);
+            received
+        });
+        receiving
+            .await
+            .unwrap_or_else(|error| Err(ReceiveError::Disk(io::Error::other(error))))
+    }
 }
 
-/// Reads a body.
-async fn read<B>(mut body: B) -> Result<Bytes, BodyError>
+/// Reads a body into `package`.
+async fn read<B>(mut body: B, mut package: IncomingPackage) -> Result<IncomingPackage, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut bytes = BytesMut::new();
     loop {
         match timeout(STALL_TIMEOUT, body.frame()).await {
             Err(_) => return Err(BodyError::Late),
-            Ok(None) => return Ok(bytes.freeze()),
+            Ok(None) => return Ok(package),
             Ok(Some(Err(_))) => return Err(BodyError::Broken),
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue };
-                if bytes.len() + data.len() > MAX_BODY_BYTES {
+                if package.len() + data.len() > MAX_BODY_BYTES {
                     return Err(BodyError::TooLong);
                 }
-                bytes.extend_from_slice(&data);
+                package.push(&data).map_err(BodyError::Full)?;
             }
         }
     }
 }
 
 fn refusal(error: &ReceiveError) -> Response<Full<Bytes>> {
-    match error.is_transient() {
-        true => later(&error.to_string()),
-        false => response(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+    let text = error.to_string();
+    match error {
+        _ if error.is_transient() => later(&text),
+        _ if error.is_about_queue() => response(StatusCode::CONFLICT, &text),
+        _ => response(StatusCode::UNPROCESSABLE_ENTITY, &text),
     }
 }
 

@@ -19,6 +19,12 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// Returns whether the rows of both shards are for the same table on the same servers. The number
+    /// of a shard may have changed since.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.table == other.table && self.cluster == other.cluster && self.replicas == other.replicas
+    }
+
     /// Returns whether the shard has the server at this address.
     pub(crate) fn has_replica(&self, address: &str) -> bool {
         self.replicas.iter().any(|replica| **replica == *address)

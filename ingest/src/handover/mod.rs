@@ -2,8 +2,9 @@
 //!
 //! The request is a `POST /handover` with a package of blocks as its body, and the secret of the
 //! other collector as `Authorization: Bearer`. The answer is 200 once the blocks are on the disk of
-//! the other collector; 422 if it cannot take them; 503 with `Retry-After` if it has no space for
-//! them now. What the two spools promise is in the module `spool::handover`.
+//! the other collector; 409 if it takes no blocks of this table or shard; 422 if it cannot take one
+//! of them; 503 with `Retry-After` if it has no space for them now. What the two spools promise is
+//! in the module `spool::handover`.
 //!
 //! ```text
 //! target  the other collector, and one request to it

@@ -45,7 +45,9 @@ struct Ended;
 enum Sent {
     /// The other collector has the blocks.
     Taken(Received),
-    /// The other collector takes no blocks of this table.
+    /// The other collector takes no blocks of this queue.
+    NoQueue(String),
+    /// The other collector cannot take one of the blocks.
     Refused(String),
     /// The request is too long for the other collector.
     TooLong(String),
@@ -85,7 +87,12 @@ impl Handover<'_> {
                 self.forget(reader, &package)?;
                 continue;
             }
-            match self.send(table, &package, deadline.as_mut()).await? {
+            let sent = self.send(table, &package, deadline.as_mut()).await?;
+            if !matches!(sent, Sent::Taken(_)) {
+                // Nothing is left of these, whatever happens to the others.
+                self.forget(reader, &package.only_lost())?;
+            }
+            match sent {
                 Sent::Taken(received) => {
                     self.forget(reader, &package)?;
                     let rows: usize = package.blocks.iter().map(|(_, rows)| rows).sum();
@@ -100,16 +107,17 @@ impl Handover<'_> {
                     self.report.blocks += package.blocks.len() as u64;
                     self.report.blocks_known += received.known as u64;
                 }
-                Sent::Refused(reason) => {
+                Sent::NoQueue(reason) => {
+                    blocks.splice(0..0, package.blocks.into_iter().map(|(block, _)| block));
                     self.skip(table, &blocks, reason);
                     return Ok(());
                 }
-                // Alone, each block is as short as it can be.
-                Sent::TooLong(_) if package.blocks.len() > 1 => {
+                // Alone, each block is as short as it can be, and only those stay that are refused.
+                Sent::TooLong(_) | Sent::Refused(_) if package.blocks.len() > 1 => {
                     blocks.splice(0..0, package.blocks.into_iter().map(|(block, _)| block));
                     most = 1;
                 }
-                Sent::TooLong(reason) => {
+                Sent::TooLong(reason) | Sent::Refused(reason) => {
                     let block = package.blocks.into_iter().map(|(block, _)| block);
                     self.skip(table, &block.collect::<Vec<_>>(), reason);
                 }
@@ -139,6 +147,7 @@ impl Handover<'_> {
                     return Ok(Sent::Taken(received));
                 }
                 Ok(_) => return self.end("the other collector answers with the number of other blocks".to_owned()),
+                Err(PostError::NoQueue(reason)) => return Ok(Sent::NoQueue(reason)),
                 Err(PostError::Refused(reason)) => return Ok(Sent::Refused(reason)),
                 Err(PostError::TooLong(reason)) => return Ok(Sent::TooLong(reason)),
                 Err(PostError::Fatal(reason)) => return self.end(reason),

@@ -164,7 +164,9 @@ impl fmt::Debug for Target {
 pub(super) enum PostError {
     /// The same request may succeed later, or has succeeded although its answer is lost.
     Retry { reason: String, after: Option<Duration> },
-    /// The other collector takes no blocks of this table.
+    /// The other collector takes no blocks of this queue.
+    NoQueue(String),
+    /// The other collector cannot take one of the blocks.
     Refused(String),
     /// The request is too long for the other collector.
     TooLong(String),
@@ -223,6 +225,7 @@ fn answer(status: StatusCode, retry_after_s: Option<u64>, text: &str) -> Result<
              and name the address of --admin-listen"
                 .to_owned(),
         )),
+        StatusCode::CONFLICT => Err(PostError::NoQueue(text.to_owned())),
         StatusCode::UNPROCESSABLE_ENTITY => Err(PostError::Refused(text.to_owned())),
         StatusCode::PAYLOAD_TOO_LARGE => Err(PostError::TooLong(text.to_owned())),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Err(PostError::Retry {
@@ -254,6 +257,7 @@ mod tests {
             assert!(matches!(of(status, ""), Err(PostError::Fatal(_))), "{status}");
         }
         assert_eq!(of(422, " a reason\n"), Err(PostError::Refused("a reason".to_owned())));
+        assert_eq!(of(409, "a reason"), Err(PostError::NoQueue("a reason".to_owned())));
         assert_eq!(of(413, "a reason"), Err(PostError::TooLong("a reason".to_owned())));
         for status in [429, 500, 502, 503, 504] {
             let error = of(status, "").unwrap_err();

@@ -19,7 +19,7 @@
 //! So a block that is only prepared was taken if, and only if, a start finds it waiting.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -58,16 +58,27 @@ pub(super) struct ReceivedIds(Mutex<Ids>);
 
 #[derive(Debug)]
 struct Ids {
-    /// Each id, and whether its block was taken; otherwise it is only prepared.
-    known: HashMap<Uuid, bool>,
-    /// The ids in the order of their arrival, including some that were given away.
-    order: VecDeque<Uuid>,
+    known: HashMap<Uuid, Known>,
+    /// The ids in the order of their arrival, each with the number of it, including some that were
+    /// given away.
+    order: VecDeque<(u64, Uuid)>,
+    /// The number of the next arrival.
+    next: u64,
     /// `None` for ids that need not outlive the process.
     folder: Option<PathBuf>,
     /// The file, if its content is as in memory.
     file: Option<File>,
     /// The number of records in the file.
     records: usize,
+}
+
+/// An id of the list.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Whether the block was taken; otherwise it is only prepared.
+    is_taken: bool,
+    /// The number of its arrival. An id that was given away, and comes back, has a new one.
+    number: u64,
 }
 
 impl ReceivedIds {
@@ -92,7 +103,7 @@ impl ReceivedIds {
 
     /// Returns whether a block was taken, and not given away again.
     pub(super) fn contains(&self, id: Uuid) -> bool {
-        self.lock().known.get(&id) == Some(&true)
+        self.lock().known.get(&id).is_some_and(|known| known.is_taken)
     }
 
     /// Records durably that blocks are about to be taken.
@@ -118,7 +129,7 @@ impl ReceivedIds {
     /// The disk's.
     pub(super) fn confirm_pending(&self, is_waiting: impl Fn(Uuid) -> bool) -> io::Result<()> {
         let mut ids = self.lock();
-        let prepared = ids.known.iter().filter(|(_, is_taken)| !**is_taken);
+        let prepared = ids.known.iter().filter(|(_, known)| !known.is_taken);
         let prepared: Vec<_> = prepared.map(|(id, _)| *id).collect();
         let (taken, not_taken): (Vec<_>, Vec<_>) = prepared.into_iter().partition(|id| is_waiting(*id));
         for id in not_taken {
@@ -148,6 +159,7 @@ impl Ids {
         Self {
             known: HashMap::new(),
             order: VecDeque::new(),
+            next: 0,
             folder,
             file: None,
             records: 0,
@@ -190,16 +202,30 @@ impl Ids {
             Kind::Given => _ = self.known.remove(&id),
             Kind::Prepared if self.known.contains_key(&id) => {}
             Kind::Prepared | Kind::Taken => {
-                if self.known.insert(id, kind == Kind::Taken).is_none() {
-                    self.order.push_back(id);
+                let is_taken = kind == Kind::Taken;
+                match self.known.entry(id) {
+                    Entry::Occupied(mut known) => known.get_mut().is_taken = is_taken,
+                    Entry::Vacant(unknown) => {
+                        let number = self.next;
+                        self.next += 1;
+                        unknown.insert(Known { is_taken, number });
+                        self.order.push_back((number, id));
+                    }
                 }
             }
         }
         while self.order.len() > MAX_IDS {
-            if let Some(oldest) = self.order.pop_front() {
+            if let Some((number, oldest)) = self.order.pop_front()
+                && self.is_arrival(number, oldest)
+            {
                 self.known.remove(&oldest);
             }
         }
+    }
+
+    /// Returns whether an id is in the list since the arrival with this number.
+    fn is_arrival(&self, number: u64, id: Uuid) -> bool {
+        self.known.get(&id).is_some_and(|known| known.number == number)
     }
 
     /// Changes the list in memory and on disk.
@@ -237,7 +263,8 @@ impl Ids {
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         let mut bytes = with_checksum(bytes).to_vec();
-        let ids = self.order.iter().filter_map(|id| Some((*id, *self.known.get(id)?)));
+        let arrivals = self.order.iter().filter(|(number, id)| self.is_arrival(*number, *id));
+        let ids = arrivals.filter_map(|(_, id)| Some((*id, self.known.get(id)?.is_taken)));
         let mut records = 0;
         for (id, is_taken) in ids {
             bytes.extend(record(id, if is_taken { Kind::Taken } else { Kind::Prepared }));
@@ -268,4 +295,21 @@ fn with_checksum(mut record: [u8; RECORD]) -> [u8; RECORD] {
 
 fn is_intact(record: &[u8]) -> bool {
     record[CHECKED..] == crc32c::crc32c(&record[..CHECKED]).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_comes_back_is_as_old_as_its_last_arrival() {
+        let ids = ReceivedIds::in_memory();
+        let back = [Uuid::nil()];
+        assert!(ids.confirm(&back).is_ok() && ids.remove(&back).is_ok() && ids.confirm(&back).is_ok());
+        let others: Vec<_> = (1..MAX_IDS as u128).map(Uuid::from_u128).collect();
+        assert!(ids.confirm(&others).is_ok());
+        assert!(ids.contains(back[0]), "only its first arrival is beyond the limit");
+        assert!(ids.confirm(&[Uuid::max()]).is_ok());
+        assert!(!ids.contains(back[0]));
+    }
 }

@@ -195,6 +195,18 @@ impl Shared {
         self.queues.iter().position(is_for).map(TableId)
     }
 
+    /// Returns the id of the queue that delivers blocks with this insert target: for rows of a shard,
+    /// a queue of the same table on the same servers, whatever the shard's number is by now.
+    pub(super) fn find_delivering(&self, layout: &InsertTarget) -> Option<TableId> {
+        let Some(shard) = &layout.shard else {
+            return self.find(&layout.table);
+        };
+        self.tables().find(|id| {
+            let of_queue = &self.queue(*id).layout;
+            of_queue.table == layout.table && of_queue.shard.as_ref().is_some_and(|other| other.is_same(shard))
+        })
+    }
+
     /// Returns whether the last attempt to write to disk failed.
     pub(super) fn is_failing(&self) -> bool {
         self.log

@@ -132,9 +132,10 @@ pub(super) enum Op {
     },
     /// Another collector has the block on its disk.
     HandedOver(Uuid),
-    /// Blocks of another collector become a segment; the reply reports whether they are one.
+    /// Blocks of another collector become a segment; the reply reports whether they are one: `false`
+    /// if the spool is closed.
     Receive {
         staged: Box<StagedSegment>,
-        reply: oneshot::Sender<io::Result<()>>,
+        reply: oneshot::Sender<io::Result<bool>>,
     },
 }

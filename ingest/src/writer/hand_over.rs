@@ -1,17 +1,58 @@
 //! The handover of rows to another collector, and from one.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::BytesMut;
+use tokio::time::sleep;
 
-use super::{DrainReport, Writer, WriterOptions, join_log};
+use super::{DrainReport, StopAfter, Writer, WriterOptions, join_log};
 use crate::{
+    budget::Booking,
     handover::{HandoverReport, ReceiveError, Received, Target, hand_over},
-    spool::{Spool, SpoolError, TableLayouts},
+    spool::{Spool, SpoolError, SpoolLimits, TableLayouts},
     table::Schema,
 };
 
+/// The body of a request with blocks of another collector, which counts in the memory of requests.
+#[derive(Debug)]
+pub struct IncomingPackage {
+    bytes: BytesMut,
+    booking: Booking,
+}
+
+impl IncomingPackage {
+    /// Returns the length of the body so far, in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns whether the body has no byte yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Appends bytes of the body.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Full`]: the collector has no memory for them now.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
+        // The buffer doubles when it grows.
+        let capacity = (self.bytes.len() + bytes.len()).next_power_of_two();
+        self.booking.grow_to(capacity).map_err(|_| ReceiveError::Full)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 impl Writer {
+    /// Returns an empty body for [`receive`](Self::receive).
+    pub fn incoming_package(&self) -> IncomingPackage {
+        IncomingPackage {
+            bytes: BytesMut::new(),
+            booking: self.request_memory().booking(),
+        }
+    }
+
     /// Takes the blocks of another collector, all of them or none, and returns once they are on
     /// disk. The deliveries then treat them as blocks that may have been sent. A block that this
     /// writer has taken before is not taken again.
@@ -20,8 +61,12 @@ impl Writer {
     ///
     /// # Errors
     /// See [`ReceiveError`]. This writer then has none of the blocks.
-    pub async fn receive(&self, package: Bytes) -> Result<Received, ReceiveError> {
-        self.shared.spool.receive(package).await
+    pub async fn receive(&self, package: IncomingPackage) -> Result<Received, ReceiveError> {
+        let IncomingPackage { bytes, booking } = package;
+        let received = self.shared.spool.receive(bytes.freeze()).await;
+        // Until here, the bytes are in memory.
+        drop(booking);
+        received
     }
 
     /// Drains as [`drain_until`](Self::drain_until) does, and hands the rows that ClickHouse has
@@ -51,9 +96,25 @@ impl Writer {
         // The log is still needed after the deliveries.
         let log_runs = work.stop_log.upgrade();
         self.end_deliveries(&mut work, deadline).await;
-        let report = hand_over(&self.shared.spool, target, give_up).await;
+        let mut give_up = std::pin::pin!(give_up);
+        let is_late = tokio::select! {
+            () = all_inserts_ended(log_runs.as_ref()) => false,
+            () = give_up.as_mut() => true,
+        };
+        let report = match is_late {
+            false => hand_over(&self.shared.spool, target, give_up).await,
+            true => hand_over(&self.shared.spool, target, std::future::ready(())).await,
+        };
         drop(log_runs);
         (self.end_log(&mut work).await, report)
+    }
+}
+
+/// Waits until each insert in flight has ended. A delivery that is stopped aborts its inserts, and
+/// does not wait for them: one of them may still mark rows as stored.
+async fn all_inserts_ended(delivery: Option<&Arc<StopAfter>>) {
+    while delivery.is_some_and(|delivery| Arc::strong_count(delivery) > 1) {
+        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -72,7 +133,11 @@ pub async fn hand_over_folder(
     target: &Target,
     give_up: impl Future<Output = ()>,
 ) -> Result<HandoverReport, SpoolError> {
-    let limits = WriterOptions::default().limits();
+    let limits = SpoolLimits {
+        // Whatever the collector of the folder keeps: with a lower limit, old keys would be removed.
+        keys: usize::MAX / 64,
+        ..WriterOptions::default().limits()
+    };
     let (spool, log) = Spool::open(folder, TableLayouts::of(schema), limits)?;
     spool.close();
     let report = hand_over(&spool, target, give_up).await;

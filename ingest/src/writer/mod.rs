@@ -36,7 +36,7 @@ use tokio::{
 
 pub use self::{
     drain_report::DrainReport,
-    hand_over::hand_over_folder,
+    hand_over::{IncomingPackage, hand_over_folder},
     insert_error::InsertError,
     left_out_counts::LeftOutCounts,
     options::{ClusterInserts, WriterOptions},

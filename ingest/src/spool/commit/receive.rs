@@ -9,12 +9,17 @@ use crate::spool::{
     shared::Shared,
 };
 
-/// Makes a staged file a segment, and releases its blocks.
+/// Makes a staged file a segment, and releases its blocks. Returns `false` and discards the file if
+/// the spool is closed: nothing would deliver the blocks, or hand them over.
 ///
 /// # Errors
 /// The disk's. This collector then does not have the blocks.
-pub(super) fn receive(shared: &Shared, log: &mut Log, staged: StagedSegment) -> io::Result<()> {
+pub(super) fn receive(shared: &Shared, log: &mut Log, staged: StagedSegment) -> io::Result<bool> {
     let StagedSegment { file, state, blocks } = staged;
+    if shared.is_closed() {
+        log.discard(file);
+        return Ok(false);
+    }
     let ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
     let segment = log.add_segment(file, state)?;
     // The blocks are on disk: a list of ids that cannot be written does not undo that.
@@ -22,7 +27,7 @@ pub(super) fn receive(shared: &Shared, log: &mut Log, staged: StagedSegment) -> 
         tracing::error!(%error, "the ids of received blocks cannot be written; the collector tries again with the next ones");
     }
     for block in blocks {
-        let Some(table) = shared.find(&block.layout.table) else {
+        let Some(table) = shared.find_delivering(&block.layout) else {
             continue;
         };
         let queue = shared.queue(table);
@@ -35,5 +40,5 @@ pub(super) fn receive(shared: &Shared, log: &mut Log, staged: StagedSegment) -> 
         queue.lock().restore(block);
         queue.wake_delivery();
     }
-    Ok(())
+    Ok(true)
 }

@@ -71,7 +71,7 @@ impl TableReader {
             package
                 .blocks
                 .iter()
-                .for_each(|(block, rows)| self.forget(block, *rows));
+                .for_each(|(block, rows)| _ = self.forget(block, *rows));
             return Ok(());
         };
         let ids: Vec<_> = package.blocks.iter().map(|(block, _)| block.id).collect();
@@ -79,17 +79,21 @@ impl TableReader {
         self.shared.received.remove(&ids)?;
         let lost = package.lost.iter().map(|block| (block, 0));
         for (block, rows) in package.blocks.iter().map(|(block, rows)| (block, *rows)).chain(lost) {
-            self.forget(block, rows);
-            log.push(Op::HandedOver(block.id));
+            if self.forget(block, rows) {
+                log.push(Op::HandedOver(block.id));
+            }
         }
         Ok(())
     }
 
     /// Forgets a block, of which another collector has `rows` rows, and the disk has lost the
-    /// others.
-    fn forget(&self, block: &Arc<SealedBlock>, rows: usize) {
+    /// others. Returns `false`, and changes nothing, if the block does not wait any more.
+    fn forget(&self, block: &Arc<SealedBlock>, rows: usize) -> bool {
         let queue = self.queue();
         let mut blocks = queue.lock();
+        if !blocks.sealed.iter().any(|waiting| waiting.id == block.id) {
+            return false;
+        }
         let (left, keys): (Vec<_>, Vec<_>) = {
             let state = block.state();
             let left = state.parts.iter().flat_map(|part| part.rows().collect::<Vec<_>>());
@@ -105,6 +109,7 @@ impl TableReader {
             progress.refused.extend(left);
             progress.is_done = true;
         });
+        true
     }
 }
 

@@ -39,6 +39,17 @@ pub(crate) struct Package {
     pub(crate) lost: Vec<Arc<SealedBlock>>,
 }
 
+impl Package {
+    /// Returns a package of nothing but the blocks of which the disk has lost every row.
+    pub(crate) fn only_lost(&self) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            blocks: Vec::new(),
+            lost: self.lost.clone(),
+        }
+    }
+}
+
 /// Builds the bytes of a package.
 #[derive(Debug)]
 pub(super) struct Packer {

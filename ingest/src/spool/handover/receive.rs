@@ -1,7 +1,7 @@
 //! Receive: takes the blocks of another collector's spool.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     error::Error,
     fmt, io,
     sync::{Arc, atomic::Ordering},
@@ -18,6 +18,7 @@ use crate::{
         frame::{self, Frame, Header, Kind},
         handover::package::{PackageError, PackedBlock, unpack},
         log::{SegmentUse, StagedSegment},
+        queue::TableQueue,
         recover::copy::{BlockCopy, assemble},
         shared::Shared,
         state::{LogState, Op},
@@ -51,12 +52,20 @@ pub enum ReceiveError {
     Unreadable(String),
     /// This collector's schema has no table with this name.
     UnknownTable(String),
+    /// The rows belong to a shard into which this collector does not insert. The text names the
+    /// table and the shard.
+    UnknownShard(String),
 }
 
 impl ReceiveError {
     /// Returns whether the same blocks may be taken later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Full | Self::Disk(_))
+    }
+
+    /// Returns whether no other blocks of the same queue can be taken, either.
+    pub fn is_about_queue(&self) -> bool {
+        matches!(self, Self::UnknownTable(_) | Self::UnknownShard(_))
     }
 }
 
@@ -70,6 +79,11 @@ impl fmt::Display for ReceiveError {
             Self::UnknownTable(table) => write!(
                 f,
                 "the schema of this collector has no table `{table}`; hand the rows to a collector that has it"
+            ),
+            Self::UnknownShard(shard) => write!(
+                f,
+                "this collector does not insert into {shard}; repeat the handover once it does, or start a collector \
+                 on the folder of the rows"
             ),
         }
     }
@@ -113,7 +127,10 @@ async fn take(shared: &Arc<Shared>, package: Bytes) -> Result<Received, ReceiveE
         let staged = Box::new(staged);
         log.push(Op::Receive { staged, reply });
         let written = receiver.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        written.map_err(ReceiveError::Disk)?;
+        let is_taken = written.map_err(ReceiveError::Disk)?;
+        if !is_taken {
+            return Err(ReceiveError::Full);
+        }
     }
     Ok(received)
 }
@@ -124,8 +141,13 @@ fn stage(shared: &Shared, log: &LogState, package: &[u8]) -> Result<(Received, O
     let mut blocks = unpack(package)?;
     let all = blocks.len();
     for block in &blocks {
-        if shared.find(&block.layout.table).is_none() {
-            return Err(ReceiveError::UnknownTable(block.layout.table.to_string()));
+        let layout = &block.layout;
+        if shared.find_delivering(layout).is_none() {
+            let table = &layout.table;
+            return Err(match &layout.shard {
+                Some(shard) => ReceiveError::UnknownShard(format!("the table `{table}` of {shard}")),
+                None => ReceiveError::UnknownTable(table.to_string()),
+            });
         }
     }
     blocks.retain(|block| !is_known(shared, block));
@@ -153,11 +175,10 @@ fn stage(shared: &Shared, log: &LogState, package: &[u8]) -> Result<(Received, O
 
 /// Returns whether this spool has a block, or had it from another collector.
 fn is_known(shared: &Shared, block: &PackedBlock<'_>) -> bool {
-    let is_waiting = |table| {
-        let blocks = shared.queue(table).lock();
-        blocks.sealed.iter().any(|waiting| waiting.id == block.id)
-    };
-    shared.received.contains(block.id) || shared.find(&block.layout.table).is_some_and(is_waiting)
+    // A shard can have several queues: its number, or the columns, may have changed.
+    let mut queues = shared.queues().filter(|queue| queue.layout.table == block.layout.table);
+    let is_waiting = |queue: &TableQueue| queue.lock().sealed.iter().any(|waiting| waiting.id == block.id);
+    shared.received.contains(block.id) || queues.any(is_waiting)
 }
 
 /// Returns whether `length` more bytes leave a sixteenth of the disk's bound to rows of this
@@ -205,8 +226,11 @@ fn write(shared: &Shared, disk: &dyn Disk, file: u64, blocks: &[PackedBlock<'_>]
 
 /// Returns the insert targets of waiting blocks of other processes, so that equal ones stay one.
 fn known_layouts(shared: &Shared, blocks: &[PackedBlock<'_>]) -> HashSet<Arc<InsertTarget>> {
-    let tables: HashSet<_> = blocks.iter().map(|block| &block.layout.table).collect();
-    let queues = tables.into_iter().filter_map(|table| shared.find(table));
+    let layouts: HashSet<_> = blocks.iter().map(|block| &block.layout).collect();
+    let queues: BTreeSet<_> = layouts
+        .into_iter()
+        .filter_map(|layout| shared.find_delivering(layout))
+        .collect();
     let of_queue = |table| {
         let queue = shared.queue(table);
         let blocks = queue.lock();
@@ -214,7 +238,7 @@ fn known_layouts(shared: &Shared, blocks: &[PackedBlock<'_>]) -> HashSet<Arc<Ins
         let others = others.filter(|layout| !Arc::ptr_eq(layout, &queue.layout));
         others.collect::<Vec<_>>()
     };
-    queues.flat_map(of_queue).collect()
+    queues.into_iter().flat_map(of_queue).collect()
 }
 
 /// Writes the frames of blocks with the offsets and the checksums of another segment.

@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+mod shards;
+
 const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
         rows: 8,

@@ -57,7 +57,7 @@ pub(crate) struct Log {
     /// start, which may be so late that ClickHouse has forgotten its token.
     unmarked: Vec<Mark>,
     active: Option<Active>,
-    /// The last segment that this log has begun.
+    /// The last segment that this log has begun; after a start, the first one that was found.
     begun: Option<u64>,
     next_segment: u64,
     /// The idempotency keys, whose index outlives the segments.
@@ -88,13 +88,16 @@ impl Log {
         keys: Arc<KeyIndex>,
     ) -> Self {
         let next_segment = segments.last_key_value().map_or(1, |(last, _)| last + 1);
+        // Received segments may follow the last one of the process before, or come before this
+        // process begins one.
+        let begun = segments.first_key_value().map(|(first, _)| *first);
         Self {
             disk,
             limits,
             segments,
             unmarked,
             active: None,
-            begun: None,
+            begun,
             next_segment,
             keys,
         }
@@ -215,6 +218,12 @@ impl Log {
         }
         self.segments.insert(segment, state);
         Ok(segment)
+    }
+
+    /// Removes a staged file that is to be no segment.
+    pub(crate) fn discard(&self, staged: u64) {
+        // The next start removes what stays.
+        _ = self.disk.discard(staged);
     }
 
     /// Writes a batch and returns once it survives a loss of power. Also returns the buffer.
