@@ -124,6 +124,8 @@ impl TableCounts {
         self.views_in_doubt += shard.views_in_doubt;
         self.rows_refused_by_views += shard.rows_refused_by_views;
         self.rows_lost += shard.rows_lost;
+        self.rows_handed_over += shard.rows_handed_over;
+        self.rows_received += shard.rows_received;
         // The shard that has failed the longest needs attention.
         self.failures = self.failures.max(shard.failures);
         self.is_held |= shard.is_held;
