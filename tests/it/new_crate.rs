@@ -273,6 +273,7 @@ fn help_names_every_environment_variable() {
         "init",
         "spool list",
         "spool replay",
+        "spool adopt",
         "rejected replay",
     ] {
         let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
