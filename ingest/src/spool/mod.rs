@@ -149,24 +149,15 @@ pub(crate) struct Spool {
 impl Spool {
     /// Returns an empty spool in memory, with a queue for each of `tables`.
     pub(crate) fn in_memory(tables: TableLayouts, limits: SpoolLimits) -> Self {
-        let keys = Arc::new(KeyIndex::in_memory(limits.keys));
-        let received = ReceivedIds::in_memory();
-        let shared = Shared::new(
-            tables,
-            Vec::new(),
-            limits.blocks,
-            limits.memory_bytes,
-            None,
-            keys,
-            received,
-        );
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self::without_folder(tables, limits, None)
     }
 
     /// Returns an empty spool in memory that is this end of a shared log.
     pub(crate) fn of_shared_log(tables: TableLayouts, limits: SpoolLimits, end: LogEnd) -> Self {
+        Self::without_folder(tables, limits, Some(end))
+    }
+
+    fn without_folder(tables: TableLayouts, limits: SpoolLimits, log_end: Option<LogEnd>) -> Self {
         let keys = Arc::new(KeyIndex::in_memory(limits.keys));
         let received = ReceivedIds::in_memory();
         let mut shared = Shared::new(
@@ -178,7 +169,7 @@ impl Spool {
             keys,
             received,
         );
-        shared.log_end = Some(end);
+        shared.log_end = log_end;
         Self {
             shared: Arc::new(shared),
         }

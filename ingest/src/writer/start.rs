@@ -269,8 +269,8 @@ impl Writer {
         }
     }
 
-    /// Starts the deliveries of all queues of a spool; `routes_rows` as in [`Follow`]. Returns whether the clusters of the schema have
-    /// been read, and what stops the log with the last delivery.
+    /// Starts the deliveries of all queues of a spool; `routes_rows` as in [`Follow`]. Returns whether
+    /// the clusters of the schema have been read, and what stops the log with the last delivery.
     fn start_deliveries(
         schema: &'static Schema,
         spool: &Spool,
