@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use rowmill_ingest::spool::{SpoolError, inspect};
 use rustix::{fs::Mode, process::umask};
 
 /// The folder of the embedded ClickHouse in the data folder.
@@ -62,5 +63,44 @@ fn tighten(folder: &Path) {
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "other users of this machine may read the folder");
         }
+    }
+}
+
+/// Returns the number of rows that an earlier collector has left in a spool, whose folder need not
+/// exist.
+///
+/// # Errors
+/// The spool cannot be read.
+pub(crate) fn waiting_rows(spool: &Path) -> Result<u64, SpoolError> {
+    match spool.is_dir() {
+        true => Ok(inspect(spool)?.blocks.iter().map(|block| block.rows).sum()),
+        false => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions, store::Servers};
+
+    use super::*;
+    use crate::tables;
+
+    #[tokio::test]
+    async fn the_rows_of_an_earlier_collector_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = folder.path().join("spool");
+        assert_eq!(waiting_rows(&spool).unwrap(), 0);
+        let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let servers = Servers::without_sync(unreachable);
+        let writer = Writer::open(&tables::SCHEMA, servers, &WriterOptions::default(), &spool).unwrap();
+        for _ in 0..3 {
+            let appended = writer.append(tables::SCHEMA.tables[0], Ack::Spooled, |row| row.push(0));
+            assert_eq!(appended.unwrap().reached().await, Ack::Spooled);
+        }
+        writer.drain(std::time::Duration::ZERO).await;
+        drop(writer);
+        assert_eq!(waiting_rows(&spool).unwrap(), 3);
     }
 }

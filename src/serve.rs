@@ -192,6 +192,14 @@ async fn collect<R: Routes>(
     let writer = match &log {
         Some(log) => {
             check_acks(R::DESTINATIONS, options.ack())?;
+            let rows = data_folder::waiting_rows(&spool_folder(&options.data))?;
+            if rows > 0 {
+                tracing::warn!(
+                    rows,
+                    "rows of an earlier start wait in the spool, which a collector with --log does not read: store them \
+                     with `rowmill spool replay`"
+                );
+            }
             Writer::append_to_log(R::schema(), servers, &bounds, log, topics)
         }
         None => Writer::open(R::schema(), servers, &bounds, &spool_folder(&options.data))?,
