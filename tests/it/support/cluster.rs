@@ -16,7 +16,7 @@ use nix::{
 use rowmill_engine::{Engine, Options};
 use rowmill_ingest::ClickHouseUrl;
 
-use super::engine::Database;
+use super::engine::{Database, write_definitions_unsynced};
 
 /// The name of the database on each server.
 const DATABASE: &str = "stats";
@@ -74,6 +74,7 @@ impl Server {
                  </fleet></remote_servers></clickhouse>"
             ),
         );
+        write_definitions_unsynced(&data);
         let grant = "<query>GRANT SYSTEM LISTEN ON *.*</query>";
         write(
             &data.join("config/users.d/listen.xml"),

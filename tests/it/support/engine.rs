@@ -1,17 +1,25 @@
 //! One real ClickHouse for the whole run, and a separate database for each test.
 
 use std::{
-    fs, mem,
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
     net::SocketAddr,
+    panic,
     path::Path,
     process,
     sync::{
-        OnceLock,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
 use rowmill_engine::{Engine, Options};
 
 use super::http::{self, Answer};
@@ -30,21 +38,124 @@ pub struct Database {
     pub password: String,
 }
 
-/// Returns the engine's address and the passwords of its users `collector` and `owner`. The first
-/// call starts the engine.
-fn engine() -> &'static (SocketAddr, String, String) {
-    static ENGINE: OnceLock<(SocketAddr, String, String)> = OnceLock::new();
+/// The engine, its address and the passwords of its users `collector` and `owner`.
+struct Shared {
+    engine: Mutex<Engine>,
+    address: SocketAddr,
+    collector: String,
+    owner: String,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the engine. If it has crashed, the call starts it again on its data, so that only the
+/// tests fail that were using it.
+fn engine() -> &'static Shared {
+    let shared = engine_as_it_is();
+    let mut engine = shared.lock();
+    if let Some(crash) = engine.ended() {
+        // Past the capture of the test that comes here first: the crash concerns other tests.
+        let _ = writeln!(
+            io::stderr(),
+            "the engine of the tests has ended, and is started again: {crash}"
+        );
+        engine.start_again().unwrap_or_else(|error| panic!("{error}"));
+    }
+    shared
+}
+
+/// Returns the engine, even if it has crashed. The first call starts it.
+fn engine_as_it_is() -> &'static Shared {
+    // Never dropped: the engine ends with this process, even after a crash.
+    static ENGINE: OnceLock<Shared> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
-        remove_old_data();
+        // Not waited for: thousands of files take minutes on some disks.
+        thread::spawn(remove_old_data);
+        write_definitions_unsynced(&data);
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        let (collector, owner) = (engine.collector().password(), engine.owner().password());
-        let access = (engine.address(), collector.to_owned(), owner.to_owned());
-        // The engine must run until this process ends, and ends with it, even after a crash.
-        mem::forget(engine);
-        access
+        thread::spawn(watch);
+        Shared {
+            address: engine.address(),
+            collector: engine.collector().password().to_owned(),
+            owner: engine.owner().password().to_owned(),
+            engine: Mutex::new(engine),
+        }
     })
+}
+
+/// Lets the engine in `data` leave it to the system when the files with the definitions of tables
+/// reach the disk: the tests create thousands.
+pub(super) fn write_definitions_unsynced(data: &Path) {
+    let folder = data.join("config/users.d");
+    let profile =
+        "<clickhouse><profiles><collector><fsync_metadata>0</fsync_metadata></collector></profiles></clickhouse>";
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("unsynced.xml"), profile).unwrap();
+}
+
+/// Kills an engine that does not create a database within the time of [`http::send`]: without it,
+/// each further test would wait as long. Reports first what its threads wait for.
+fn watch() {
+    loop {
+        thread::sleep(Duration::from_secs(5));
+        let process = running(&mut engine().lock());
+        let database = Database::named("watched");
+        let create = format!("CREATE DATABASE {} ENGINE = Memory", database.name);
+        let drop = format!("DROP DATABASE {}", database.name);
+        let answer = panic::catch_unwind(|| database.on_server(&create).and_then(|_| database.on_server(&drop)));
+        let engine = &mut engine_as_it_is().lock();
+        // Another engine may have been started in the meantime.
+        if let (Err(_), Some(process)) = (answer, process)
+            && running(engine) == Some(process)
+        {
+            let _ = writeln!(
+                io::stderr(),
+                "the engine of the tests does not answer, and is killed. Its threads:\n{}",
+                threads_of(process)
+            );
+            let _ = killpg(process, Signal::SIGKILL);
+            super::wait_for("the end of the engine", || engine.ended());
+        }
+    }
+}
+
+/// Returns the process of an engine that runs.
+fn running(engine: &mut Engine) -> Option<Pid> {
+    let process = engine.process_id().try_into().map(Pid::from_raw).ok();
+    process.filter(|_| engine.ended().is_none())
+}
+
+/// Returns the threads of a process by state and by what they wait for in the kernel.
+fn threads_of(process: Pid) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file: &str| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        let (status, waits_in) = (read("status"), read("wchan"));
+        let value = |key: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .unwrap_or("")
+                .trim()
+        };
+        *counts
+            .entry(format!("{} {} {waits_in}", value("Name:"), value("State:")))
+            .or_default() += 1;
+    }
+    counts
+        .iter()
+        .map(|(thread, count)| format!("{count:>5} {thread}\n"))
+        .collect()
 }
 
 /// Removes the data of runs whose processes, and therefore engines, have ended.
@@ -70,12 +181,12 @@ impl Database {
     pub fn named(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{test}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (engine, password, _) = engine().clone();
+        let shared = engine();
         Self {
             name,
-            engine,
+            engine: shared.address,
             user: "collector",
-            password,
+            password: shared.collector.clone(),
         }
     }
 
@@ -83,7 +194,7 @@ impl Database {
     pub fn for_owner(self) -> Self {
         Self {
             user: "owner",
-            password: engine().2.clone(),
+            password: engine().owner.clone(),
             ..self
         }
     }
