@@ -8,6 +8,12 @@ use crate::support::engine::Database;
 /// A key of at most this many values has no warning.
 const FEW: u64 = 256;
 
+/// Values that give the keys without a limit more partitions than [`FEW`].
+const MANY: u64 = 600;
+
+/// The number of values that are inserted, to see that a key's values are the partitions.
+const INSERTED: u64 = 30;
+
 /// A column's type, an expression of `number` for its values, and partition keys over the column.
 const CASES: [(&str, &str, &[&str]); 7] = [
     (
@@ -79,12 +85,17 @@ fn the_checker_warns_of_partition_keys_with_many_values() {
 
             database.query("DROP TABLE IF EXISTS t");
             database.query(&generated.statements[0]);
-            database.query(&format!(
-                "INSERT INTO t (id, c) SELECT number, CAST({values} AS {ty}) FROM numbers(600) SETTINGS max_partitions_per_insert_block = 0"
-            ));
-            let query = "SELECT uniqExact(partition) FROM system.parts \
-                         WHERE database = currentDatabase() AND table = 't' AND active";
-            let partitions: u64 = database.query(query).trim().parse().unwrap();
+            // A partition of its own is a folder of files, so only few values are inserted.
+            let values = |rows: u64| format!("SELECT number AS id, CAST({values} AS {ty}) AS c FROM numbers({rows})");
+            let count = |query: &str| database.query(query).trim().parse::<u64>().unwrap();
+            let partitions_of = |rows: u64| count(&format!("SELECT uniqExact({key}) FROM ({})", values(rows)));
+            database.query(&format!("INSERT INTO t (id, c) {}", values(INSERTED)));
+            let inserted = count(
+                "SELECT uniqExact(partition) FROM system.parts \
+                 WHERE database = currentDatabase() AND table = 't' AND active",
+            );
+            assert_eq!(inserted, partitions_of(INSERTED), "{key} of {ty}");
+            let partitions = partitions_of(MANY);
             assert_eq!(
                 is_warned,
                 partitions > FEW,
