@@ -5,57 +5,48 @@ use std::{
     net::IpAddr,
 };
 
+use arrayvec::ArrayString;
+
 /// The longest text of an address: IPv6 with an IPv4 address at its end.
 const MAX_BYTES: usize = 45;
 
 /// An address as text.
 #[derive(Clone, Copy)]
-pub(crate) struct IpText {
-    bytes: [u8; MAX_BYTES],
-    length: u8,
-}
+pub(crate) struct IpText(ArrayString<MAX_BYTES>);
 
 impl IpText {
     pub(crate) fn new(ip: IpAddr) -> Self {
-        let mut text = Self {
-            bytes: [0; MAX_BYTES],
-            length: 0,
-        };
+        let mut text = ArrayString::new();
         // The buffer fits any address.
         let _ = match ip {
-            IpAddr::V4(ip) => text.put_v4(ip.octets()),
+            IpAddr::V4(ip) => put_v4(&mut text, ip.octets()),
             IpAddr::V6(ip) => write!(text, "{ip}"),
         };
-        text
+        Self(text)
     }
 
     /// Returns the text.
     pub(crate) fn as_str(&self) -> &str {
-        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        str::from_utf8(text).unwrap_or_default()
-    }
-
-    /// Avoids the standard library's formatter, which takes several times the instructions.
-    fn put_v4(&mut self, octets: [u8; 4]) -> fmt::Result {
-        for (index, octet) in octets.into_iter().enumerate() {
-            if index > 0 {
-                self.write_str(".")?;
-            }
-            self.write_str(itoa::Buffer::new().format(octet))?;
-        }
-        Ok(())
+        &self.0
     }
 }
 
-impl Write for IpText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let start = usize::from(self.length);
-        let end = start + text.len();
-        let target = self.bytes.get_mut(start..end).ok_or(fmt::Error)?;
-        target.copy_from_slice(text.as_bytes());
-        self.length = end as u8;
-        Ok(())
+/// Avoids the standard library's formatter, which takes several times the instructions.
+fn put_v4(text: &mut ArrayString<MAX_BYTES>, octets: [u8; 4]) -> fmt::Result {
+    let mut put = |byte: u8| text.try_push(char::from(byte)).map_err(|_| fmt::Error);
+    for (index, octet) in octets.into_iter().enumerate() {
+        if index > 0 {
+            put(b'.')?;
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100)?;
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10)?;
+        }
+        put(b'0' + octet % 10)?;
     }
+    Ok(())
 }
 
 impl fmt::Debug for IpText {
@@ -73,9 +64,11 @@ mod tests {
     #[test]
     fn writes_as_the_standard_library() {
         let mapped = Ipv4Addr::new(255, 254, 253, 252).to_ipv6_mapped();
-        let addresses: [IpAddr; 6] = [
+        let addresses: [IpAddr; 8] = [
             Ipv4Addr::UNSPECIFIED.into(),
             Ipv4Addr::new(203, 0, 113, 7).into(),
+            Ipv4Addr::new(9, 10, 99, 100).into(),
+            Ipv4Addr::new(101, 109, 110, 199).into(),
             Ipv4Addr::BROADCAST.into(),
             Ipv6Addr::LOCALHOST.into(),
             Ipv6Addr::from_bits(u128::MAX).into(),
