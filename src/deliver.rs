@@ -38,6 +38,7 @@ async fn run(
         memory_bytes: options.memory_bytes,
         insert_timeout: options.insert_timeout_seconds,
         insert_quorum: options.insert_quorum,
+        max_parts_per_second: Some(options.max_parts_per_second).filter(|limit| *limit > 0.0),
         rejected_days: options.rejected_days,
         ..WriterOptions::default()
     };

@@ -176,6 +176,7 @@ async fn collect<R: Routes>(
         idempotency_keys: options.idempotency_keys,
         insert_timeout: options.insert_timeout_seconds,
         insert_quorum: options.insert_quorum,
+        max_parts_per_second: Some(options.max_parts_per_second).filter(|limit| *limit > 0.0),
         cluster_inserts: options.cluster_inserts.into(),
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,

@@ -8,7 +8,7 @@ use rowmill_ingest::store::InsertQuorum;
 use super::{
     clickhouse::ConnectionOptions,
     shared_log::LogTopicOptions,
-    value::{address, bytes, seconds},
+    value::{address, bytes, parts_per_second, seconds},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -66,6 +66,11 @@ pub(crate) struct DeliverOptions {
     /// Time after which an insert, including materialized views, is retried, such as 60, 60s or 1m.
     #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) insert_timeout_seconds: Duration,
+
+    /// New parts per second that all deliveries together may create in one table of a ClickHouse
+    /// server, such as 5 or 0.5. Beyond it, rows wait up to a minute for a longer block. 0: no limit.
+    #[arg(long, env = "ROWMILL_MAX_PARTS_PER_SECOND", default_value = "10", value_parser = parts_per_second, value_name = "PARTS")]
+    pub(crate) max_parts_per_second: f64,
 
     /// Replicas that must have rows before the rows count as stored: a number, or `auto` for more
     /// than half of the replicas. Default: the value in the ClickHouse user's profile.

@@ -13,7 +13,7 @@ use super::{
     network::NetworkOptions,
     shared_log::CollectorLogOptions,
     uploads::UploadOptions,
-    value::{address, bytes, seconds},
+    value::{address, bytes, parts_per_second, seconds},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -215,6 +215,12 @@ pub(crate) struct ServeOptions {
     /// one replica that receives the insert.
     #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
     pub(crate) insert_quorum: Option<InsertQuorum>,
+
+    /// New parts per second that all collectors together may create in one table of a ClickHouse
+    /// server, such as 5 or 0.5. Beyond it, rows wait up to a minute for a longer block, also with
+    /// the acknowledgement `stored`. 0: no limit.
+    #[arg(long, env = "ROWMILL_MAX_PARTS_PER_SECOND", default_value = "10", value_parser = parts_per_second, value_name = "PARTS")]
+    pub(crate) max_parts_per_second: f64,
 
     /// How rows get into tables over the shards of a cluster: straight to the server of their shard,
     /// or through the Distributed table of one server.

@@ -51,6 +51,13 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 
+/// Parses a number of parts per second.
+pub(super) fn parts_per_second(text: &str) -> Result<f64, String> {
+    let is_rate = |rate: &f64| rate.is_finite() && *rate >= 0.0;
+    let rate = text.parse().ok().filter(is_rate);
+    rate.ok_or_else(|| "expected a number of parts per second, such as 5 or 0.5, or 0 for no limit".to_owned())
+}
+
 /// Parses a size in bytes: a number of bytes, or a number with a unit.
 pub(super) fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     const HELP: &str = "expected a number of bytes, or a size such as 64KiB, 256MiB, 8GiB, 500kB or 2GB";

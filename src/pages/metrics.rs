@@ -1,7 +1,7 @@
 //! `/metrics` in the [text format](https://prometheus.io/docs/instrumenting/exposition_formats/) of
 //! Prometheus.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use rowmill_ingest::{
     Writer,
@@ -156,6 +156,15 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
             text.sample(metric.name, Some(("table", &counts.table)), (metric.value)(counts));
         }
     }
+    let name = "rowmill_block_age_seconds";
+    text.family(
+        name,
+        "gauge",
+        "The age at which a block is inserted unless it is full earlier.",
+    );
+    for counts in &status.tables {
+        text.sample(name, Some(("table", &counts.table)), counts.block_age.as_secs_f64());
+    }
     let RejectionCounts { requests, events } = status.rejections;
     let name = "rowmill_requests_refused_total";
     text.family(name, "counter", "Refused requests, by the status of the response.");
@@ -307,7 +316,7 @@ impl Exposition {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: u64) {
+    fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: impl Display) {
         let _ = match label {
             Some((label, text)) => writeln!(self.0, "{name}{{{label}=\"{}\"}} {value}", escaped(text)),
             None => writeln!(self.0, "{name} {value}"),

@@ -69,6 +69,7 @@ mod new_crate;
 mod nginx;
 mod operator;
 mod owned_rows;
+mod parts_rate;
 mod plan;
 mod plan_file;
 mod presets;

@@ -21,6 +21,7 @@
 //! shards    the shards that rows wait for, and their servers
 //! follow    follows the clusters of Distributed tables: their servers, and the way of rows to them
 //!           (`known_replicas` keeps the connections that reach each server)
+//! pace      the age of blocks, by the number of new parts
 //! audit     compares the number of confirmed rows with the table's, if enabled
 //! ```
 //!
@@ -39,6 +40,7 @@ pub(crate) mod follow;
 mod guard;
 mod known_replicas;
 mod lookup;
+pub(crate) mod pace;
 pub(crate) mod prefetch;
 pub(crate) mod run;
 pub(crate) mod servers;

@@ -234,7 +234,7 @@ impl Follower {
 
 impl Follow<'_> {
     async fn run(&mut self, mut records: mpsc::Receiver<Vec<RecordAndOffset>>, mut cuts: watch::Receiver<Cuts>) {
-        let Shared { spool, limits, .. } = self.shared;
+        let Shared { spool, .. } = self.shared;
         let mut proposal: Option<Proposal> = None;
         loop {
             let is_closed = spool.is_closed();
@@ -264,7 +264,10 @@ impl Follow<'_> {
                 proposal = Some(self.propose());
                 continue;
             }
-            let due_at = self.since.filter(|_| may_propose).map(|since| since + limits.age);
+            let due_at = self
+                .since
+                .filter(|_| may_propose)
+                .map(|since| since + spool.longest_block_age());
             // Records up to an accepted cut are read in any case: they are the next blocks.
             // A partition without records gets some although those of others take much memory.
             let wants_records = match &next {
@@ -355,7 +358,7 @@ impl Follow<'_> {
     fn is_due(&self) -> bool {
         let is_old = self
             .since
-            .is_some_and(|since| since.elapsed() >= self.shared.limits.age);
+            .is_some_and(|since| since.elapsed() >= self.shared.spool.longest_block_age());
         is_old || self.is_long()
     }
 

@@ -1,8 +1,11 @@
 //! Counters: the outcomes of a table's rows since the start.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// Counters and gauges of one table since the start.
@@ -107,6 +110,9 @@ pub struct TableCounts {
     pub blocks_pending: u64,
     /// The length of all rows of these blocks, in bytes.
     pub bytes_pending: u64,
+    /// The age at which a block is sealed. It grows with the number of writers of the table if
+    /// [`WriterOptions::max_parts_per_second`](crate::WriterOptions::max_parts_per_second) is set.
+    pub block_age: Duration,
 }
 
 impl TableCounts {
@@ -136,6 +142,7 @@ impl TableCounts {
         self.rows_on_disk += shard.rows_on_disk;
         self.blocks_pending += shard.blocks_pending;
         self.bytes_pending += shard.bytes_pending;
+        self.block_age = self.block_age.max(shard.block_age);
     }
 }
 
@@ -168,6 +175,7 @@ impl Counters {
             rows_on_disk: 0,
             blocks_pending: 0,
             bytes_pending: 0,
+            block_age: Duration::ZERO,
         }
     }
 }

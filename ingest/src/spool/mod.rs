@@ -86,6 +86,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -306,6 +307,15 @@ impl Spool {
     pub(crate) fn readers(&self) -> Vec<TableReader> {
         let reader = |table| TableReader::new(Arc::clone(&self.shared), table);
         self.shared.tables().map(reader).collect()
+    }
+
+    /// Returns the longest age at which a queue's open block is sealed.
+    pub(crate) fn longest_block_age(&self) -> Duration {
+        self.shared
+            .queues()
+            .map(TableQueue::block_age)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Adds a queue for the rows of `table` that belong to a shard, unless there is one with the same

@@ -9,8 +9,9 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{Notify, futures::Notified};
@@ -43,6 +44,8 @@ pub(super) struct TableQueue {
     /// The way of the rows to the queues of their shards; `None` if this queue takes them itself.
     router: RwLock<Option<Arc<Router<TableId>>>>,
     has_router: AtomicBool,
+    /// The age at which the open block is sealed, in nanoseconds.
+    age_ns: AtomicU64,
     /// Wakes the table's delivery when the queue has something new for it.
     changed: Notify,
     /// Whether the queue has something new for the log.
@@ -85,10 +88,12 @@ impl Usage {
 }
 
 impl TableQueue {
-    /// Returns the queue of a table, whose blocks use the buffers of `pool`.
+    /// Returns the queue of a table, whose blocks use the buffers of `pool` and are sealed at
+    /// `block_age`.
     pub(super) fn new(
         layout: Arc<InsertTarget>,
         pool: &Arc<BufferPool>,
+        block_age: Duration,
         memory: Arc<Budget>,
         log: Option<Arc<LogState>>,
     ) -> Self {
@@ -103,6 +108,7 @@ impl TableQueue {
             }),
             router: RwLock::default(),
             has_router: AtomicBool::new(false),
+            age_ns: AtomicU64::new(block_age.as_nanos() as u64),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
@@ -139,6 +145,17 @@ impl TableQueue {
             self.has_router.store(router.is_some(), Ordering::Relaxed);
             *current = router.map(Arc::new);
         }
+    }
+
+    /// Returns the age at which the open block is sealed.
+    pub(super) fn block_age(&self) -> Duration {
+        Duration::from_nanos(self.age_ns.load(Ordering::Relaxed))
+    }
+
+    /// Sets the age at which the open block and later ones are sealed.
+    pub(super) fn set_block_age(&self, age: Duration) {
+        self.age_ns.store(age.as_nanos() as u64, Ordering::Relaxed);
+        self.wake_delivery();
     }
 
     /// Wakes the table's delivery, or its next wait if it does not wait now.
@@ -193,6 +210,7 @@ impl TableQueue {
         TableCounts {
             rows_pending: rows as u64,
             rows_on_disk: on_disk as u64,
+            block_age: self.block_age(),
             blocks_pending: pending as u64,
             bytes_pending: bytes as u64,
             ..self.counters.read(Arc::clone(self.layout.schema_table()))

@@ -184,6 +184,16 @@ impl TableReader {
         }
     }
 
+    /// Returns the age at which the queue's open block is sealed.
+    pub(crate) fn block_age(&self) -> Duration {
+        self.queue().block_age()
+    }
+
+    /// Sets the age at which the queue's open block is sealed.
+    pub(crate) fn set_block_age(&self, age: Duration) {
+        self.queue().set_block_age(age);
+    }
+
     /// Like [`check_unparked`](Self::check_unparked), with nothing parked.
     #[cfg(test)]
     pub(super) fn check(&self) -> Found {
@@ -203,7 +213,7 @@ impl TableReader {
             let Some(opened) = blocks.open.opened() else {
                 return if shared.is_closed() { Found::End } else { Found::Nothing };
             };
-            let until = opened.at + shared.limits.age;
+            let until = opened.at + self.queue().block_age();
             // The block may have become long while older ones waited.
             let is_long = shared.limits.exceeded_by(&blocks.open);
             if !shared.is_closed() && !is_long && Instant::now() < until {

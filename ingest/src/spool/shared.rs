@@ -91,7 +91,7 @@ impl Shared {
         let dead_letters = TableId(tables.tables.len());
         let layouts = tables.tables.into_iter().chain([tables.dead_letters]).chain(further);
         let queues: Box<[_]> = layouts
-            .map(|layout| TableQueue::new(layout, &pool, Arc::clone(&memory), log.clone()))
+            .map(|layout| TableQueue::new(layout, &pool, limits.age, Arc::clone(&memory), log.clone()))
             .collect();
         Self {
             active_tables: AtomicUsize::new(queues.len()),
@@ -143,7 +143,13 @@ impl Shared {
         if self.is_closed() {
             return None;
         }
-        let queue = TableQueue::new(Arc::new(layout), &self.pool, Arc::clone(&self.memory), self.log.clone());
+        let queue = TableQueue::new(
+            Arc::new(layout),
+            &self.pool,
+            self.limits.age,
+            Arc::clone(&self.memory),
+            self.log.clone(),
+        );
         self.active_tables.fetch_add(1, Ordering::AcqRel);
         let index = self.shards.push(queue);
         Some((TableId(self.queues.len() + index), true))

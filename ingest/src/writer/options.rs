@@ -39,6 +39,11 @@ pub struct WriterOptions {
     /// Time after which a block is sealed, counted from its first row. One second is short enough
     /// to watch a dashboard, and creates at most one part per second and table.
     pub block_age: Duration,
+    /// The number of parts per second that the inserts of all writers together may create in one
+    /// table on one server. Beyond it, blocks become older than `block_age`, up to a minute, and rows
+    /// are in their table later. Blocks that are full are not delayed. The writer reads the number
+    /// from `system.parts`. `None`: no limit.
+    pub max_parts_per_second: Option<f64>,
     /// Memory that all rows and all requests in flight may use. One table, or all requests
     /// together, may use at most as much as is free for all others. Without a folder, the memory
     /// contains all rows that ClickHouse has not confirmed; 256 MiB are enough for a few thousand
@@ -113,6 +118,7 @@ impl Default for WriterOptions {
             block_rows: 100_000,
             block_bytes: 10 << 20,
             block_age: Duration::from_secs(1),
+            max_parts_per_second: None,
             memory_bytes: 256 << 20,
             disk_bytes: 8 << 30,
             idempotency_keys: 2_000_000,

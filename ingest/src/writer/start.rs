@@ -19,6 +19,7 @@ use crate::{
     deliver::{
         Audit, Changes, Delivery,
         follow::{Follow, follow},
+        pace::keep_pace,
         run::{StopAfter, run},
         servers::ActiveServer,
     },
@@ -41,6 +42,10 @@ use crate::{
 /// The minimum delay of the audit's comparison. With a shorter delay, the audit would query without
 /// a pause.
 const MIN_AUDIT_AFTER: Duration = Duration::from_millis(10);
+
+/// The smallest limit of new parts per second. Blocks have an age of at most a minute, so a smaller
+/// limit would not be kept.
+const MIN_PARTS_PER_SECOND: f64 = 1.0 / 60.0;
 
 /// The ids of a writer that is about to run.
 struct Ids {
@@ -241,6 +246,10 @@ impl Writer {
                 &mut syncs,
             )
         };
+        if let (Flow::ToTables | Flow::FromLog(..), Some(limit)) = (flow, options.max_parts_per_second) {
+            let (limit, age) = (limit.max(MIN_PARTS_PER_SECOND), options.limits().blocks.age);
+            syncs.spawn(keep_pace(spool.clone(), states.clone(), limit, age));
+        }
         if let Flow::FromLog(url, topics) = flow {
             kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
         }

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
+    str::FromStr,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
@@ -233,15 +234,18 @@ impl Collector {
 
     /// Returns the value of a metric. The name includes the labels.
     pub fn metric(&self, name: &str) -> u64 {
+        self.metric_as(name)
+    }
+
+    /// Like [`metric`](Self::metric), of another type of numbers.
+    pub fn metric_as<T: FromStr>(&self, name: &str) -> T {
         let metrics = http::get(self.address, "/metrics");
         let value = metrics
             .text()
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value
-            .unwrap_or_else(|| panic!("no {name} in {}", metrics.text()))
-            .parse()
-            .unwrap()
+        let value = value.and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text()))
     }
 
     pub fn pid(&self) -> Pid {
