@@ -117,6 +117,15 @@ impl Uploads {
         fs::metadata(data.with_extension("data")).unwrap().len()
     }
 
+    /// Changes what the collector keeps about an upload.
+    fn change_record(&self, uri: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let record = self.path().join(uri.strip_prefix("/upload/").unwrap());
+        let record = record.with_extension("json");
+        let mut changed = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        change(&mut changed);
+        fs::write(&record, changed.to_string()).unwrap();
+    }
+
     fn restart(&mut self) {
         self.world.read_uploads_again(&self.options);
     }
@@ -186,7 +195,8 @@ fn the_last_byte_counts_with_the_rows() {
 fn a_part_with_another_checksum_is_refused_and_leaves_nothing() {
     let sha1 = |part: &[u8]| BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, part));
     let sha256 = |part: &[u8]| BASE64_STANDARD.encode(digest(&SHA256, part));
-    let uploads = Uploads::new();
+    // The bytes of a part that is refused are free again.
+    let uploads = Uploads::with(|uploads| uploads.max_bytes = 40);
     let uri = uploads.create(LINES.len());
     let right = format!("sha1 {}", sha1(&LINES[..8]));
     assert_eq!(
@@ -226,6 +236,37 @@ fn a_part_with_another_checksum_is_refused_and_leaves_nothing() {
     assert_eq!((&*uploads.offset(&uri), uploads.file_length(&uri)), ("8", 8));
     let reply = uploads.patch(&uri, "8", &[("Upload-Checksum", &right)], part);
     assert_eq!(reply.status_and_offset(), (204, "16"));
+}
+
+#[test]
+fn bytes_whose_checksum_is_not_checked_do_not_count_after_a_crash() {
+    let mut uploads = Uploads::new();
+    let uri = uploads.create(LINES.len());
+    assert_eq!(uploads.patch(&uri, "0", &[], &LINES[..16]).status, 204);
+    // The process ended while it received the second line with a checksum.
+    uploads.change_record(&uri, |record| record["unchecked_from"] = 8.into());
+    uploads.restart();
+    assert_eq!(uploads.offset(&uri), "8");
+    assert_eq!(
+        uploads.patch(&uri, "8", &[], &LINES[8..]).status_and_offset(),
+        (204, "24")
+    );
+    assert_eq!(World::rows().len(), 3);
+}
+
+#[test]
+fn an_upload_that_cannot_be_decoded_now_needs_its_last_byte_again() {
+    let uploads = Uploads::new();
+    let uri = uploads.create(8);
+    let permits = uploads.world.collector().uploads.clone();
+    let count = permits.available_permits().try_into().unwrap();
+    let others = permits.try_acquire_many(count).unwrap();
+    let reply = uploads.patch(&uri, "0", &[], &LINES[..8]);
+    assert_eq!(reply.status_and_offset(), (503, "7"), "{reply:?}");
+    assert_eq!((&*uploads.offset(&uri), World::rows().len()), ("7", 0));
+    drop(others);
+    assert_eq!(uploads.patch(&uri, "7", &[], b"\n").status_and_offset(), (204, "8"));
+    assert_eq!(World::rows().len(), 1);
 }
 
 #[test]
@@ -342,13 +383,9 @@ fn each_part_gives_an_upload_its_whole_time_again() {
     assert!(near.contains(&expires_in(&created)), "{created:?}");
     let uri = created.header("location").to_owned();
     // Most of the time has passed.
-    let record = uploads
-        .path()
-        .join(uri.strip_prefix("/upload/").unwrap())
-        .with_extension("json");
-    let mut older: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    older["expires_s"] = (older["expires_s"].as_u64().unwrap() - 3_000).into();
-    fs::write(&record, older.to_string()).unwrap();
+    uploads.change_record(&uri, |record| {
+        record["expires_s"] = (record["expires_s"].as_u64().unwrap() - 3_000).into();
+    });
     uploads.restart();
     let asked = uploads.send("HEAD", &uri, &[]);
     assert!((500..=600).contains(&expires_in(&asked)), "{asked:?}");

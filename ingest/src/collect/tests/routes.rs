@@ -22,6 +22,7 @@ use crate::{
     },
     privacy::{AddressRule, PersonalColumn, Privacy},
     table::Schema,
+    verify::{Verification, scheme::Scheme},
 };
 
 pub(super) static SCHEMA: Schema = Schema::new(&[&TABLE]);
@@ -223,6 +224,25 @@ pub(super) const PERSONAL: Route = Route {
     ..ROUTE
 };
 
+/// A route whose requests need a token.
+const VERIFIED: Route = Route {
+    options: Some(
+        const {
+            &RouteOptions {
+                verify: Some(Verification {
+                    route: "wh/verified",
+                    scheme: Scheme::Bearer,
+                    secrets: &[],
+                    tolerance_s: None,
+                    allows_unsigned: false,
+                }),
+                ..RouteOptions::NONE
+            }
+        },
+    ),
+    ..ROUTE
+};
+
 /// Returns the options of a route with an idempotency key in a header.
 const fn keyed(scope: &'static str, required: bool) -> RouteOptions {
     RouteOptions {
@@ -241,6 +261,19 @@ static MAY_HAVE_KEY: RouteOptions = keyed("wh/keyed", false);
 
 /// The route `wh/required`, whose requests need an idempotency key.
 static NEEDS_KEY: RouteOptions = keyed("wh/required", true);
+
+/// Returns one of the routes with idempotency keys.
+fn keyed_route(service: &str, name: &str) -> Option<Route> {
+    let options = match (service, name) {
+        ("wh", "keyed") => &MAY_HAVE_KEY,
+        ("wh", "required") => &NEEDS_KEY,
+        _ => return None,
+    };
+    Some(Route {
+        options: Some(options),
+        ..ROUTE
+    })
+}
 
 /// The routes with idempotency keys.
 #[derive(Debug)]
@@ -269,15 +302,7 @@ impl Routes for KeyedRoutes {
     }
 
     fn find(service: &str, name: &str) -> Option<Route> {
-        let options = match (service, name) {
-            ("wh", "keyed") => &MAY_HAVE_KEY,
-            ("wh", "required") => &NEEDS_KEY,
-            _ => return None,
-        };
-        Some(Route {
-            options: Some(options),
-            ..ROUTE
-        })
+        keyed_route(service, name)
     }
 }
 
@@ -315,6 +340,8 @@ impl Routes for TestRoutes {
             ("wh", "snowplow") => return Some(SNOWPLOW),
             ("wh", "cloudevents") => return Some(CLOUDEVENTS),
             ("wh", "consented") => return Some(CONSENTED_CLOUDEVENTS),
+            ("wh", "verified") => return Some(VERIFIED),
+            ("wh", "keyed" | "required") => return keyed_route(service, name),
             _ => {}
         }
         let is_declared = matches!(
