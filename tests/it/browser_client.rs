@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
+    process::Command,
     sync::{Arc, Mutex},
     thread,
 };
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     browser,
-    collector::{Collector, run},
+    collector::{self, Collector, run},
     engine::Database,
     http,
 };
@@ -330,5 +331,20 @@ fn the_types_of_the_client_name_the_routes() {
     let output = run(&["client-types"]);
     assert!(output.status.success());
     let types = String::from_utf8(output.stdout).unwrap();
+    assert!(types.contains("  \"wh/mail\": MailStatistics\n"), "{types}");
+}
+
+#[test]
+fn the_command_of_the_page_writes_the_types() {
+    let document = include_str!("../../docs/browser-client.md");
+    let command = document.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let (folder, program) = (tempfile::tempdir().unwrap(), collector::command());
+    let program = program.get_program().to_str().unwrap();
+    let status = Command::new("sh")
+        .args(["-ec", &command.replacen("rowmill", program, 1)])
+        .current_dir(folder.path())
+        .status();
+    assert!(status.unwrap().success(), "{command}");
+    let types = fs::read_to_string(folder.path().join("rowmill.d.ts")).unwrap();
     assert!(types.contains("  \"wh/mail\": MailStatistics\n"), "{types}");
 }

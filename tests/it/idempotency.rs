@@ -1,6 +1,7 @@
 //! Idempotency keys: a repeat of a request is one row and has the answer of the first.
 
 mod crash;
+mod page;
 mod process;
 
 use std::{

@@ -14,6 +14,7 @@ use crate::support::{
     http,
     tls_client::TlsClient,
     wait_for,
+    websocket::WebSocket,
 };
 
 /// The address from which nginx connects, the only trusted proxy.
@@ -155,4 +156,33 @@ fn nginx_names_its_clients_by_the_proxy_protocol() {
     );
     // The connection that only tried whether nginx listens ended without a request.
     assert_eq!(collector.metric("rowmill_malformed_requests_total"), 0);
+}
+
+/// The directives of nginx that name its folders for temporary files, which are below its prefix.
+const FOLDERS: &str = "access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; \
+     uwsgi_temp_path uwsgi; scgi_temp_path scgi;";
+
+#[test]
+fn nginx_passes_sessions_on_as_the_page_configures_it() {
+    let page = include_str!("../../docs/websocket.md");
+    let location = page.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
+    let (database, folder) = (Database::named("nginx_websocket"), tempfile::tempdir().unwrap());
+    let collector = Collector::start(&database);
+    let listen = free_address();
+    let location = location.replace("127.0.0.1:8080", &collector.address.to_string());
+    let configuration = format!("http {{ {FOLDERS} server {{ listen {listen};\n{location}\n}} }}\n");
+    let Some(_nginx) = Nginx::start(folder.path(), &configuration, listen) else {
+        eprintln!("skipped: there is no nginx");
+        return;
+    };
+    // A client cannot forge the address that nginx sets.
+    let mut socket = WebSocket::open(listen, "/wss", &[("X-Real-IP", "203.0.113.7")]).unwrap();
+    socket
+        .send(r#"{"service":"wh","name":"mail","event":"open","id__":"_1"}"#)
+        .unwrap();
+    let answer = socket.json();
+    assert_eq!((&answer["statusCode"], &answer["id__"]), (&200.into(), &"_1".into()));
+    assert_eq!(collector.stop().code, Some(0));
+    let rows = database.query("SELECT event, channel, td_ip FROM mail_statistics");
+    assert_eq!(rows, "open\tws\t127.0.0.1\n");
 }

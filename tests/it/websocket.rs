@@ -123,6 +123,33 @@ fn the_request_of_the_page_works_as_typed() {
 }
 
 #[test]
+fn the_script_of_the_page_works_in_a_browser() {
+    let database = Database::named("websocket_page_browser");
+    let collector = Collector::start(&database);
+    let text = include_str!("../../docs/websocket.md");
+    let script = text.split("```js\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = script.replace("127.0.0.1:8080", &format!("localhost:{}", collector.address.port()));
+    // The browser's clock stands still during a fetch, but not for a WebSocket.
+    let site = browser::site(format!(
+        r#"<!doctype html><pre id="out"></pre><script>
+console.log = (text) => document.getElementById('out').textContent += text
+{script}
+socket.addEventListener('message', () => socket.close());
+(async () => {{ while (socket.readyState !== 3) await fetch('/', {{ cache: 'no-store' }}) }})()
+</script>"#
+    ));
+    let Some(shown) = browser::open(&format!("http://localhost:{}/", site.port())) else {
+        eprintln!("there is no chromium: the test is skipped");
+        return;
+    };
+    assert!(shown.contains(r#""key":"in.gen.wh.mail""#), "{shown}");
+    assert!(shown.contains(r#""ack":"spooled","id__":"_1"}</pre>"#), "{shown}");
+    assert_eq!(collector.stop().code, Some(0));
+    let rows = database.query("SELECT event, email, channel FROM mail_statistics");
+    assert_eq!(rows, "open\tann@example.com\tws\n");
+}
+
+#[test]
 fn a_json_rpc_client_of_npm_works_over_http_and_websocket() {
     let Some(folder) = clients::of_npm() else { return };
     let database = Database::named("websocket_json_rpc");

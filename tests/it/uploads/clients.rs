@@ -55,3 +55,39 @@ fn tuspy_uploads_over_kills() {
     };
     upload_with(Command::new(python).arg(folder.join("tus.py")), "tus_py");
 }
+
+#[test]
+fn the_scripts_of_the_page_work_as_typed() {
+    const EVENTS: usize = 1_000;
+    let page = include_str!("../../../docs/uploads.md");
+    let (database, data) = (Database::named("uploads_scripts"), tempfile::tempdir().unwrap());
+    let collector = Collector::start(&database);
+    let file = data.path().join("events.ndjson");
+    let script = |language: &str| {
+        let start = page.split(&format!("```{language}\n")).nth(1).unwrap();
+        let script = start.split("```").next().unwrap();
+        let script = script.replace("127.0.0.1:8080", &collector.address.to_string());
+        script.replace("\"events.ndjson\"", &format!("{:?}", file.to_str().unwrap()))
+    };
+    let run = |command: &mut Command, events: std::ops::Range<usize>| {
+        let lines = events.map(|number| super::event(number) + "\n");
+        fs::write(&file, lines.collect::<String>()).unwrap();
+        let output = command.output().unwrap();
+        // Both clients end well after an error that their script prints.
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{errors}");
+    };
+    let mut expected = 0;
+    if let Some(folder) = clients::of_npm() {
+        let mut node = Command::new("node");
+        node.args(["--input-type=module", "--eval", &script("js")]);
+        run(node.current_dir(folder), 0..EVENTS);
+        expected += EVENTS;
+    }
+    if let Some((_, python)) = clients::of_pypi() {
+        let mut python = Command::new(python);
+        run(python.args(["-c", &script("python")]), expected..expected + EVENTS);
+        expected += EVENTS;
+    }
+    assert_rows(&database, expected);
+}

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{Method, Request, header};
 
-use super::world::{CLOUDEVENTS, CONSENTED_CLOUDEVENTS, GIF, JSON, Outcome, World, options, rejected};
-use crate::{arena, intake::event_meta::EventMeta};
+use super::{
+    routes::{CLOUDEVENTS, CONSENTED_CLOUDEVENTS},
+    world::{GIF, JSON, Outcome, World, options, rejected},
+};
+use crate::{arena, collect::options::EventOptions, intake::event_meta::EventMeta};
 
 fn answer(outcome: &Outcome) -> (u16, &str) {
     (outcome.status, &outcome.body)
@@ -69,6 +72,43 @@ fn a_refused_call_does_not_affect_the_others() {
         assert!(outcome.body.contains(r#""success":false"#), "{}", outcome.body);
         assert_eq!(outcome.codes, [code], "{body}");
     }
+    assert_eq!(world.request_memory(), 0);
+}
+
+#[test]
+fn the_events_of_a_request_have_a_limit_of_their_own() {
+    // The events of a document may take sixteen times the bytes of a batch.
+    let world = World::new(&EventOptions {
+        max_bulk_bytes: 10,
+        ..options()
+    });
+    let reason = "the events of the request take too many bytes: send fewer of them";
+    for (path, content_type, body) in [
+        ("/v1/batch", JSON, r#"{"batch":[{"n":1}]}"#),
+        ("/wh/segment", JSON, r#"{"n":1}"#),
+        ("/wh/snowplow", JSON, r#"{"data":[{"n":"1"}]}"#),
+        (
+            "/wh/cloudevents",
+            "application/cloudevents-batch+json",
+            r#"[{"specversion":"1.0","id":"a","source":"/s","type":"t"}]"#,
+        ),
+    ] {
+        let fits = world.post(path, content_type, body);
+        assert_eq!((fits.status, fits.rows.len()), (200, 1), "{path}: {}", fits.body);
+        let fields = format!("\"{}\":1,", "k".repeat(160));
+        let outcome = world.post(path, content_type, &body.replacen(r#"{""#, &format!("{{{fields}\""), 2));
+        assert_eq!(
+            (outcome.status, outcome.rows.len()),
+            (413, 0),
+            "{path}: {}",
+            outcome.body
+        );
+        assert!(outcome.body.contains(reason), "{path}: {}", outcome.body);
+        assert_eq!(outcome.codes, [""; 0], "{path}");
+    }
+    let padded = |length: usize| format!("{:length$}", r#"{"batch":[{"n":1}]}"#);
+    assert_eq!(world.post("/v1/batch", JSON, &padded(160)).status, 200);
+    assert_eq!(world.post("/v1/batch", JSON, &padded(161)).status, 413);
     assert_eq!(world.request_memory(), 0);
 }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use http::{Method, Request, header};
 
-use super::world::{FORM, JSON, NDJSON, OPTIONS_ROUTE, Outcome, World, options, rejected};
+use super::{
+    routes::OPTIONS_ROUTE,
+    world::{FORM, JSON, NDJSON, Outcome, World, options, rejected},
+};
 use crate::collect::route::RouteOptions;
 
 /// The fixed answer of the route with options.

@@ -247,6 +247,44 @@ fn an_upload_has_the_options_of_its_route() {
 }
 
 #[test]
+fn a_route_whose_options_need_the_whole_request_takes_no_upload() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&resumable(folder.path()));
+    let key = [("Idempotency-Key", "5f0c")];
+    // With tus, no request is the whole upload.
+    for (name, headers, status, status_of_tus, reason) in [
+        ("batch", &[][..], 400, 400, "inside documents"),
+        ("segment", &[], 400, 400, "inside documents"),
+        ("verified", &[], 403, 403, "verified with their whole body"),
+        ("keyed", &[], 200, 400, "keys of their own"),
+        ("keyed", &key, 400, 400, "key"),
+        ("required", &key, 400, 400, "key"),
+        ("required", &[], 400, 400, "key"),
+    ] {
+        let uri = format!("/upload/wh/{name}");
+        let outcome = world.upload(&uri, headers, &[b"{\"n\":1}\n"], true);
+        assert_eq!(
+            (outcome.status, outcome.rows.len()),
+            (status, usize::from(status == 200)),
+            "{name} {headers:?} {}",
+            outcome.body
+        );
+        assert!(
+            status == 200 || outcome.body.contains(reason),
+            "{name} {}",
+            outcome.body
+        );
+        let outcome = world.tus(Method::POST, &uri, ("Upload-Length", 8), b"{\"n\":1}\n");
+        assert_eq!((outcome.status, outcome.rows.len()), (status_of_tus, 0), "{name}");
+        assert!(
+            outcome.body.contains(reason) || name == "required",
+            "{name} {}",
+            outcome.body
+        );
+    }
+}
+
+#[test]
 fn the_query_of_an_upload_does_not_limit_its_items() {
     let world = World::new(&EventOptions {
         max_bulk_bytes: 10_000,

@@ -25,7 +25,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::world::{TestRoutes, World, options};
+use super::{
+    routes::TestRoutes,
+    world::{World, options},
+};
 use crate::{
     answer::cors::AllowedOrigin,
     collect::{head::Arrival, options::EventOptions, websocket::SessionHandle},

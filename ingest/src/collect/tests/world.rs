@@ -1,7 +1,6 @@
 //! A collector of one table, and the outcomes of its requests.
 
 use std::{
-    cell::RefCell,
     collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr},
@@ -13,259 +12,20 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use tokio::runtime::Runtime;
 
+use super::routes::{SCHEMA, TestRoutes, take_rows};
 use crate::{
-    ack::{Ack, AckPolicy},
-    adapters::Adapter,
-    answer::FixedAnswer,
-    block::receipt::Receipt,
-    collect::{
-        Collector, Decision, Response,
-        echo::Echo,
-        head::Arrival,
-        item_path::ItemPath,
-        options::EventOptions,
-        own_paths::{Methods, OwnPaths},
-        route::{Destination, Route, RouteOptions, Routes},
-    },
-    intake::{
-        event::{Event, Sink},
-        intake,
-        rejection::Rejection,
-        testing::{TABLE, TestRow, row_text},
-    },
-    privacy::{PersonalColumn, Privacy},
+    ack::Ack,
+    collect::{Collector, Decision, Response, head::Arrival, options::EventOptions, route::Routes},
     request::{
         read_body::{ReadBodyError, ReadyBody},
         turns::Turn,
     },
     store::{ClickHouseUrl, servers::Servers},
-    table::Schema,
     writer::{Writer, WriterOptions},
 };
-
-static SCHEMA: Schema = Schema::new(&[&TABLE]);
-
-/// The lowest valid uid; the rows below contain their uid minus this one.
-const LOWEST_UID: u64 = 1_000_000_000;
-
-thread_local! {
-    /// The rows that the requests of this thread have made: address, sender and values.
-    static ROWS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Ingests an event and notes the text of its row.
-fn ingest(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
-    let row = row_text::<false>(event);
-    let receipt = intake::<TestRow<'_, false>>(event, sink)?;
-    let meta = &event.meta;
-    let project = meta.project.to_text().unwrap_or_default();
-    let uid = meta.uid.wrapping_sub(LOWEST_UID);
-    let sender = format!("{}/{} {uid} {project}", meta.service, meta.name);
-    ROWS.with_borrow_mut(|rows| rows.push(format!("{sender} {}", row.unwrap()).trim_end().to_owned()));
-    Ok(receipt)
-}
-
-const ROUTE: Route = Route {
-    handler: ingest,
-    acks: AckPolicy::NONE,
-    options: None,
-};
-
-/// The route `wh/options`, with options of each kind.
-pub(super) const OPTIONS_ROUTE: Route = Route {
-    options: Some(&RouteOptions {
-        own_paths: Some(OwnPaths {
-            service: "wh",
-            name: "options",
-            paths: &["/track", "/v1/batch/", "/hooks/*"],
-        }),
-        methods: Methods(&["POST", "PUT", "GET"]),
-        answer: Some(FixedAnswer {
-            status: 202,
-            content_type: Some("text/plain"),
-            body: "ok",
-        }),
-        echo: Some(Echo {
-            field: "challenge",
-            is_json: false,
-            token: None,
-        }),
-        hiding: &["address", "tags", "payload"],
-        ..RouteOptions::NONE
-    }),
-    ..ROUTE
-};
-
-/// A route whose events are in an array that hides in a text.
-const HIDDEN_BATCH: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                items: Some(ItemPath {
-                    keys: &["events"],
-                    shared: &["city"],
-                }),
-                hiding: &["events"],
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route whose documents have many events inside.
-#[allow(clippy::needless_update, reason = "a route may have other options besides")]
-const BATCH: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                items: Some(ItemPath {
-                    keys: &["data", "events"],
-                    shared: &["page", "n", "projectId"],
-                }),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route whose sender speaks the HTTP API of Segment.
-const SEGMENT: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                adapter: Some(Adapter::Segment),
-                own_paths: Some(OwnPaths {
-                    service: "wh",
-                    name: "segment",
-                    paths: &["/v1/track", "/v1/batch"],
-                }),
-                methods: Methods(&["POST"]),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route that leaves out events without consent.
-const CONSENT: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                privacy: Some(Privacy {
-                    consent: Some("city"),
-                    drops_without_consent: true,
-                    ..Privacy::NONE
-                }),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route for a tracker of Snowplow.
-const SNOWPLOW: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                adapter: Some(Adapter::Snowplow),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route for CloudEvents.
-pub(super) const CLOUDEVENTS: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                adapter: Some(Adapter::CloudEvents),
-                methods: Methods(&["POST"]),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-/// A route for CloudEvents that records nothing without consent, and has personal data.
-pub(super) const CONSENTED_CLOUDEVENTS: Route = Route {
-    options: Some(
-        const {
-            &RouteOptions {
-                adapter: Some(Adapter::CloudEvents),
-                privacy: Some(Privacy {
-                    consent: Some("agreed"),
-                    drops_without_consent: true,
-                    columns: &[PersonalColumn {
-                        name: "email",
-                        paths: &["dataBase64"],
-                        is_hashed: false,
-                    }],
-                    ..Privacy::NONE
-                }),
-                ..RouteOptions::NONE
-            }
-        },
-    ),
-    ..ROUTE
-};
-
-#[derive(Debug)]
-pub(super) struct TestRoutes;
-
-impl Routes for TestRoutes {
-    const DESTINATIONS: &'static [Destination] = &[];
-
-    fn schema() -> &'static Schema {
-        &SCHEMA
-    }
-
-    fn find_path(path: &str) -> Option<Route> {
-        if matches!(path, "/v1/track" | "/v1/batch") {
-            return Some(SEGMENT);
-        }
-        let is_own = matches!(path, "/track" | "/v1/batch/") || (path.starts_with("/hooks/") && path.len() > 7);
-        is_own.then_some(OPTIONS_ROUTE)
-    }
-
-    fn find(service: &str, name: &str) -> Option<Route> {
-        if (service, name) == ("wh", "options") {
-            return Some(OPTIONS_ROUTE);
-        }
-        if (service, name) == ("wh", "mandrill") {
-            return Some(HIDDEN_BATCH);
-        }
-        if (service, name) == ("wh", "batch") {
-            return Some(BATCH);
-        }
-        match (service, name) {
-            ("wh", "consent") => return Some(CONSENT),
-            ("wh", "segment") => return Some(SEGMENT),
-            ("wh", "snowplow") => return Some(SNOWPLOW),
-            ("wh", "cloudevents") => return Some(CLOUDEVENTS),
-            ("wh", "consented") => return Some(CONSENTED_CLOUDEVENTS),
-            _ => {}
-        }
-        let is_declared = matches!(
-            (service, name),
-            ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
-        );
-        is_declared.then_some(ROUTE)
-    }
-
-    fn fallback() -> Option<Route> {
-        Some(ROUTE)
-    }
-}
 
 /// A collector, and the runtime that its writer needs. The runtime runs only while a response is
 /// not ready at once.
@@ -320,10 +80,7 @@ impl World {
         })
     }
 
-    pub(super) fn respond(
-        &self,
-        request: Request<Result<Bytes, ReadBodyError>>,
-    ) -> http::Response<http_body_util::Full<Bytes>> {
+    pub(super) fn respond(&self, request: Request<Result<Bytes, ReadBodyError>>) -> http::Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let body = body.map(|bytes| ReadyBody {
             bytes,
@@ -364,6 +121,16 @@ impl World {
     }
 
     fn stream(&self, request: Request<()>, pieces: &[&[u8]], is_complete: bool) -> Outcome {
+        self.outcome_of(|| self.respond_to_upload(request, pieces, is_complete))
+    }
+
+    /// Sends a request to the path of an upload, and returns its response.
+    pub(super) fn respond_to_upload(
+        &self,
+        request: Request<()>,
+        pieces: &[&[u8]],
+        is_complete: bool,
+    ) -> http::Response<Full<Bytes>> {
         let (parts, ()) = request.into_parts();
         let uri = parts.uri.clone();
         let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
@@ -372,12 +139,10 @@ impl World {
         };
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
-        self.outcome_of(|| {
-            self.runtime.block_on(async {
-                let mut feed = Arc::clone(&self.collector).begin_upload::<TestRoutes>(parts, arrival);
-                let mut body = pin!(Pieces { pieces, is_complete });
-                std::future::poll_fn(|cx| feed.poll(body.as_mut(), cx)).await
-            })
+        self.runtime.block_on(async {
+            let mut feed = Arc::clone(&self.collector).begin_upload::<TestRoutes>(parts, arrival);
+            let mut body = pin!(Pieces { pieces, is_complete });
+            std::future::poll_fn(|cx| feed.poll(body.as_mut(), cx)).await
         })
     }
 
@@ -391,7 +156,7 @@ impl World {
         self.outcome_of(|| self.respond(request))
     }
 
-    fn outcome_of(&self, respond: impl FnOnce() -> http::Response<http_body_util::Full<Bytes>>) -> Outcome {
+    fn outcome_of(&self, respond: impl FnOnce() -> http::Response<Full<Bytes>>) -> Outcome {
         let counts = || self.collector.writer.rejections().counts().events;
         let before = counts();
         let response = respond();
@@ -400,7 +165,7 @@ impl World {
         Outcome {
             status: response.status().as_u16(),
             body: without_ids(&text_of(response)),
-            rows: ROWS.take(),
+            rows: take_rows(),
             codes: codes.collect(),
         }
     }
@@ -416,7 +181,7 @@ impl World {
 
     /// Returns the rows that this thread has made since the last look.
     pub(super) fn rows() -> Vec<String> {
-        ROWS.take()
+        take_rows()
     }
 
     /// Returns the memory that requests have booked, in bytes.
@@ -477,7 +242,7 @@ pub(super) fn options() -> EventOptions {
     }
 }
 
-fn text_of(response: http::Response<http_body_util::Full<Bytes>>) -> String {
+pub(super) fn text_of(response: http::Response<Full<Bytes>>) -> String {
     let body = pin!(response.into_body().collect());
     match body.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(body) => String::from_utf8_lossy(&body.unwrap().to_bytes()).into_owned(),

@@ -306,3 +306,63 @@ impl Store {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Returns a store whose uploads have this time, and the folder around its own.
+    fn store(expiry: Duration) -> (Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ResumableUploads {
+            expiry,
+            ..ResumableUploads::new(&folder.path().join("uploads"))
+        };
+        (Store::new(&options), folder)
+    }
+
+    fn count_of_files(store: &Store) -> usize {
+        fs::read_dir(store.folder()).unwrap().count()
+    }
+
+    #[tokio::test]
+    async fn an_upload_whose_time_has_passed_is_not_found_and_then_removed() {
+        let (ended, _ended) = store(Duration::ZERO);
+        let upload = ended.create("/wh/mail", 8, None).unwrap();
+        assert!(ended.find(upload.id).is_none());
+        assert_eq!(count_of_files(&ended), 2);
+        // A request to it is in progress.
+        let held = Arc::clone(&upload).hold(Duration::ZERO).await.unwrap();
+        ended.sweep(now_s());
+        assert_eq!(count_of_files(&ended), 2);
+        drop(held);
+        ended.sweep(now_s());
+        assert_eq!(count_of_files(&ended), 0);
+
+        let (store, _folder) = store(Duration::from_secs(60));
+        let upload = store.create("/wh/mail", 8, None).unwrap();
+        store.sweep(now_s() + 50);
+        assert!(store.find(upload.id).is_some());
+        store.sweep(now_s() + 70);
+        assert_eq!((store.find(upload.id).is_none(), count_of_files(&store)), (true, 0));
+    }
+
+    #[test]
+    fn the_number_of_uploads_is_bounded() {
+        let (store, _folder) = store(Duration::from_secs(60));
+        let expires_s = now_s() + 60;
+        store.uploads(|uploads| {
+            for number in 1..MAX_UPLOADS {
+                let id = UploadId(number as u128);
+                let record = Record::new("/wh/mail", 8, None, expires_s);
+                uploads.insert(id, Arc::new(Upload::new(id, record, 0)));
+            }
+        });
+        let last = store.create("/wh/mail", 8, None).unwrap();
+        assert!(matches!(store.create("/wh/mail", 8, None), Err(StoreError::Full)));
+        store.uploads(|uploads| uploads.remove(&last.id));
+        assert!(store.create("/wh/mail", 8, None).is_ok());
+    }
+}
