@@ -91,11 +91,8 @@ pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) ->
 fn print(report: &ReplayReport, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{} rows in {} objects are in ClickHouse; it had {} of them before, and has refused {}",
-        report.rows - report.rows_refused.min(report.rows),
-        report.objects,
-        report.rows_found,
-        report.rows_refused
+        "{} rows in {} objects are done: searches found {} of them in their tables, and ClickHouse refused {}",
+        report.rows, report.objects, report.rows_found, report.rows_refused
     )?;
     for (table, rows) in &report.unknown_tables {
         writeln!(

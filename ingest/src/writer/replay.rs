@@ -31,7 +31,8 @@ pub struct ReplayReport {
     pub objects: usize,
     /// Rows of these objects.
     pub rows: u64,
-    /// Rows that their tables had already.
+    /// Rows that a search has found in their tables: those that were there before, and those that this
+    /// replay has sent and whose insert had not ended.
     pub rows_found: u64,
     /// Rows that ClickHouse has refused, which are dead letters.
     pub rows_refused: u64,
