@@ -161,7 +161,7 @@ fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
     if let Some(archive) = &report.archive {
         writeln!(
             out,
-            "{} segments, {} bytes wait for the archive; only the archive needs {} of the bytes",
+            "{} segments, {} bytes are kept for the archive; only the archive needs {} of the bytes",
             archive.segments, archive.bytes, archive.only_bytes
         )?;
     }

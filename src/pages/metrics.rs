@@ -305,7 +305,7 @@ fn archive(text: &mut Exposition, status: &ArchiveStatus) {
     );
     text.gauge(
         "rowmill_archive_pending_bytes",
-        "Disk space of segments with rows that wait for the archive, in bytes.",
+        "Disk space of segments that are kept for the archive, in bytes; the newest one stays.",
         status.pending_bytes,
     );
     text.gauge(

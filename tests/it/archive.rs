@@ -81,7 +81,7 @@ fn assert_found(output: &Output, rows: u64) {
 /// Checks that nothing in a data folder waits for the archive.
 fn assert_archived(data: &Path) {
     let list = text(&spool("list", data, &[]));
-    assert!(list.contains("0 segments, 0 bytes wait for the archive"), "{list}");
+    assert!(list.contains("0 segments, 0 bytes are kept for the archive"), "{list}");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_store_that_is_away_delays_no_row() {
     let list = text(&spool("list", data.path(), &[]));
     assert!(list.contains("0 rows wait in 0 blocks"), "{list}");
     assert!(
-        list.contains("1 segments, ") && list.contains("wait for the archive"),
+        list.contains("1 segments, ") && list.contains("kept for the archive"),
         "{list}"
     );
 

@@ -19,7 +19,8 @@ use crate::{
     block::layout::InsertTarget,
     spool::{
         Spool,
-        archive::{ArchiveBlock, ArchiveLinks, LinkName, LinkedBlocks, is_last_name, pack},
+        archive::{ArchiveBlock, LinkedBlocks, pack},
+        links::{ArchiveLinks, LinkName, is_last_name},
     },
 };
 

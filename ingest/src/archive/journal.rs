@@ -23,7 +23,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{private, spool::archive::LinkName};
+use crate::{private, spool::links::LinkName};
 
 /// The name of the file, and of a new one that is not complete yet.
 const FILE: &str = "journal";

@@ -37,9 +37,9 @@ pub struct ArchivedObject {
     pub name: String,
     /// The table of its rows.
     pub table: String,
-    /// The times at which its first and its last block were opened.
+    /// The time at which its first block was opened.
     pub first: SystemTime,
-    /// The last one of these times.
+    /// The time at which its last block was opened.
     pub last: SystemTime,
     /// The object's length, in bytes.
     pub bytes: u64,

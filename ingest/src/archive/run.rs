@@ -21,7 +21,7 @@ use super::{
     status::Counts,
 };
 use crate::{
-    spool::{Spool, archive::ArchiveLinks},
+    spool::{Spool, links::ArchiveLinks},
     store::{Class, backoff::RETRY, failure_log::FailureLog},
     table::Schema,
 };

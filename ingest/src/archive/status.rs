@@ -14,7 +14,7 @@ pub struct ArchiveStatus {
     pub bytes: u64,
     /// Uploads that failed and were, or will be, retried.
     pub failures: u64,
-    /// The length of the segments with rows that wait for the archive, in bytes.
+    /// The length of the segments that are kept for the archive, in bytes. The newest segment stays.
     pub pending_bytes: u64,
     /// The part of `pending_bytes` that only the archive needs: ClickHouse has these rows.
     pub only_bytes: u64,

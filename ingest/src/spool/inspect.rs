@@ -13,8 +13,8 @@ use crate::{
         sealed::SealedBlock,
     },
     spool::{
-        archive::{self, ArchiveReport},
         disk::{Disk, Folder, QUARANTINE_EXTENSION, Segment},
+        links::{self, ArchiveReport},
         read::{ReadError, read_rows},
         recover::{SpoolError, recover},
     },
@@ -115,7 +115,7 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
             .map(|block| BlockReport::new(recovered.open.contains(&block.id), block))
             .collect(),
         quarantined,
-        archive: archive::report(folder).map_err(io_error)?,
+        archive: links::report(folder).map_err(io_error)?,
     })
 }
 

@@ -44,7 +44,8 @@
 //! handover      gives blocks to another collector, and takes those of another one
 //! received_ids  the ids of the blocks of other collectors, over restarts
 //! inspect       what a folder holds, for the command line
-//! archive       second names of segments, for the archive
+//! links         second names of segments, for an archive
+//! archive       the blocks of linked segments
 //! in_memory     the rows that wait in memory, for tests
 //! ```
 //!
@@ -67,6 +68,7 @@ mod handover;
 mod in_memory;
 mod inspect;
 mod keyed_rows;
+pub(crate) mod links;
 mod log;
 mod queue;
 mod read;
@@ -104,10 +106,10 @@ pub(crate) use self::{
     table_id::TableId,
 };
 use self::{
-    archive::ArchiveLinks,
     commit::Committer,
     disk::{Disk, Folder},
     handover::receive::receive,
+    links::ArchiveLinks,
     log::Log,
     queue::TableQueue,
     received_ids::ReceivedIds,
@@ -116,10 +118,10 @@ use self::{
     state::LogState,
 };
 pub use self::{
-    archive::ArchiveReport,
     counters::TableCounts,
     handover::receive::{ReceiveError, Received},
     inspect::{BlockReport, PartReport, SpoolReport, inspect},
+    links::ArchiveReport,
     recover::SpoolError,
 };
 use crate::{

@@ -175,10 +175,10 @@ pub async fn replay(
         }
     }
     // The dead letters of refused rows.
+    let is_over = report.stopped_at.is_some();
     let end = async {
-        match report.stopped_at {
-            None => deadline.await,
-            Some(_) => {}
+        if !is_over {
+            deadline.await;
         }
     };
     _ = writer.drain_until(end).await;

@@ -14,11 +14,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{ArchiveLinks, LinkName, format_of};
 use crate::{
     block::{frame_format::FrameFormat, layout::InsertTarget, sealed::SealedBlock},
     spool::{
         frame::{self, Frame, Kind, SEGMENT_HEADER},
+        links::{ArchiveLinks, LinkName, format_of},
         recover::copy::{BlockCopy, assemble, best_of, sound},
         scan::scan,
     },

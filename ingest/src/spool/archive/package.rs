@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ArchiveLinks, blocks::ArchiveBlock};
+use super::blocks::ArchiveBlock;
 use crate::{
     block::{
         content::BlockRows,
@@ -23,6 +23,7 @@ use crate::{
     spool::{
         frame::{Kind, Rows},
         handover::package::{PackedBlock, Packer, unpack},
+        links::ArchiveLinks,
         read::{ReadError, read_rows_from},
     },
 };

@@ -11,12 +11,17 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{ArchiveLinks, LinkName, LinkedBlocks, pack, unpack_blocks};
+use super::{LinkedBlocks, pack, unpack_blocks};
 use crate::{
     ack::Ack,
     block::BlockLimits,
     deliver::tests::fake_server::SCHEMA,
-    spool::{LogLimits, Next, Outcome, Parked, Spool, SpoolLimits, TableLayouts, frame::SEGMENT_HEADER, inspect},
+    spool::{
+        LogLimits, Next, Outcome, Parked, Spool, SpoolLimits, TableLayouts,
+        frame::SEGMENT_HEADER,
+        inspect,
+        links::{ArchiveLinks, LinkName},
+    },
 };
 
 const LIMITS: SpoolLimits = SpoolLimits {

@@ -32,9 +32,9 @@ use crate::{
     block::{frame_format::FrameFormat, random},
     idempotency::KeyIndex,
     spool::{
-        archive::ArchiveLinks,
         disk::{Disk, Segment},
         frame::{self, Kind, SEGMENT_HEADER},
+        links::ArchiveLinks,
     },
 };
 
