@@ -1,5 +1,6 @@
 //! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
+mod archive;
 mod bodies;
 mod browsers;
 mod clickhouse;
@@ -26,6 +27,7 @@ use rowmill_ingest::writer::ColumnChanges;
 
 use self::value::{address, renamed, seconds, since};
 pub(crate) use self::{
+    archive::ArchiveReplayOptions,
     clickhouse::{ConnectionOptions, is_password_in},
     deliver::DeliverOptions,
     dev::DevOptions,
@@ -107,6 +109,8 @@ pub(crate) enum Command {
     /// List, verify, replay, export or hand over the rows that wait on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Insert the rows of an archive into their tables, except rows that are already there.
+    Replay(ArchiveReplayOptions),
     /// Replay rows that ClickHouse has refused into their tables.
     #[command(subcommand)]
     Rejected(RejectedCommand),

@@ -26,6 +26,17 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         status.differing_defaults,
         "columns have another DEFAULT in ClickHouse than in the schema, which the rows have (see `rowmill plan`); columns",
     ));
+    if let Some(archive) = status.archive {
+        let waiting = if archive.is_failing { archive.pending_bytes } else { 0 };
+        lines.extend(line(
+            waiting,
+            "the archive does not take rows, which wait on disk; bytes",
+        ));
+        lines.extend(line(
+            archive.dropped_bytes,
+            "rows that the archive did not get, because --archive-bytes was used up; bytes since the start",
+        ));
+    }
     lines
 }
 

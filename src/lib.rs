@@ -29,6 +29,7 @@ mod pages;
 mod plan_file;
 mod program;
 mod rejected;
+mod replay;
 mod serve;
 mod sign;
 mod spool;

@@ -11,7 +11,7 @@ use rowmill_ingest::route::Routes;
 use crate::{
     backfill, check,
     cli::{Cli, Command, LogFormat},
-    client_types, commands, deliver, dev, forget, init, log, memory, rejected, serve, sign, spool,
+    client_types, commands, deliver, dev, forget, init, log, memory, rejected, replay, serve, sign, spool,
 };
 
 /// Runs the program `rowmill` over the tables of the routes `R`: reads the arguments of the process,
@@ -50,6 +50,7 @@ pub fn run<R: Routes>() -> ExitCode {
         Some(Command::Routes) => commands::routes(R::DESTINATIONS),
         Some(Command::ClientTypes) => client_types::print(R::DESTINATIONS, schema),
         Some(Command::Spool(command)) => spool::spool(command, schema),
+        Some(Command::Replay(options)) => replay::replay(&options, schema),
         Some(Command::Rejected(command)) => rejected::rejected(command, schema),
         Some(Command::Forget(options)) => forget::forget(&options, schema),
     };

@@ -183,6 +183,9 @@ async fn collect<R: Routes>(
         rejected_bytes_per_second: options.rejected_bytes_per_second,
         node: options.node,
         audit_after: options.audit.then_some(options.audit_after_seconds),
+        archive: options
+            .archive
+            .archive(R::schema().tables.iter().map(|table| table.name))?,
         ..WriterOptions::default()
     };
     let servers: Servers = stores.iter().cloned().collect();
@@ -193,6 +196,12 @@ async fn collect<R: Routes>(
     let writer = match &log {
         Some(log) => {
             check_acks(R::DESTINATIONS, options.ack())?;
+            if bounds.archive.is_some() {
+                return Err(
+                    "--archive reads the spool, which a collector with --log does not have: leave one of them out"
+                        .into(),
+                );
+            }
             let rows = data_folder::waiting_rows(&spool_folder(&options.data))?;
             if rows > 0 {
                 tracing::warn!(

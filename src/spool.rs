@@ -158,6 +158,13 @@ fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
             report.torn_bytes
         )?;
     }
+    if let Some(archive) = &report.archive {
+        writeln!(
+            out,
+            "{} segments, {} bytes are kept for the archive; only the archive needs {} of the bytes",
+            archive.segments, archive.bytes, archive.only_bytes
+        )?;
+    }
     for path in &report.quarantined {
         writeln!(out, "damaged: {}", path.display())?;
     }

@@ -70,6 +70,7 @@
 //! | [`rejected`] | sends refused rows again |
 //! | [`forget`] | deletes the rows of a person |
 //! | [`handover`] | hands waiting rows to another collector |
+//! | [`archive`] | rows as objects in S3 or a folder, and their replay |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -91,6 +92,7 @@
 //! rejected   the replay of dead letters
 //! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
+//! archive    rows as objects in S3 or a folder, beside ClickHouse
 //! kafka      a shared log between the collectors and the deliveries
 //! handover   hands the blocks of a spool to another collector
 //! deliver    inserts blocks into ClickHouse until it confirms them
@@ -132,6 +134,7 @@ pub mod __rt;
 pub mod ack;
 mod adapters;
 mod answer;
+pub mod archive;
 mod arena;
 pub mod backfill;
 mod block;

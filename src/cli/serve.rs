@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum, writer::ClusterInserts};
 
 use super::{
+    archive::ArchiveOptions,
     bodies::BodyTimeOptions,
     browsers::BrowserOptions,
     clickhouse::ConnectionOptions,
@@ -235,6 +236,9 @@ pub(crate) struct ServeOptions {
     /// Time between the confirmation of a row and its comparison by --audit, such as 120 or 2m.
     #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120s", value_parser = seconds, value_name = "DURATION")]
     pub(crate) audit_after_seconds: Duration,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveOptions,
 
     #[command(flatten)]
     pub(crate) handover: HandoverOptions,

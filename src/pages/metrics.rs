@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use rowmill_ingest::{
     Writer,
+    archive::ArchiveStatus,
     server::Connections,
     writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
 };
@@ -278,7 +279,59 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
         "Whether the last write to the spool failed.",
         status.is_disk_failing.into(),
     );
+    if let Some(status) = &status.archive {
+        archive(&mut text, status);
+    }
     text.0
+}
+
+/// Adds the metrics of the archive.
+fn archive(text: &mut Exposition, status: &ArchiveStatus) {
+    text.counter(
+        "rowmill_archive_objects_total",
+        "Objects uploaded to the archive.",
+        status.objects,
+    );
+    text.counter(
+        "rowmill_archive_rows_total",
+        "Rows uploaded to the archive.",
+        status.rows,
+    );
+    text.counter(
+        "rowmill_archive_bytes_total",
+        "The length of the objects uploaded to the archive, in bytes.",
+        status.bytes,
+    );
+    text.counter(
+        "rowmill_archive_failures_total",
+        "Uploads to the archive that failed and were, or will be, retried.",
+        status.failures,
+    );
+    text.counter(
+        "rowmill_archive_dropped_bytes_total",
+        "Bytes of segments that the archive did not get, because of --archive-bytes.",
+        status.dropped_bytes,
+    );
+    text.gauge(
+        "rowmill_archive_pending_bytes",
+        "Disk space of segments that are kept for the archive, in bytes; the newest one stays.",
+        status.pending_bytes,
+    );
+    text.gauge(
+        "rowmill_archive_only_bytes",
+        "The part of rowmill_archive_pending_bytes that only the archive needs.",
+        status.only_bytes,
+    );
+    text.gauge(
+        "rowmill_archive_oldest_seconds",
+        "The age of the oldest row that waits for the archive.",
+        status.oldest_seconds,
+    );
+    text.gauge(
+        "rowmill_archive_failing",
+        "Whether the last upload to the archive failed.",
+        status.is_failing.into(),
+    );
 }
 
 /// Adds the metrics of idempotency keys.

@@ -1,7 +1,7 @@
 //! Rows that another collector takes over: none is lost and none is stored twice.
 
 mod kills;
-mod rows;
+pub mod rows;
 
 use std::{fs, path::Path, process::Command, sync::atomic::Ordering};
 

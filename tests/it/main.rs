@@ -13,6 +13,7 @@ mod support;
 
 mod acks;
 mod adapters;
+mod archive;
 mod attach;
 mod attacks;
 mod audit;

@@ -80,6 +80,13 @@ const STAGED_EXTENSION: &str = "receiving";
 /// The file whose lock keeps out a second process.
 const LOCK: &str = "lock";
 
+/// A segment's file that is open for writing.
+#[derive(Debug)]
+struct OpenSegment {
+    file: File,
+    path: PathBuf,
+}
+
 /// A folder that no other process uses as long as this value lives, unless it is only read.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -126,7 +133,7 @@ impl Folder {
     }
 
     fn name(&self, segment: u64) -> PathBuf {
-        self.path.join(format!("{segment:016}.{EXTENSION}"))
+        segment_path(&self.path, segment)
     }
 
     fn staged_name(&self, staged: u64) -> PathBuf {
@@ -168,14 +175,14 @@ impl Disk for Folder {
         self.lock_again()?;
         let file = private::open(OpenOptions::new().append(true).create_new(true), &self.name(segment))?;
         File::open(&self.path)?.sync_all()?;
-        Ok(Box::new(file))
+        let path = self.name(segment);
+        Ok(Box::new(OpenSegment { file, path }))
     }
 
     fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(private::open(
-            OpenOptions::new().append(true),
-            &self.name(segment),
-        )?))
+        let path = self.name(segment);
+        let file = private::open(OpenOptions::new().append(true), &path)?;
+        Ok(Box::new(OpenSegment { file, path }))
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
@@ -221,8 +228,9 @@ impl Disk for Folder {
     fn stage(&self, staged: u64) -> io::Result<Box<dyn Segment>> {
         self.lock_again()?;
         let mut options = OpenOptions::new();
-        let file = private::open(options.append(true).create_new(true), &self.staged_name(staged))?;
-        Ok(Box::new(file))
+        let path = self.staged_name(staged);
+        let file = private::open(options.append(true).create_new(true), &path)?;
+        Ok(Box::new(OpenSegment { file, path }))
     }
 
     fn promote(&self, staged: u64, segment: u64) -> io::Result<()> {
@@ -239,22 +247,43 @@ impl Disk for Folder {
     }
 }
 
-impl Segment for File {
+impl Segment for OpenSegment {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+        self.file.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.file.set_len(length)
     }
 
     fn has_name(&self) -> io::Result<bool> {
-        has_name(self)
+        has_own_name(&self.file, &self.path)
     }
+}
+
+/// Returns whether an open file still has the name `path`. The name that the archive gives to a
+/// segment is no name of the spool.
+#[cfg(unix)]
+fn has_own_name(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata()?;
+    if metadata.nlink() < 2 {
+        return Ok(metadata.nlink() > 0);
+    }
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (metadata.dev(), metadata.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn has_own_name(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 #[cfg(unix)]
@@ -267,6 +296,11 @@ fn has_name(file: &File) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn has_name(_: &File) -> io::Result<bool> {
     Ok(true)
+}
+
+/// Returns the path of a segment in the spool's folder.
+pub(crate) fn segment_path(folder: &Path, segment: u64) -> PathBuf {
+    folder.join(format!("{segment:016}.{EXTENSION}"))
 }
 
 /// Returns the numbers of the segments in a folder, in ascending order, and ignores other files.

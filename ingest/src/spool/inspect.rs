@@ -14,6 +14,7 @@ use crate::{
     },
     spool::{
         disk::{Disk, Folder, QUARANTINE_EXTENSION, Segment},
+        links::{self, ArchiveReport},
         read::{ReadError, read_rows},
         recover::{SpoolError, recover},
     },
@@ -34,6 +35,8 @@ pub struct SpoolReport {
     pub damaged_bytes: u64,
     /// Damaged segments that are kept for inspection.
     pub quarantined: Vec<PathBuf>,
+    /// What waits for the archive; `None` if nothing was ever to be archived.
+    pub archive: Option<ArchiveReport>,
 }
 
 /// A block that is not stored.
@@ -112,6 +115,7 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
             .map(|block| BlockReport::new(recovered.open.contains(&block.id), block))
             .collect(),
         quarantined,
+        archive: links::report(folder).map_err(io_error)?,
     })
 }
 

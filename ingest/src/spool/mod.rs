@@ -44,6 +44,8 @@
 //! handover      gives blocks to another collector, and takes those of another one
 //! received_ids  the ids of the blocks of other collectors, over restarts
 //! inspect       what a folder holds, for the command line
+//! links         second names of segments, for an archive
+//! archive       the blocks of linked segments
 //! in_memory     the rows that wait in memory, for tests
 //! ```
 //!
@@ -56,6 +58,7 @@
 
 mod append;
 mod append_shards;
+pub(crate) mod archive;
 mod commit;
 mod counters;
 mod dead_letters;
@@ -65,6 +68,7 @@ mod handover;
 mod in_memory;
 mod inspect;
 mod keyed_rows;
+pub(crate) mod links;
 mod log;
 mod queue;
 mod read;
@@ -90,6 +94,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 pub(crate) use self::{
     append::Appender,
@@ -104,6 +109,7 @@ use self::{
     commit::Committer,
     disk::{Disk, Folder},
     handover::receive::receive,
+    links::ArchiveLinks,
     log::Log,
     queue::TableQueue,
     received_ids::ReceivedIds,
@@ -115,6 +121,7 @@ pub use self::{
     counters::TableCounts,
     handover::receive::{ReceiveError, Received},
     inspect::{BlockReport, PartReport, SpoolReport, inspect},
+    links::ArchiveReport,
     recover::SpoolError,
 };
 use crate::{
@@ -192,6 +199,16 @@ impl Spool {
         tables: TableLayouts,
         limits: SpoolLimits,
     ) -> Result<(Self, thread::JoinHandle<()>), SpoolError> {
+        Self::open_with(folder, tables, limits, None)
+    }
+
+    /// Like [`open`](Self::open), with a link of each new segment for the archive.
+    pub(crate) fn open_with(
+        folder: &Path,
+        tables: TableLayouts,
+        limits: SpoolLimits,
+        archive: Option<Arc<ArchiveLinks>>,
+    ) -> Result<(Self, thread::JoinHandle<()>), SpoolError> {
         let io_error = |error| SpoolError::Io(folder.to_owned(), error);
         let disk = Folder::lock(folder)
             .map_err(io_error)?
@@ -199,7 +216,10 @@ impl Spool {
         disk.remove_staged().map_err(io_error)?;
         let keys = KeyIndex::open(&folder.join(KEYS), limits.keys, now_s()).map_err(io_error)?;
         let received = ReceivedIds::open(folder).map_err(io_error)?;
-        let (spool, committer) = Self::recovered_with(Arc::new(disk), folder, tables, limits, keys, received)?;
+        let (spool, mut committer) = Self::recovered_with(Arc::new(disk), folder, tables, limits, keys, received)?;
+        if let Some(archive) = archive {
+            committer.log.set_archive(archive);
+        }
         let thread = thread::Builder::new()
             .name("rowmill-spool".to_owned())
             .spawn(move || committer.run())
@@ -346,6 +366,26 @@ impl Spool {
     /// See [`ReceiveError`].
     pub(crate) async fn receive(&self, package: Bytes) -> Result<Received, ReceiveError> {
         receive(&self.shared, package).await
+    }
+
+    /// Seals the open blocks of tables whose first row has this age. While older blocks wait for
+    /// ClickHouse, an open block grows, and the archive gets no block before its end.
+    pub(crate) fn seal_older(&self, age: Duration, is_archived: impl Fn(&str) -> bool) {
+        for queue in self
+            .shared
+            .queues()
+            .filter(|queue| is_archived(queue.layout.schema_table()))
+        {
+            let mut blocks = queue.lock();
+            if blocks.open.opened().is_some_and(|opened| opened.at.elapsed() >= age) {
+                blocks.seal();
+            }
+        }
+    }
+
+    /// Returns whether a block was taken from another collector.
+    pub(crate) fn is_received(&self, block: Uuid) -> bool {
+        self.shared.received.contains(block)
     }
 
     /// Stops accepting rows, and wakes each queue's delivery to seal the open block.

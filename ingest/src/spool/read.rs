@@ -19,7 +19,23 @@ use crate::{
 /// # Errors
 /// The file system's, or [`ReadError::Damaged`] with the frame that fails its checks.
 pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<BlockRows, ReadError> {
-    let (Some(segment), Some(format)) = (logged.segment, logged.format) else {
+    let Some(segment) = logged.segment else {
+        return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
+    };
+    read_rows_from(|offset, length| disk.read_at(segment, offset, length), id, logged, part)
+}
+
+/// Reads rows of a block from the file of its segment, of which `read_at` returns bytes.
+///
+/// # Errors
+/// As [`read_rows`].
+pub(crate) fn read_rows_from(
+    mut read_at: impl FnMut(u64, usize) -> io::Result<Vec<u8>>,
+    id: Uuid,
+    logged: &Logged,
+    part: &Part,
+) -> Result<BlockRows, ReadError> {
+    let Some(format) = logged.format else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
     };
     let (mut out, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
@@ -32,12 +48,10 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
         if shared.is_empty() {
             continue;
         }
-        let bytes = disk
-            .read_at(segment, at.offset, at.length)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => ReadError::Damaged(at.clone()),
-                _ => ReadError::Io(error),
-            })?;
+        let bytes = read_at(at.offset, at.length).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ReadError::Damaged(at.clone()),
+            _ => ReadError::Io(error),
+        })?;
         let rows = frame::read(&bytes, format, at.offset)
             .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
             .and_then(|frame| Some(keyed_rows::read_rows(frame.header.kind, frame.body, at.rows.len() as u32)?.1))

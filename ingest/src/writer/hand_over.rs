@@ -7,11 +7,16 @@ use tokio::time::sleep;
 
 use super::{DrainReport, StopAfter, Writer, WriterOptions, join_log};
 use crate::{
+    archive::finish,
     budget::Booking,
     handover::{HandoverReport, ReceiveError, Received, Target, hand_over},
     spool::{Spool, SpoolError, SpoolLimits, TableLayouts},
     table::Schema,
 };
+
+/// The time for the rows that wait for the archive, after those that wait for ClickHouse are handed
+/// over.
+const ARCHIVE_TIME: Duration = Duration::from_secs(30);
 
 /// The body of a request with blocks of another collector, which counts in the memory of requests.
 #[derive(Debug)]
@@ -106,7 +111,10 @@ impl Writer {
             true => hand_over(&self.shared.spool, target, std::future::ready(())).await,
         };
         drop(log_runs);
-        (self.end_log(&mut work).await, report)
+        let drained = self.end_log(&mut work).await;
+        // The rows may leave this machine, but what waits for the archive does not.
+        finish(&mut work.archiver, false, sleep(ARCHIVE_TIME)).await;
+        (drained, report)
     }
 }
 

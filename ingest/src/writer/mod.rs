@@ -8,6 +8,7 @@
 //! start               the spool, the ids, and the tasks in the background
 //! once                rows with idempotency keys
 //! hand_over           the handover of rows to another collector, and from one
+//! replay              rows of an archive
 //! options             the limits and the intervals of a writer
 //! schema_state        whether the servers' tables match the schema
 //! drain_report        the rows that a drain could not deliver
@@ -41,11 +42,13 @@ pub use self::{
     left_out_counts::LeftOutCounts,
     options::{ClusterInserts, WriterOptions},
     rejection_counts::RejectionCounts,
+    replay::{ReplayError, ReplayReport, RowsWithoutIds, replay},
     status::WriterStatus,
     unverified_counts::UnverifiedCount,
 };
 use crate::{
     ack::Ack,
+    archive::{ArchiverHandle, StatusReader, finish},
     block::{content::BlockRows, rows::RowBatch},
     budget::RequestMemory,
     deliver::run::StopAfter,
@@ -118,6 +121,7 @@ struct Shared {
     lease: watch::Receiver<lease::Progress>,
     /// Whether the clusters of Distributed tables have been read.
     shards: watch::Receiver<bool>,
+    archive: Option<StatusReader>,
     work: Mutex<Work>,
 }
 
@@ -131,6 +135,7 @@ struct Work {
     log: Option<thread::JoinHandle<()>>,
     /// Stops the log with the last delivery, unless somebody holds it.
     stop_log: Weak<StopAfter>,
+    archiver: Option<ArchiverHandle>,
 }
 
 impl Writer {
@@ -296,6 +301,7 @@ impl Writer {
             memory_bytes: spool.memory_bytes(),
             request_bytes: self.request_memory().used(),
             idempotency: self.keys().counts(),
+            archive: self.shared.archive.as_ref().map(StatusReader::status),
         }
     }
 
@@ -404,12 +410,16 @@ impl Writer {
     pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
         self.shared.spool.close();
         let mut work = self.shared.work.lock().await;
-        self.end_deliveries(&mut work, deadline).await;
-        self.end_log(&mut work).await
+        let mut deadline = std::pin::pin!(deadline);
+        let is_late = self.end_deliveries(&mut work, deadline.as_mut()).await;
+        let report = self.end_log(&mut work).await;
+        finish(&mut work.archiver, is_late, deadline).await;
+        report
     }
 
     /// Ends the deliveries once ClickHouse has all rows of the closed spool, or `deadline` completes.
-    async fn end_deliveries(&self, work: &mut Work, deadline: impl Future<Output = ()>) {
+    /// Returns whether it has.
+    async fn end_deliveries(&self, work: &mut Work, deadline: impl Future<Output = ()>) -> bool {
         let all_end = async { while work.deliveries.join_next().await.is_some() {} };
         let is_late = tokio::select! {
             biased;
@@ -420,6 +430,7 @@ impl Writer {
             work.deliveries.shutdown().await;
         }
         work.syncs.shutdown().await;
+        is_late
     }
 
     /// Ends the spool's log, and returns the rows that are left.
@@ -437,7 +448,10 @@ impl Writer {
         if shared.spool.log_end() == Some(LogEnd::Delivers) {
             let rows: u64 = left.iter().map(|counts| counts.rows_pending).sum();
             if rows > 0 {
-                tracing::info!(rows, "rows stay in the shared log until the next delivery");
+                tracing::info!(
+                    rows,
+                    "rows are not stored yet, and stay in the shared log or in the archive"
+                );
             }
             return DrainReport::new(Vec::new(), true);
         }
@@ -473,6 +487,7 @@ pub(crate) mod once;
 mod options;
 mod payload_rate;
 mod rejection_counts;
+mod replay;
 mod schema_state;
 mod start;
 mod status;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    archive::Archive,
     block::{BlockLimits, MAX_BLOCK_BYTES},
     deliver::{ColumnChanges, MAX_BLOCK_ROWS},
     ids::base::Base,
@@ -87,6 +88,8 @@ pub struct WriterOptions {
     /// at least 10 ms. `None`: no audit. See
     /// [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
     pub audit_after: Option<Duration>,
+    /// The archive of the rows, beside ClickHouse; it needs a folder. `None`: no archive.
+    pub archive: Option<Archive>,
 }
 
 /// The way of rows into the tables over the shards of a cluster.
@@ -132,6 +135,7 @@ impl Default for WriterOptions {
             rejected_bytes_per_second: DEFAULT_BYTES_PER_SECOND,
             node: None,
             audit_after: None,
+            archive: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{ClusterInserts, Shared, Work, Writer, WriterOptions};
 use crate::{
+    archive::{Archiver, ArchiverHandle},
     deliver::{
         Audit, Changes, Delivery,
         follow::{Follow, follow},
@@ -48,20 +49,29 @@ const MIN_AUDIT_AFTER: Duration = Duration::from_millis(10);
 const MIN_PARTS_PER_SECOND: f64 = 1.0 / 60.0;
 
 /// The ids of a writer that is about to run.
-struct Ids {
+pub(super) struct Ids {
     generator: IdGenerator,
     /// The generator's initial record.
     record: Record,
 }
 
+/// What a spool in a folder has in the background.
+#[derive(Default)]
+pub(super) struct BackgroundWork {
+    log: Option<thread::JoinHandle<()>>,
+    archiver: Option<ArchiverHandle>,
+}
+
 /// Where the rows of a writer's spool come from and go to.
-enum Flow<'a> {
+pub(super) enum Flow<'a> {
     /// From the layers to their tables.
     ToTables,
     /// From the layers to a shared log.
     ToLog(&'a LogUrl, TopicOptions),
     /// From a shared log to their tables.
     FromLog(&'a LogUrl, TopicOptions),
+    /// From an archive to their tables.
+    FromArchive,
 }
 
 impl Writer {
@@ -90,7 +100,15 @@ impl Writer {
     pub fn start(schema: &'static Schema, servers: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(TableLayouts::of(schema), options.limits());
         let ids = Ids::in_memory(options);
-        Self::run(schema, spool, None, ids, servers.into(), options, &Flow::ToTables)
+        Self::run(
+            schema,
+            spool,
+            BackgroundWork::default(),
+            ids,
+            servers.into(),
+            options,
+            &Flow::ToTables,
+        )
     }
 
     /// Starts a writer whose rows go to a shared log, from which the deliveries of other writers
@@ -134,7 +152,7 @@ impl Writer {
         Self::run(
             schema,
             spool,
-            None,
+            BackgroundWork::default(),
             Ids::in_memory(options),
             servers.into(),
             options,
@@ -160,7 +178,7 @@ impl Writer {
         Self::run(
             schema,
             spool,
-            None,
+            BackgroundWork::default(),
             Ids::in_memory(options),
             servers.into(),
             options,
@@ -186,25 +204,44 @@ impl Writer {
         folder: &Path,
     ) -> Result<Self, SpoolError> {
         let base = options.base();
-        let (spool, log) = Spool::open(folder, TableLayouts::of(schema), options.limits())?;
+        let io_error = |error| SpoolError::Io(folder.to_owned(), error);
+        let links = match &options.archive {
+            Some(_) => Some(Archiver::links(folder).map_err(io_error)?),
+            None => None,
+        };
+        let (spool, log) = Spool::open_with(folder, TableLayouts::of(schema), options.limits(), links.clone())?;
         // This process holds the folder's lock, so no other process writes the file.
         let (file, earlier) = IdFile::open(folder).map_err(|error| {
             spool.stop();
-            SpoolError::Io(folder.to_owned(), error)
+            io_error(error)
         })?;
         let record = lease::first_record(base, earlier);
         let ids = Ids {
             generator: IdGenerator::with_file(file, record),
             record,
         };
+        let archiver = match (&options.archive, links) {
+            (Some(archive), Some(links)) => {
+                let archiver = Archiver::start(archive, links, spool.clone(), schema);
+                Some(archiver.map_err(|error| {
+                    spool.stop();
+                    io_error(error)
+                })?)
+            }
+            _ => None,
+        };
+        let work = BackgroundWork {
+            log: Some(log),
+            archiver,
+        };
         let flow = &Flow::ToTables;
-        Ok(Self::run(schema, spool, Some(log), ids, servers.into(), options, flow))
+        Ok(Self::run(schema, spool, work, ids, servers.into(), options, flow))
     }
 
-    fn run(
+    pub(super) fn run(
         schema: &'static Schema,
         spool: Spool,
-        log: Option<thread::JoinHandle<()>>,
+        work: BackgroundWork,
         ids: Ids,
         servers: Servers,
         options: &WriterOptions,
@@ -218,8 +255,8 @@ impl Writer {
         let states = sync::start(servers, schema, options.rejected_days, settings, &mut syncs);
         let generator = Arc::new(ids.generator);
         let lease = match flow {
-            // The rows of a log have their ids.
-            Flow::FromLog(..) => lease::none(),
+            // The rows of a log, or of an archive, have their ids.
+            Flow::FromLog(..) | Flow::FromArchive => lease::none(),
             Flow::ToTables | Flow::ToLog(..) => lease::start(
                 Arc::clone(&generator),
                 options.base(),
@@ -253,8 +290,10 @@ impl Writer {
         if let Flow::FromLog(url, topics) = flow {
             kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
         }
+        let BackgroundWork { log, archiver } = work;
         Self {
             shared: Arc::new(Shared {
+                archive: archiver.as_ref().map(ArchiverHandle::reader),
                 appender: spool.appender(),
                 spool,
                 schema,
@@ -273,6 +312,7 @@ impl Writer {
                     syncs,
                     log,
                     stop_log,
+                    archiver,
                 }),
             }),
         }
@@ -319,7 +359,7 @@ impl Writer {
 
 impl Ids {
     /// Returns ids that no file keeps over a restart.
-    fn in_memory(options: &WriterOptions) -> Self {
+    pub(super) fn in_memory(options: &WriterOptions) -> Self {
         let record = lease::first_record(options.base(), None);
         Self {
             generator: IdGenerator::new(record.base),

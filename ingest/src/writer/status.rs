@@ -1,6 +1,7 @@
 //! The status of a writer.
 
 use crate::{
+    archive::ArchiveStatus,
     idempotency::KeyCounts,
     lease::NodeStatus,
     spool::TableCounts,
@@ -54,6 +55,8 @@ pub struct WriterStatus {
     pub request_bytes: usize,
     /// The idempotency keys, of routes that have them.
     pub idempotency: KeyCounts,
+    /// The archive of the rows, if there is one.
+    pub archive: Option<ArchiveStatus>,
 }
 
 impl WriterStatus {

@@ -87,6 +87,15 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
+    /// Like [`start_in`](Self::start_in), with environment variables.
+    pub fn start_in_as(data: &Path, clickhouse: &str, variables: &[(String, String)], arguments: &[&str]) -> Self {
+        let mut command = command();
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        Self::try_start(command, ANY_PORT, data, &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
+    }
+
     /// Like [`start_in`](Self::start_in), but returns the log if the collector does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
         Self::try_start(

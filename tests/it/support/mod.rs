@@ -1,5 +1,5 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, and a broker.
+//! client, a broker, and an S3 server.
 
 pub mod broker;
 pub mod browser;
@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod collector;
 pub mod engine;
 pub mod http;
+pub mod object_store;
 pub mod proxy;
 pub mod service;
 pub mod tls_client;

@@ -52,13 +52,13 @@ impl Package {
 
 /// Builds the bytes of a package.
 #[derive(Debug)]
-pub(super) struct Packer {
+pub(in crate::spool) struct Packer {
     format: FrameFormat,
     bytes: Vec<u8>,
 }
 
 impl Packer {
-    pub(super) fn new() -> Self {
+    pub(in crate::spool) fn new() -> Self {
         let format = FrameFormat::new(random::salt());
         Self {
             format,
@@ -66,17 +66,17 @@ impl Packer {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::spool) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(in crate::spool) fn into_bytes(self) -> Bytes {
         self.bytes.into()
     }
 
     /// Appends a block. `rows` are its rows in the sorted `ranges`, which are all that the other
     /// collector has to store.
-    pub(super) fn put(&mut self, block: &SealedBlock, cuts: &[u32], ranges: &[RowRange], rows: &BlockRows) {
+    pub(in crate::spool) fn put(&mut self, block: &SealedBlock, cuts: &[u32], ranges: &[RowRange], rows: &BlockRows) {
         self.frame(block.id, Kind::Open, 0..0, |out| frame::put_layout(out, &block.layout));
         let mut first = 0;
         for range in ranges {
@@ -124,17 +124,17 @@ fn start_of(rows: &BlockRows, row: usize) -> u32 {
 
 /// A block of a package.
 #[derive(Debug)]
-pub(super) struct PackedBlock<'p> {
-    pub(super) id: Uuid,
+pub(in crate::spool) struct PackedBlock<'p> {
+    pub(in crate::spool) id: Uuid,
     /// The insert target, with a statement of this build.
-    pub(super) layout: InsertTarget,
+    pub(in crate::spool) layout: InsertTarget,
     /// The frames, in the order of the package.
-    pub(super) frames: Vec<Frame<'p>>,
+    pub(in crate::spool) frames: Vec<Frame<'p>>,
 }
 
 /// The reason why a package cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PackageError {
+pub(in crate::spool) enum PackageError {
     /// The package has a version that this build does not read.
     Version(u32),
     /// The bytes are not those of a package, or they have changed on their way.
@@ -157,7 +157,7 @@ impl fmt::Display for PackageError {
 }
 
 /// Reads a package, all of it or nothing.
-pub(super) fn unpack(package: &[u8]) -> Result<Vec<PackedBlock<'_>>, PackageError> {
+pub(in crate::spool) fn unpack(package: &[u8]) -> Result<Vec<PackedBlock<'_>>, PackageError> {
     let format = match frame::read_segment_header(package) {
         SegmentHeader::Known(format) if format.version == VERSION_1 => return Err(PackageError::Version(VERSION_1)),
         SegmentHeader::Known(format) => format,

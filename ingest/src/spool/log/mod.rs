@@ -34,6 +34,7 @@ use crate::{
     spool::{
         disk::{Disk, Segment},
         frame::{self, Kind, SEGMENT_HEADER},
+        links::ArchiveLinks,
     },
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Log {
     next_segment: u64,
     /// The idempotency keys, whose index outlives the segments.
     pub(super) keys: Arc<KeyIndex>,
+    /// The second names of the segments, if the rows are archived.
+    archive: Option<Arc<ArchiveLinks>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +103,13 @@ impl Log {
             begun,
             next_segment,
             keys,
+            archive: None,
         }
+    }
+
+    /// Gives each segment that is begun from now on a second name for the archive.
+    pub(crate) fn set_archive(&mut self, archive: Arc<ArchiveLinks>) {
+        self.archive = Some(archive);
     }
 
     /// Returns the total length of all segments.
@@ -172,13 +181,19 @@ impl Log {
     fn make_segment(&mut self) -> io::Result<u64> {
         let segment = self.next_segment;
         self.next_segment += 1;
-        let mut file = self.disk.create(segment)?;
         let format = FrameFormat::new(random::salt());
+        if let Some(archive) = &self.archive {
+            archive.begin(segment, format);
+        }
+        let mut file = self.disk.create(segment)?;
         // Synced separately: without its header, the rest of a segment is unreadable.
         if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
             // Recovery would report the remains as torn.
             _ = self.disk.remove(segment);
             return Err(error);
+        }
+        if let Some(archive) = &self.archive {
+            archive.link_active();
         }
         let length = SEGMENT_HEADER as u64;
         self.segments.insert(
@@ -256,6 +271,9 @@ impl Log {
             Ok(()) => {
                 state.length = batch.at + batch.bytes.len() as u64;
                 state.synced = state.length;
+                if let Some(archive) = &self.archive {
+                    archive.synced(state.length);
+                }
                 Ok(batch.bytes)
             }
             Err(error) => {
@@ -268,6 +286,9 @@ impl Log {
     /// Abandons the active segment after a failure to write at most `written` bytes.
     fn abandon_active(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
+        if let Some(archive) = &self.archive {
+            archive.ended();
+        }
         self.unmarked.append(&mut active.unsynced_marks);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
@@ -314,6 +335,9 @@ impl Log {
     /// Ends the active segment; the next batch begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(active) = self.active.take() {
+            if let Some(archive) = &self.archive {
+                archive.ended();
+            }
             self.remove_if_done(active.segment);
         }
     }
@@ -391,6 +415,9 @@ impl Log {
     /// Removes every segment that is no longer needed, including the active one.
     pub(crate) fn remove_finished(&mut self) {
         self.active = None;
+        if let Some(archive) = &self.archive {
+            archive.ended();
+        }
         let all: Vec<_> = self.segments.keys().copied().collect();
         for segment in all {
             self.remove_if_done(segment);

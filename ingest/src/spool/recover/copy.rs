@@ -53,7 +53,7 @@ impl BlockCopy {
 
     /// Returns the rows of requests that a torn write has cut. No request was acknowledged that has
     /// not all its rows in the copy, so a repeat of it records all of them.
-    pub(super) fn incomplete_rows(&self) -> Vec<RowRange> {
+    pub(in crate::spool) fn incomplete_rows(&self) -> Vec<RowRange> {
         let complete: HashSet<_> = self.complete_keys().map(|key| key.record.hash).collect();
         let is_incomplete = |key: &&RowKey| !complete.contains(&key.record.hash);
         self.keys
@@ -121,7 +121,7 @@ impl BlockCopy {
 
 /// Returns the copies of a block; if there are several, without the rows that were never acknowledged
 /// from their copy.
-pub(super) fn sound(mut copies: Vec<(u64, BlockCopy)>) -> Vec<(u64, BlockCopy)> {
+pub(in crate::spool) fn sound(mut copies: Vec<(u64, BlockCopy)>) -> Vec<(u64, BlockCopy)> {
     if copies.len() > 1 {
         // A copy with a torn write may lack rows that another copy has, and that were acknowledged
         // from there.
@@ -140,7 +140,7 @@ pub(super) fn sound(mut copies: Vec<(u64, BlockCopy)>) -> Vec<(u64, BlockCopy)> 
 }
 
 /// Returns the best of the [`sound`] copies, its segment, and the segments of the other copies.
-pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCopy, Vec<u64>)> {
+pub(in crate::spool) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCopy, Vec<u64>)> {
     // Copies agree as far as they go. A sealed copy has every row that was ever acknowledged,
     // except for damage. Without a sealed copy, the longest one has them: the log has
     // continued it.

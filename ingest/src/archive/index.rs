@@ -1,0 +1,333 @@
+//! The blocks that wait for the archive, and the objects that they become.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    journal::{Journal, Plan},
+    object::{self, Description},
+    status::Counts,
+};
+use crate::{
+    block::layout::InsertTarget,
+    spool::{
+        Spool,
+        archive::{ArchiveBlock, LinkedBlocks, pack},
+        links::{ArchiveLinks, LinkName, is_last_name},
+    },
+};
+
+/// The length of the rows at which an object gets no further block, before the compression.
+const OBJECT_BYTES: usize = 32 << 20;
+
+/// The largest number of blocks in memory that wait. Further ones stay in their links unread.
+const MAX_BLOCKS: usize = 10_000;
+
+/// An object that is to be uploaded.
+#[derive(Debug, Clone)]
+pub(super) struct Upload {
+    /// The object's name, without the archive's prefix.
+    pub(super) name: String,
+    /// Empty if no row of it can be read.
+    pub(super) bytes: Bytes,
+    pub(super) rows: u64,
+}
+
+/// The blocks that wait, and the journal of those that do not.
+#[derive(Debug)]
+pub(super) struct Index {
+    journal: Journal,
+    blocks: LinkedBlocks,
+    groups: Vec<Group>,
+    /// The blocks in the groups.
+    waiting: HashSet<Uuid>,
+    /// For each link that has ended, and whose segment is gone, the links that may have its blocks
+    /// again.
+    leaving: HashMap<LinkName, Vec<LinkName>>,
+    spool: Spool,
+    /// The tables whose rows are archived.
+    tables: HashSet<String>,
+}
+
+/// The blocks that go into objects together: those with one insert target.
+#[derive(Debug)]
+struct Group {
+    layout: Arc<InsertTarget>,
+    blocks: Vec<ArchiveBlock>,
+    bytes: usize,
+    /// The time at which the oldest of the blocks was found.
+    since: Instant,
+}
+
+impl Index {
+    /// Reads the journal and finds the links.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn open(links: Arc<ArchiveLinks>, spool: Spool, tables: HashSet<String>) -> io::Result<Self> {
+        let journal = Journal::open(links.folder())?;
+        let blocks = LinkedBlocks::new(links, |link| journal.has_ended(link))?;
+        Ok(Self {
+            journal,
+            blocks,
+            groups: Vec::new(),
+            waiting: HashSet::new(),
+            leaving: HashMap::new(),
+            spool,
+            tables,
+        })
+    }
+
+    /// Adds the blocks that are new in the links. Returns whether there were any.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn read(&mut self) -> io::Result<bool> {
+        let mut most = MAX_BLOCKS.saturating_sub(self.waiting.len());
+        if self.journal.plan().is_some_and(|plan| !self.is_found(plan)) {
+            most = MAX_BLOCKS;
+        }
+        let (journal, waiting, spool) = (&self.journal, &self.waiting, &self.spool);
+        let is_known = |id| journal.knows(id) || waiting.contains(&id) || spool.is_received(id);
+        let found = self.blocks.next(most, is_known)?;
+        let is_any = !found.is_empty();
+        for found in found {
+            let layout = &found.block.layout;
+            if !self.tables.contains(&**layout.schema_table()) || layout.columns.is_empty() {
+                continue;
+            }
+            self.waiting.insert(found.block.id);
+            let bytes = found.block.bytes;
+            match self.groups.iter_mut().find(|group| group.layout == *layout) {
+                Some(group) => {
+                    group.bytes += bytes;
+                    group.blocks.push(found);
+                }
+                None => self.groups.push(Group {
+                    layout: Arc::clone(layout),
+                    bytes,
+                    since: Instant::now(),
+                    blocks: vec![found],
+                }),
+            }
+        }
+        Ok(is_any)
+    }
+
+    /// Returns the object that is to be uploaded now: the one of the plan, or one with enough rows or
+    /// with a row of this age.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn next_upload(&mut self, age: Duration) -> io::Result<Option<Upload>> {
+        if self.journal.plan().is_none() {
+            let is_full = self.waiting.len() >= MAX_BLOCKS;
+            let due = self.groups.iter_mut().filter(|group| group.is_due(age, is_full));
+            // The largest one first frees the most.
+            let Some(group) = due.max_by_key(|group| group.bytes) else {
+                return Ok(None);
+            };
+            let plan = group.plan();
+            self.journal.set_plan(plan)?;
+        }
+        let Some(plan) = self.journal.plan() else {
+            return Ok(None);
+        };
+        // An earlier process may have uploaded the object: this one must not have fewer rows.
+        if !self.is_found(plan) {
+            return Ok(None);
+        }
+        let ids: Vec<_> = plan.blocks.iter().map(|(_, id)| *id).collect();
+        let group = self.groups.iter().find(|group| group.has_any(&ids));
+        let by_id: HashMap<_, _> = group
+            .iter()
+            .flat_map(|group| &group.blocks)
+            .map(|found| (found.block.id, found))
+            .collect();
+        let blocks: Vec<_> = ids.iter().filter_map(|id| by_id.get(id).copied()).collect();
+        let (package, rows) = pack(&self.blocks.links, &blocks)?;
+        let bytes = match group {
+            Some(group) if rows > 0 => object::encode(&Description::new(&group.layout, &ids, rows), &package)?,
+            _ => Vec::new(),
+        };
+        Ok(Some(Upload {
+            name: plan.object.clone(),
+            bytes: bytes.into(),
+            rows,
+        }))
+    }
+
+    /// Returns whether the blocks of a plan were found, except those that are lost.
+    fn is_found(&self, plan: &Plan) -> bool {
+        let links = self.blocks.links.names().unwrap_or_default();
+        let is_over = |link: &LinkName| !links.contains(link) || self.blocks.is_read(*link);
+        let mut blocks = plan.blocks.iter();
+        blocks.all(|(link, id)| self.waiting.contains(id) || is_over(link))
+    }
+
+    /// Records that the store has the object of the plan, and removes the links that are done.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn stored(&mut self) -> io::Result<()> {
+        let plan = self.journal.plan().cloned();
+        let recorded = self.journal.stored();
+        let ids: HashSet<_> = plan.iter().flat_map(|plan| &plan.blocks).map(|(_, id)| *id).collect();
+        self.remove(|found| ids.contains(&found.block.id));
+        recorded?;
+        self.remove_links()
+    }
+
+    /// Removes the links whose blocks are all archived.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn remove_links(&mut self) -> io::Result<()> {
+        let waiting = self.groups.iter().flat_map(|group| &group.blocks);
+        let mut needed: HashSet<_> = waiting.map(|found| found.link).collect();
+        let planned = self.journal.plan().into_iter().flat_map(|plan| &plan.blocks);
+        needed.extend(planned.map(|(link, _)| *link));
+        for name in self.blocks.links.names()? {
+            if self.blocks.is_read(name) && !needed.contains(&name) {
+                self.journal.end(name)?;
+                self.blocks.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Links segments whose link has failed, and forgets the blocks of links whose segments are gone.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn tidy(&mut self) -> io::Result<()> {
+        let journal = &self.journal;
+        let segments = self.blocks.links.link_missing(|link| journal.has_ended(link))?;
+        let links = self.blocks.links.names()?;
+        let gone: Vec<_> = self
+            .journal
+            .ended()
+            .filter(|link| !segments.contains(&link.segment))
+            .collect();
+        for link in gone {
+            // The spool has moved its blocks, if at all, to segments that exist now.
+            let others = self.leaving.entry(link).or_insert_with(|| links.clone());
+            others.retain(|other| links.contains(other));
+            if others.is_empty() {
+                self.leaving.remove(&link);
+                self.journal.forget(link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the oldest rows that only the archive still needs, beyond `max_bytes`, and counts what
+    /// waits.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn limit(&mut self, max_bytes: u64, counts: &Counts) -> io::Result<()> {
+        let (mut pending, mut only, mut own) = (0, 0, Vec::new());
+        for name in self.blocks.links.names()? {
+            let Ok(metadata) = fs::metadata(self.blocks.links.path(name)) else {
+                continue;
+            };
+            pending += metadata.len();
+            if is_last_name(&metadata) {
+                only += metadata.len();
+                own.push((name, metadata.len()));
+            }
+        }
+        for (name, bytes) in own {
+            if only <= max_bytes {
+                break;
+            }
+            let rows = self.give_up(name)?;
+            (only, pending) = (only - bytes, pending - bytes);
+            counts.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
+            tracing::error!(
+                segment = name.segment,
+                bytes,
+                rows,
+                "rows are not archived: the store has been away for longer than the disk space of the archive lasts"
+            );
+        }
+        counts.pending_bytes.store(pending, Ordering::Relaxed);
+        counts.only_bytes.store(only, Ordering::Relaxed);
+        counts.oldest_seconds.store(self.oldest().as_secs(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives up the blocks of a link. Returns the number of their rows, as far as they are known.
+    fn give_up(&mut self, name: LinkName) -> io::Result<u64> {
+        let rows = self.remove(|found| found.link == name);
+        self.journal.end(name)?;
+        self.blocks.remove(name)?;
+        Ok(rows)
+    }
+
+    /// Removes blocks that wait, and returns the number of their rows.
+    fn remove(&mut self, is_removed: impl Fn(&ArchiveBlock) -> bool) -> u64 {
+        let mut rows = 0;
+        for group in &mut self.groups {
+            let before = group.blocks.len();
+            for found in group.blocks.extract_if(.., |found| is_removed(found)) {
+                rows += u64::from(found.block.rows);
+                group.bytes = group.bytes.saturating_sub(found.block.bytes);
+                self.waiting.remove(&found.block.id);
+            }
+            if group.blocks.len() < before {
+                group.since = Instant::now();
+            }
+        }
+        self.groups.retain(|group| !group.blocks.is_empty());
+        rows
+    }
+
+    /// Returns the age of the oldest block that waits.
+    fn oldest(&self) -> Duration {
+        let ages = self.groups.iter().map(Group::age);
+        ages.max().unwrap_or_default()
+    }
+}
+
+impl Group {
+    fn is_due(&self, age: Duration, is_full: bool) -> bool {
+        is_full || self.bytes >= OBJECT_BYTES || self.age() >= age
+    }
+
+    /// Returns the age of the oldest block, by the clock that was not set back.
+    fn age(&self) -> Duration {
+        let oldest = self.blocks.iter().map(|found| found.block.id).min().unwrap_or_default();
+        let by_id = SystemTime::now().duration_since(object::opened(oldest));
+        by_id.unwrap_or_default().max(self.since.elapsed())
+    }
+
+    fn has_any(&self, ids: &[Uuid]) -> bool {
+        self.blocks.iter().any(|found| ids.contains(&found.block.id))
+    }
+
+    /// Returns the plan of an object with the oldest blocks.
+    fn plan(&mut self) -> Plan {
+        self.blocks.sort_by_key(|found| found.block.id);
+        let mut bytes = 0;
+        let most = self.blocks.iter().take_while(|found| {
+            let is_taken = bytes < OBJECT_BYTES;
+            bytes += found.block.bytes;
+            is_taken
+        });
+        let blocks: Vec<_> = most.map(|found| (found.link, found.block.id)).collect();
+        let ids: Vec<_> = blocks.iter().map(|(_, id)| *id).collect();
+        Plan {
+            object: object::name(&self.layout, &ids),
+            blocks,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The bytes of archived blocks: a package as another collector would get it.
+//!
+//! A package has the ids and the insert targets of its blocks, so a replay sends the rows as the
+//! first delivery did.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::blocks::ArchiveBlock;
+use crate::{
+    block::{
+        content::BlockRows,
+        layout::InsertTarget,
+        parts::{Part, RowRange, overlap},
+        sealed::SealedBlock,
+    },
+    spool::{
+        frame::{Kind, Rows},
+        handover::package::{PackedBlock, Packer, unpack},
+        links::ArchiveLinks,
+        read::{ReadError, read_rows_from},
+    },
+};
+
+/// Packs blocks with all rows that the disk has. Returns the bytes and the number of rows.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn pack(links: &ArchiveLinks, blocks: &[&ArchiveBlock]) -> io::Result<(Bytes, u64)> {
+    let mut packer = Packer::new();
+    let mut count = 0;
+    for ArchiveBlock { link, block } in blocks {
+        let mut file = match File::open(links.path(*link)) {
+            // The link was given up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        let (ranges, rows) = rows_of(&mut file, block)?;
+        if !ranges.is_empty() {
+            packer.put(block, &[], &ranges, &rows);
+            count += rows.ends.len() as u64;
+        }
+    }
+    Ok((packer.into_bytes(), count))
+}
+
+/// Returns the rows of a block that can be read, and their numbers.
+fn rows_of(file: &mut File, block: &SealedBlock) -> io::Result<(Vec<RowRange>, BlockRows)> {
+    let mut read_at = |offset, length| {
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = vec![0; length];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    };
+    loop {
+        let (logged, ranges) = {
+            let state = block.state();
+            let all: Vec<_> = state.parts.iter().flat_map(|part| part.ranges().to_vec()).collect();
+            let frames = state.logged.frames.iter();
+            let readable = frames.flat_map(|frame| all.iter().filter_map(|rows| overlap(&frame.rows, rows)));
+            let ranges: Vec<_> = readable.collect();
+            (state.logged.clone(), ranges)
+        };
+        match read_rows_from(&mut read_at, block.id, &logged, &Part::of(ranges.clone())) {
+            Ok(rows) => return Ok((ranges, rows)),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(ReadError::Damaged(frame)) => {
+                tracing::error!(
+                    table = %block.layout.table, block = %block.id, rows = ?frame.rows,
+                    "rows were damaged on disk before they were archived, and the archive lacks them"
+                );
+                block.state().logged.frames.retain(|candidate| *candidate != frame);
+            }
+        }
+    }
+}
+
+/// A block that comes back from the archive.
+#[derive(Debug)]
+pub(crate) struct ReplayedBlock {
+    pub(crate) id: Uuid,
+    pub(crate) layout: InsertTarget,
+    pub(crate) rows: BlockRows,
+}
+
+impl ReplayedBlock {
+    /// Returns the block for a delivery, which looks its rows up before it sends them.
+    pub(crate) fn into_sealed(self) -> SealedBlock {
+        SealedBlock::from_shared_log(Arc::new(self.layout), self.id, self.rows, true)
+    }
+}
+
+/// Reads the blocks of a package. Rows of a shard go to the Distributed table: the shards may be
+/// others by now.
+///
+/// # Errors
+/// The reason why this build cannot read the package.
+pub(crate) fn unpack_blocks(package: &[u8]) -> Result<Vec<ReplayedBlock>, String> {
+    let blocks = unpack(package).map_err(|error| error.to_string())?;
+    blocks.into_iter().map(replayed).collect()
+}
+
+fn replayed(block: PackedBlock<'_>) -> Result<ReplayedBlock, String> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for frame in block.frames.iter().filter(|frame| frame.header.kind == Kind::Rows) {
+        let count = frame.header.rows.len() as u32;
+        let rows = Rows::read(frame.body, count).ok_or("the lengths of rows do not add up")?;
+        let mut end = bytes.len() as u32;
+        ends.extend(rows.lengths().map(|length| {
+            end += length;
+            end
+        }));
+        bytes.extend_from_slice(rows.slice(0..count));
+    }
+    let layout = block.layout;
+    let layout = match layout.shard {
+        None => layout,
+        Some(_) => InsertTarget::from_json(layout.schema_table(), layout.format(), &layout.columns_as_json())
+            .ok_or("the columns of a shard's rows are not known")?,
+    };
+    Ok(ReplayedBlock {
+        id: block.id,
+        layout,
+        rows: BlockRows {
+            bytes: bytes.into(),
+            ends: ends.into(),
+        },
+    })
+}

@@ -1,0 +1,222 @@
+//! The replay of an archive into ClickHouse.
+
+use std::{collections::VecDeque, error::Error, fmt, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    Writer, WriterOptions,
+    start::{BackgroundWork, Flow, Ids},
+};
+use crate::{
+    ack::Ack,
+    archive::{ArchiveError, ArchiveUrl, ArchivedObject, Selection},
+    block::progress::{SharedProgress, WaitCondition},
+    spool::{LogEnd, Spool, TableLayouts},
+    store::servers::Servers,
+    table::Schema,
+};
+
+/// The largest number of objects whose rows are on their way.
+const MAX_OBJECTS: usize = 4;
+
+/// The interval at which a replay looks whether memory is free.
+const MEMORY_WAIT: Duration = Duration::from_millis(20);
+
+/// What a replay has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// Objects whose rows are all in their tables, or dead letters.
+    pub objects: usize,
+    /// Rows of these objects.
+    pub rows: u64,
+    /// Rows that a search has found in their tables: those that were there before, and those that this
+    /// replay has sent and whose insert had not ended.
+    pub rows_found: u64,
+    /// Rows that ClickHouse has refused, which are dead letters.
+    pub rows_refused: u64,
+    /// Tables in the archive that the schema does not have, each with the number of rows left out.
+    pub unknown_tables: Vec<(String, u64)>,
+    /// Tables whose rows have no ids, each with the number of rows left out.
+    pub without_ids: Vec<(String, u64)>,
+    /// The first object that is not done, if the replay has ended early.
+    pub stopped_at: Option<ArchivedObject>,
+}
+
+/// How a replay treats rows of tables that have no ids of the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsWithoutIds {
+    /// They are left out: whether their table has them cannot be found out.
+    LeaveOut,
+    /// They are sent under their tokens, which a table knows for as long as its deduplication window
+    /// lasts.
+    SendByToken,
+}
+
+/// A replay cannot go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The archive cannot be read.
+    Archive(ArchiveError),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ReplayError {}
+
+impl From<ArchiveError> for ReplayError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+/// An object whose rows are on their way.
+struct Sent {
+    object: ArchivedObject,
+    blocks: Vec<(Arc<SharedProgress>, u32)>,
+}
+
+impl Sent {
+    async fn done(&self) -> u64 {
+        let mut sum = 0;
+        for (progress, rows) in &self.blocks {
+            let condition = WaitCondition {
+                rows: 0..*rows,
+                ack: Ack::Stored,
+                fail_fast: false,
+            };
+            progress.until(condition).await;
+            sum += u64::from(*rows);
+        }
+        sum
+    }
+}
+
+/// Inserts the rows of objects of an archive into their tables, and returns once all are stored, or
+/// `deadline` completes. Calls `on_done` for each object whose rows are stored, with their number.
+///
+/// The blocks are sent as they were first, under their own tokens, and after a lookup by the ids of
+/// their rows. Rows that a table has are not stored again, so a replay can be repeated.
+///
+/// # Errors
+/// The archive cannot be read. Rows that are on their way are not waited for.
+///
+/// # Panics
+/// As [`Writer::start`].
+#[allow(clippy::too_many_arguments, reason = "the parts of one command")]
+pub async fn replay(
+    schema: &'static Schema,
+    servers: impl Into<Servers>,
+    options: &WriterOptions,
+    archive: &ArchiveUrl,
+    selection: &Selection,
+    without_ids: RowsWithoutIds,
+    mut on_done: impl FnMut(&ArchivedObject, u64),
+    deadline: impl Future<Output = ()>,
+) -> Result<ReplayReport, ReplayError> {
+    let objects = archive.objects(selection).await?;
+    let spool = Spool::of_shared_log(TableLayouts::of(schema), options.limits(), LogEnd::Delivers);
+    let ids = Ids::in_memory(options);
+    let work = BackgroundWork::default();
+    let writer = Writer::run(
+        schema,
+        spool.clone(),
+        work,
+        ids,
+        servers.into(),
+        options,
+        &Flow::FromArchive,
+    );
+    let mut report = ReplayReport::default();
+    let mut deadline = std::pin::pin!(deadline);
+    let mut sent: VecDeque<Sent> = VecDeque::new();
+    let mut objects = objects.into_iter().peekable();
+    loop {
+        let is_room = sent.len() < MAX_OBJECTS && spool.memory_bytes() < options.memory_bytes / 2;
+        if is_room && let Some(object) = objects.next() {
+            let blocks = read(&spool, archive, &object, selection, without_ids, &mut report);
+            let blocks = tokio::select! {
+                blocks = blocks => blocks?,
+                () = deadline.as_mut() => {
+                    report.stopped_at = sent.pop_front().map(|sent| sent.object).or(Some(object));
+                    break;
+                }
+            };
+            sent.push_back(Sent { object, blocks });
+            continue;
+        }
+        let Some(oldest) = sent.front() else {
+            if objects.peek().is_none() {
+                break;
+            }
+            // Dead letters take the memory.
+            sleep(MEMORY_WAIT).await;
+            continue;
+        };
+        let rows = tokio::select! {
+            rows = oldest.done() => rows,
+            () = deadline.as_mut() => {
+                report.stopped_at = sent.pop_front().map(|sent| sent.object);
+                break;
+            }
+        };
+        if let Some(Sent { object, .. }) = sent.pop_front() {
+            report.objects += 1;
+            report.rows += rows;
+            on_done(&object, rows);
+        }
+    }
+    // The dead letters of refused rows.
+    let is_over = report.stopped_at.is_some();
+    let end = async {
+        if !is_over {
+            deadline.await;
+        }
+    };
+    _ = writer.drain_until(end).await;
+    for counts in writer.counters() {
+        report.rows_found += counts.rows_found;
+        report.rows_refused += counts.rows_refused;
+    }
+    Ok(report)
+}
+
+/// Reads an object, and gives its blocks to their deliveries.
+async fn read(
+    spool: &Spool,
+    archive: &ArchiveUrl,
+    object: &ArchivedObject,
+    selection: &Selection,
+    without_ids: RowsWithoutIds,
+    report: &mut ReplayReport,
+) -> Result<Vec<(Arc<SharedProgress>, u32)>, ArchiveError> {
+    let mut sent = Vec::new();
+    for block in archive.blocks(object, selection).await? {
+        let table = block.layout.table.to_string();
+        let rows = block.rows.ends.len();
+        if block.layout.row_id.is_none() && without_ids == RowsWithoutIds::LeaveOut {
+            count(&mut report.without_ids, table, rows);
+            continue;
+        }
+        match spool.deliver(block.into_sealed()) {
+            Some(progress) => sent.push((progress, u32::try_from(rows).unwrap_or(u32::MAX))),
+            None => count(&mut report.unknown_tables, table, rows),
+        }
+    }
+    Ok(sent)
+}
+
+fn count(tables: &mut Vec<(String, u64)>, table: String, rows: usize) {
+    match tables.iter_mut().find(|(name, _)| *name == table) {
+        Some((_, sum)) => *sum += rows as u64,
+        None => tables.push((table, rows as u64)),
+    }
+}

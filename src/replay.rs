@@ -1,0 +1,111 @@
+//! `rowmill replay`: inserts the rows of an archive into their tables.
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    io::{self, Write},
+    time::Duration,
+};
+
+use rowmill_ingest::{
+    WriterOptions,
+    archive::ArchivedObject,
+    schema::missing_tables,
+    store::Servers,
+    table::Schema,
+    writer::{ReplayReport, RowsWithoutIds, replay as replay_archive},
+};
+use tokio::{runtime::Runtime, time::sleep};
+
+use crate::{cli::ArchiveReplayOptions, database::Database};
+
+/// A duration of a replay that stands for no limit.
+const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    let runtime = Runtime::new()?;
+    let selection = options.selection();
+    let objects = runtime.block_on(options.archive.objects(&selection))?;
+    if options.dry_run {
+        for object in &objects {
+            writeln!(out, "{}  {} bytes", object.name, object.bytes)?;
+        }
+        let bytes: u64 = objects.iter().map(|object| object.bytes).sum();
+        writeln!(out, "{} objects, {bytes} bytes", objects.len())?;
+        return Ok(());
+    }
+    let database = Database::open(&options.database, &options.engine.data, schema)?;
+    let tables: BTreeSet<_> = objects.iter().map(|object| &*object.table).collect();
+    let missing = runtime.block_on(missing_tables(database.url(), tables))?;
+    if !missing.is_empty() {
+        return Err(format!(
+            "{} lacks the tables of archived rows: {}; create them with `rowmill apply`, or name another table with --table",
+            database.url(),
+            missing.join(", ")
+        )
+        .into());
+    }
+    let writer_options = WriterOptions {
+        column_changes: options.columns.changes(),
+        ..WriterOptions::default()
+    };
+    let without_ids = match options.without_ids {
+        true => RowsWithoutIds::SendByToken,
+        false => RowsWithoutIds::LeaveOut,
+    };
+    let mut printed = Ok(());
+    let on_done = |object: &ArchivedObject, rows: u64| {
+        if printed.is_ok() {
+            printed = writeln!(out, "{}  {rows} rows", object.name);
+        }
+    };
+    let report = runtime.block_on(async {
+        let deadline = sleep(options.within.unwrap_or(NO_LIMIT).min(NO_LIMIT));
+        let servers = Servers::without_sync(database.url().clone());
+        let archive = &options.archive;
+        replay_archive(
+            schema,
+            servers,
+            &writer_options,
+            archive,
+            &selection,
+            without_ids,
+            on_done,
+            deadline,
+        )
+        .await
+    })?;
+    printed?;
+    print(&report, &mut out)?;
+    let left_out = [&report.unknown_tables, &report.without_ids];
+    if let Some(object) = &report.stopped_at {
+        return Err(format!("the time is over; repeat the command to continue with {}", object.name).into());
+    }
+    if left_out.iter().any(|tables| !tables.is_empty()) {
+        return Err("some rows were left out".into());
+    }
+    Ok(())
+}
+
+fn print(report: &ReplayReport, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} rows in {} objects are done: searches found {} of them in their tables, and ClickHouse refused {}",
+        report.rows, report.objects, report.rows_found, report.rows_refused
+    )?;
+    for (table, rows) in &report.unknown_tables {
+        writeln!(
+            out,
+            "{table}: {rows} rows are left out, since the schema has no such table"
+        )?;
+    }
+    for (table, rows) in &report.without_ids {
+        writeln!(
+            out,
+            "{table}: {rows} rows are left out, since they have no ids by which their table could be searched for them \
+             (--without-ids)"
+        )?;
+    }
+    Ok(())
+}
