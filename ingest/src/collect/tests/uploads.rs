@@ -10,7 +10,10 @@ use flate2::{Compression, write::GzEncoder};
 use http::Method;
 
 use super::world::{NDJSON, Outcome, World, options};
-use crate::collect::options::{EventOptions, ResumableUploads};
+use crate::collect::{
+    options::{EventOptions, ResumableUploads},
+    rate_limit::RateLimit,
+};
 
 const CSV: &str = "text/csv";
 
@@ -282,6 +285,19 @@ fn a_route_whose_options_need_the_whole_request_takes_no_upload() {
             outcome.body
         );
     }
+}
+
+#[test]
+fn an_upload_counts_for_the_limit_of_its_address() {
+    let world = World::new(&EventOptions {
+        rate_limit_per_ip: Some(RateLimit::new(2, 3_600)),
+        ..options()
+    });
+    let outcomes = [(); 3].map(|()| upload(&world, NDJSON, &[b"{\"n\":1}\n"]));
+    assert_eq!(
+        outcomes.map(|outcome| (outcome.status, outcome.rows.len())),
+        [(200, 1), (200, 1), (429, 0)]
+    );
 }
 
 #[test]
