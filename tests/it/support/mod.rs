@@ -1,6 +1,7 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, and a broker.
+//! client, a broker, and a balancer.
 
+pub mod balancer;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
