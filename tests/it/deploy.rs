@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     fleet::{Version, program},
     support::{
-        balancer::haproxy,
+        balancer::{address_on, haproxy},
         collector::{self, Collector},
         engine::Database,
         http, wait_for,
@@ -35,17 +35,31 @@ fn text(file: &str) -> String {
     fs::read_to_string(folder().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "Dockerfile",
     "clickhouse/fleet.xml",
     "compose.yml",
     "haproxy.cfg",
     "kubernetes/hpa.yaml",
+    "kubernetes/networkpolicy.yaml",
     "kubernetes/pdb.yaml",
     "kubernetes/service.yaml",
     "kubernetes/statefulset.yaml",
     "local",
     "rowmill.service",
+];
+
+/// The options of other programs: those of kubectl, docker, cargo, systemctl, curl and useradd.
+const OF_OTHERS: [&str; 9] = [
+    "--",
+    "--from-literal",
+    "--build",
+    "--detach",
+    "--release",
+    "--now",
+    "--data-binary",
+    "--uid",
+    "--help",
 ];
 
 /// Returns the texts of all files, and of their page of the documentation.
@@ -90,23 +104,9 @@ fn each_variable_and_option_exists() {
         for name in words(&text, "ROWMILL_", |c| c.is_ascii_uppercase() || c == '_') {
             assert!(variables.contains(name), "{file} names {name}");
         }
-        let of_others = [
-            "curl",
-            "kubectl",
-            "docker",
-            "systemctl",
-            "systemd-analyze",
-            "useradd",
-            "cargo",
-        ];
-        for line in text
-            .lines()
-            .filter(|line| !of_others.iter().any(|other| line.contains(other)))
-        {
-            for option in words(line, "--", |c| c.is_ascii_lowercase() || c == '-') {
-                let is_known = known.contains(option) || option == "--" || option.starts_with("---");
-                assert!(is_known, "{file} names {option}: {line}");
-            }
+        for option in words(&text, "--", |c| c.is_ascii_lowercase() || c == '-') {
+            let is_known = known.contains(option) || OF_OTHERS.contains(&option);
+            assert!(is_known, "{file} names {option}");
         }
     }
 }
@@ -154,11 +154,15 @@ fn the_manifests_fit_each_other_and_the_collector() {
     }
     // The pages of a collector with a listener for operators, as the probes see them.
     let database = Database::named("deploy_probes");
-    let collector = Collector::start_with(&database.url(), &["--admin-listen", "127.0.0.1:0"]);
+    let admin = address_on("127.0.0.9");
+    let collector = Collector::start_with(&database.url(), &["--admin-listen", &admin.to_string()]);
     for probe in ["readinessProbe", "livenessProbe"] {
         let request = &container[probe]["httpGet"];
-        assert_eq!(port(&request["port"]), port(&"events".into()), "{probe}");
-        let answer = http::get(collector.address, request["path"].as_str().unwrap());
+        let address = match request["port"].as_str().unwrap() {
+            "events" => collector.address,
+            _ => admin,
+        };
+        let answer = http::get(address, request["path"].as_str().unwrap());
         assert_eq!(answer.status, 200, "{probe}");
     }
     let seconds = |name| -> u64 { variable(container, name).parse().unwrap() };
@@ -252,8 +256,10 @@ fn compose_has_the_fleet() {
 fn haproxy_accepts_its_configuration() {
     let Some(mut haproxy) = haproxy() else { return };
     haproxy.arg("-c").arg("-f").arg(folder().join("haproxy.cfg"));
-    for name in ["BIND", "COLLECTOR_1", "COLLECTOR_2", "COLLECTOR_3"] {
-        haproxy.env(name, "127.0.0.1:8080");
+    haproxy.env("BIND", "127.0.0.1:8080");
+    for collector in 1..=3 {
+        haproxy.env(format!("COLLECTOR_{collector}"), "127.0.0.1:8081");
+        haproxy.env(format!("ADMIN_PORT_{collector}"), "9090");
     }
     let output = haproxy.output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -303,11 +309,14 @@ impl Drop for Local {
     }
 }
 
-/// Returns the first of ten ports that are free.
+/// The number of ports that `deploy/local` uses.
+const PORTS: u16 = 11;
+
+/// Returns the first of as many ports that are free.
 fn free_ports() -> u16 {
-    wait_for("ten free ports", || {
+    wait_for("free ports", || {
         let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let ports = first..first.checked_add(10)?;
+        let ports = first..first.checked_add(PORTS)?;
         let listeners: Result<Vec<_>, _> = ports.map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
         listeners.is_ok().then_some(first)
     })
@@ -337,7 +346,7 @@ fn the_local_fleet_stores_an_event_and_ends() {
         let answer = http::post_json(address, "/wh/row", &format!(r#"{{"number":{number},"event":"sent"}}"#));
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    let servers = [(1, port + 6), (2, port + 7)].map(|(server, port)| {
+    let servers = [(1, port + 7), (2, port + 8)].map(|(server, port)| {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Database::of_engine("stats", address, &data.path().join(format!("clickhouse-{server}")))
     });
@@ -348,7 +357,7 @@ fn the_local_fleet_stores_an_event_and_ends() {
         "{by_shard:?}"
     );
     assert_eq!(local.interrupt(), Some(0));
-    for port in port..port + 10 {
+    for port in port..port + PORTS {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{port} is open");
     }
 }

@@ -28,7 +28,7 @@ fn restart(times: usize) {
     let database = Database::named("rolling");
     let folder = tempfile::tempdir().unwrap();
     let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.8"].map(address_on);
-    let Some(balancer) = Balancer::start(folder.path(), &addresses) else {
+    let Some(balancer) = Balancer::start(folder.path(), &addresses.map(|address| [address; 2])) else {
         return;
     };
     let data: [TempDir; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());

@@ -235,7 +235,7 @@ fn scale_down(fleet: &mut Fleet, shard: usize, random: &mut Random, seen: &mut S
     let is_shard_away = random.below(2) == 0;
     if is_shard_away {
         fleet.kill_shard(shard);
-        fleet.until("rows that wait", |fleet| fleet.pending(slot) > 0);
+        wait_for("rows that wait", || (fleet.pending(slot) > 0).then_some(()));
     }
     let ended = fleet.stop_collector(slot);
     if is_shard_away {

@@ -81,7 +81,7 @@ impl Fleet {
                 data: PathBuf::new(),
             })
             .collect();
-        let addresses: Vec<_> = slots.iter().map(|slot| slot.address).collect();
+        let addresses: Vec<_> = slots.iter().map(|slot| [slot.address, slot.admin]).collect();
         let balancer = Balancer::start(folder.path(), &addresses)?;
         fs::write(folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
         let mut fleet = Self {

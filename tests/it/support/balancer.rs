@@ -40,8 +40,9 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts haproxy before collectors at these addresses; returns `None` if it is not installed.
-    pub fn start(folder: &Path, collectors: &[SocketAddr]) -> Option<Self> {
+    /// Starts haproxy before collectors, of each the address of events and that of `/ready`; returns
+    /// `None` if it is not installed.
+    pub fn start(folder: &Path, collectors: &[[SocketAddr; 2]]) -> Option<Self> {
         let (address, statistics) = (address_on("127.0.0.4"), address_on("127.0.0.4"));
         let mut text = format!(
             "defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 5s\n\
@@ -50,8 +51,9 @@ impl Balancer {
              backend collectors\n  option httpchk GET /ready\n  http-check expect status 200\n  \
              default-server check inter 100ms fall 1 rise 1\n"
         );
-        for (index, collector) in collectors.iter().enumerate() {
-            writeln!(text, "  server collector-{index} {collector}").unwrap();
+        for (index, [collector, ready]) in collectors.iter().enumerate() {
+            let (host, port) = (ready.ip(), ready.port());
+            writeln!(text, "  server collector-{index} {collector} addr {host} port {port}").unwrap();
         }
         let configuration = folder.join("haproxy.cfg");
         fs::write(&configuration, text).unwrap();
