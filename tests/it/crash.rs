@@ -1,8 +1,8 @@
 //! Each acknowledged event is in its table exactly once, although processes are killed or paused
 //! and connections cut.
 
-mod clients;
-mod event;
+pub(crate) mod clients;
+pub(crate) mod event;
 mod held;
 mod near_inserts;
 mod others;
@@ -11,7 +11,7 @@ mod poison;
 pub(crate) mod proxy;
 pub(crate) mod random;
 mod rejected;
-mod report;
+pub(crate) mod report;
 mod run;
 mod several;
 mod tables;

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -25,20 +25,25 @@ use crate::support::{
 };
 
 /// The topics of a broker that stands alone, and the log in place of the default.
-fn log_options(log: &str) -> [&str; 6] {
+pub fn log_options(log: &str) -> [&str; 6] {
     ["--log", log, "--log-replicas", "1", "--log-partitions", "2"]
 }
 
 /// A process of `rowmill deliver`, which is killed when it is dropped.
 #[derive(Debug)]
-struct Deliverer {
+pub struct Deliverer {
     child: Child,
     address: SocketAddr,
 }
 
 impl Deliverer {
     fn start(clickhouse: &str, log: &str) -> Self {
-        let mut child = collector::command()
+        Self::start_program(collector::command(), clickhouse, log)
+    }
+
+    /// Starts the deliverer of another program.
+    pub fn start_program(mut program: Command, clickhouse: &str, log: &str) -> Self {
+        let mut child = program
             .arg("deliver")
             .args(log_options(log))
             .args(["--listen", "127.0.0.1:0"])
@@ -67,7 +72,7 @@ impl Deliverer {
     }
 
     /// Stops the process and waits until it has ended.
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         assert!(self.child.wait().unwrap().success());
     }

@@ -27,17 +27,42 @@ pub struct Clients {
     shared: Arc<Shared>,
 }
 
+/// How clients send.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending {
+    /// The pause of each client after an answer.
+    pub pause: Duration,
+    /// Whether some requests ask for the acknowledgement `stored`.
+    pub may_ask: bool,
+    /// The acknowledgement of the other requests.
+    pub ack: &'static str,
+    /// Whether a balancer is between clients and collectors, whose own answers are no
+    /// acknowledgement.
+    pub is_balanced: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            pause: Duration::ZERO,
+            may_ask: false,
+            ack: "spooled",
+            is_balanced: false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     targets: Vec<Target>,
     /// The address of each collector; `None` while it does not run.
     addresses: Vec<Mutex<Option<SocketAddr>>>,
-    pause: Duration,
-    may_ask: bool,
+    sending: Sending,
     /// The next number of each target.
     next: Vec<AtomicU64>,
     acknowledged: AtomicU64,
     unavailable: AtomicU64,
+    failed: AtomicU64,
     is_stopped: AtomicBool,
 }
 
@@ -60,23 +85,39 @@ pub struct Sent {
     pub acknowledged: Vec<Acknowledged>,
 }
 
+impl Sent {
+    /// Returns the record of these clients and of those that were started after them.
+    pub fn followed_by(mut self, mut more: Self) -> Self {
+        more.acknowledged.append(&mut self.acknowledged);
+        more
+    }
+}
+
 impl Clients {
     /// Starts clients of one collector that do not pause and do not ask for acknowledgements.
     pub fn start(address: SocketAddr, targets: &[Target]) -> Self {
-        Self::start_with(&[address], targets, Duration::ZERO, false)
+        Self::start_with(&[address], targets, Sending::default())
     }
 
-    /// Starts clients of several collectors that pause after each answer. `may_ask` lets them ask
-    /// for acknowledgements.
-    pub fn start_with(addresses: &[SocketAddr], targets: &[Target], pause: Duration, may_ask: bool) -> Self {
+    /// Starts clients of several collectors.
+    pub fn start_with(addresses: &[SocketAddr], targets: &[Target], sending: Sending) -> Self {
+        Self::start_from(&vec![0; targets.len()], addresses, targets, sending)
+    }
+
+    /// Starts clients whose numbers follow those that others have sent.
+    pub fn start_after(sent: &Sent, addresses: &[SocketAddr], sending: Sending) -> Self {
+        Self::start_from(&sent.below, addresses, &sent.targets, sending)
+    }
+
+    fn start_from(first: &[u64], addresses: &[SocketAddr], targets: &[Target], sending: Sending) -> Self {
         let shared = Arc::new(Shared {
             targets: targets.to_vec(),
             addresses: addresses.iter().map(|address| Mutex::new(Some(*address))).collect(),
-            pause,
-            may_ask,
-            next: targets.iter().map(|_| AtomicU64::new(0)).collect(),
+            sending,
+            next: first.iter().map(|first| AtomicU64::new(*first)).collect(),
             acknowledged: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
         });
         let threads = (0..CLIENTS.max(addresses.len())).map(|place| {
@@ -102,6 +143,11 @@ impl Clients {
     /// Returns how many requests got a 503 with `Retry-After`.
     pub fn unavailable(&self) -> u64 {
         self.shared.unavailable.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many requests got no answer of a collector.
+    pub fn failed(&self) -> u64 {
+        self.shared.failed.load(Ordering::SeqCst)
     }
 
     pub fn stop(self) -> Sent {
@@ -142,8 +188,9 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
         let at = turn % shared.targets.len();
         let target = &shared.targets[at];
         let first = shared.next[at].fetch_add(target.lines, Ordering::SeqCst);
-        let requested_ack = (shared.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
-        match open.send(target, first, requested_ack) {
+        let requested_ack =
+            (shared.sending.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
+        match open.send(target, first, requested_ack, &shared.sending) {
             Ok(Answer::Kept(id)) => {
                 acknowledged.extend((first..first + target.lines).map(|number| Acknowledged {
                     target: at,
@@ -157,9 +204,12 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
                 sleep(Duration::from_millis(2));
             }
             // The event may have arrived or not; the client has no acknowledgement.
-            Err(_) => connection = None,
+            Err(_) => {
+                shared.failed.fetch_add(1, Ordering::SeqCst);
+                connection = None;
+            }
         }
-        sleep(shared.pause);
+        sleep(shared.sending.pause);
     }
     acknowledged
 }
@@ -183,7 +233,13 @@ impl Connection {
     }
 
     /// Sends one request with the target's events from the number `first` on.
-    fn send(&mut self, target: &Target, first: u64, requested_ack: Option<&str>) -> io::Result<Answer> {
+    fn send(
+        &mut self,
+        target: &Target,
+        first: u64,
+        requested_ack: Option<&str>,
+        sending: &Sending,
+    ) -> io::Result<Answer> {
         let path = target.path;
         let (kind, body) = match target.lines {
             1 => ("json", target.json(first)),
@@ -210,13 +266,17 @@ impl Connection {
         self.0.read_exact(&mut body)?;
         let status = head.split(' ').nth(1);
         match (status, header("x-rowmill-ack"), header("retry-after")) {
-            (Some("200"), Some(ack), _) if ack == requested_ack.unwrap_or("spooled") => {
+            (Some("200"), Some(ack), _) if ack == requested_ack.unwrap_or(sending.ack) => {
                 Ok(Answer::Kept(id(target, &body)))
             }
             // ClickHouse was unavailable for too long. The row is on disk, so the client must not
             // send it again.
             (Some("503"), Some("spooled"), _) if requested_ack == Some("stored") => Ok(Answer::Kept(None)),
             (Some("503"), _, Some(_)) => Ok(Answer::Unavailable),
+            // The balancer found no collector, or lost it before its answer.
+            (Some("502" | "503" | "504"), None, None) if sending.is_balanced => {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
             _ => panic!("an unexpected answer: {head}{}", String::from_utf8_lossy(&body)),
         }
     }

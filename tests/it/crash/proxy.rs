@@ -144,6 +144,11 @@ impl Proxy {
         *self.state.cut.lock().unwrap() = Some(cut);
     }
 
+    /// Takes a requested cut back.
+    pub fn clear_cut(&self) {
+        *self.state.cut.lock().unwrap() = None;
+    }
+
     /// Returns whether a requested cut is still pending.
     pub fn has_pending_cut(&self) -> bool {
         self.state.cut.lock().unwrap().is_some()

@@ -15,7 +15,7 @@ use rowmill_engine::{Engine, Options};
 use tempfile::TempDir;
 
 use super::{
-    clients::Clients,
+    clients::{Clients, Sending},
     event::Target,
     proxy::{Cut, Proxy},
     random::Random,
@@ -125,7 +125,12 @@ impl World {
         let addresses: Vec<_> = (0..self.collectors.len())
             .filter_map(|place| self.address(place))
             .collect();
-        Clients::start_with(&addresses, targets, pause, true)
+        let sending = Sending {
+            pause,
+            may_ask: true,
+            ..Sending::default()
+        };
+        Clients::start_with(&addresses, targets, sending)
     }
 
     /// Returns the database behind the proxy.

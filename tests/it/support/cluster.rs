@@ -113,6 +113,16 @@ impl Server {
         self.listen();
     }
 
+    /// Starts the server again if it has ended by itself, and returns whether it had.
+    pub fn restart_if_ended(&mut self) -> bool {
+        let end = self.engine.ended();
+        if let Some(end) = &end {
+            println!("{end}");
+            self.start_again();
+        }
+        end.is_some()
+    }
+
     /// Stops the server in the middle of what it does.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);

@@ -1,6 +1,7 @@
 //! The program as a user starts it.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -42,7 +43,12 @@ pub struct Ended {
 pub fn command() -> Command {
     // `ROWMILL_PROGRAM` selects another program, such as a release build.
     let program = std::env::var_os("ROWMILL_PROGRAM");
-    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rowmill").into()));
+    command_of(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rowmill").into()))
+}
+
+/// Returns the command of another collector's program.
+pub fn command_of(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     // The tester's own settings must not change the tests.
     for (name, _) in std::env::vars()
         .filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE")
@@ -138,6 +144,20 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
         collector._data = Some(data);
         collector
+    }
+
+    /// Starts the collector that another program is, on an address and a data folder that the test
+    /// chooses.
+    pub fn start_program_at(
+        program: Command,
+        listen: SocketAddr,
+        data: &Path,
+        clickhouse: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        Self::try_start(program, &listen.to_string(), data, &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
     /// Starts the collector with a resource limit, given as arguments of `ulimit`.

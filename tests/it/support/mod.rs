@@ -1,6 +1,7 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, a broker, and an S3 server.
+//! client, a broker, a balancer, and an S3 server.
 
+pub mod balancer;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
