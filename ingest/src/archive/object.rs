@@ -33,7 +33,7 @@ const SKIPPABLE: u32 = 0x184D_2A50;
 /// The version of the description.
 const VERSION: u32 = 1;
 
-/// The level of the compression: a few times smaller, at a few hundred megabytes a second.
+/// The level of the compression: that of zstd itself.
 const LEVEL: i32 = 3;
 
 /// The longest package of an object; more would not be one of this program.
