@@ -27,7 +27,8 @@ kinds! {
     reorder: "The columns get another order.",
     add: "A column is added between others.",
     rekey: "The table gets another sorting key.",
-    sharded: "A table over two shards gets a column."
+    sharded: "A table over two shards gets a column.",
+    replicated: "A table over shards with replicas gets a column, and another table comes."
 }
 
 /// Tables over the shards of a cluster, each with another sharding key.

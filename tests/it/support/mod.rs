@@ -1,5 +1,5 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, and a broker.
+//! client, a broker, and a cluster with replicas.
 
 pub mod broker;
 pub mod browser;
@@ -10,6 +10,7 @@ pub mod collector;
 pub mod engine;
 pub mod http;
 pub mod proxy;
+pub mod replicated;
 pub mod service;
 pub mod tls_client;
 pub mod tls_proxy;
