@@ -194,7 +194,8 @@ fn start_zookeeper(folder: &Path) -> (Process, u16) {
     (process, port)
 }
 
-/// Returns the configuration of a server. 18.16 reads the users from the same file.
+/// Returns the configuration of a server. It has the users, too. An ALTER waits five seconds, and not a
+/// minute, for a replica that is down.
 fn config(folder: &Path, number: usize, ports: &[u16], keeper_port: u16, shards: &str) -> String {
     let folder = folder.display();
     format!(
@@ -219,6 +220,7 @@ fn config(folder: &Path, number: usize, ports: &[u16], keeper_port: u16, shards:
         <remote_servers><fleet>{shards}</fleet></remote_servers>
         <profiles><default>
             <distributed_ddl_task_timeout>60</distributed_ddl_task_timeout>
+            <replication_alter_columns_timeout>5</replication_alter_columns_timeout>
             <insert_distributed_sync>1</insert_distributed_sync>
         </default></profiles>
         <quotas><default/></quotas>
