@@ -280,6 +280,10 @@ fn blocks_of_a_collector_are_stored_once_on_each_replica_whichever_is_killed() {
     for (replicas, rows) in fleet.shards().zip(&rows) {
         for server in replicas {
             server.wait_for_replication("orders_local");
+            // The answer may come before the replica knows of the last parts of the other one.
+            wait_for("all rows on a replica", || {
+                (server.query(ROWS).lines().count() >= rows.lines().count()).then_some(())
+            });
             assert_eq!(server.query(ROWS), *rows);
         }
     }
