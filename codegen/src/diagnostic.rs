@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of the warnings, which a table may silence.
-pub(crate) const WARNINGS: [&str; 14] = [
+pub(crate) const WARNINGS: [&str; 15] = [
     "ambiguous-unit",
     "buffered-table",
     "client-partition",
@@ -20,6 +20,7 @@ pub(crate) const WARNINGS: [&str; 14] = [
     "throwing-expression",
     "unquoted-date",
     "unreached-table",
+    "unsigned-path",
     "unsorted-table",
     "zone-of-the-machine",
 ];

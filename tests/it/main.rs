@@ -82,6 +82,7 @@ mod rate_limit;
 mod rejected;
 mod rejected_replay;
 mod renamed;
+mod replicated;
 mod rolling;
 mod route_options;
 mod schema_sync;

@@ -17,7 +17,10 @@ use tokio::runtime::Runtime;
 
 use crate::support::{
     cluster::{self, Server, ShardOf},
+    collector::Collector,
+    http,
     proxy::Proxy,
+    wait_for,
 };
 
 fn options() -> WriterOptions {
@@ -123,6 +126,42 @@ fn rows_go_to_their_shards_once_and_both_tables_get_new_columns() {
     });
     let paid = "SELECT count(), uniqExact(_shard_num), sum(amount) FROM orders WHERE email = '0@example.com'";
     assert_eq!(first.database.query(paid), "3\t1\t12.5\n");
+}
+
+#[test]
+fn dead_letters_are_on_each_server_and_are_read_from_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = cluster::start(folder.path(), &[ShardOf { weight: 1, replicas: 2 }]);
+    let urls: Vec<_> = servers.iter().map(|server| server.database.url()).collect();
+    let collector = Collector::start_with(&urls.join(","), &[]);
+    let reject = || assert_eq!(http::post_json(collector.address, "/wh/mail", "{").status, 400);
+    let letters = |server: &Server| server.database.count("rejected");
+    // The number of the process is on all servers, and a dead letter on one.
+    let claim = "SELECT process, node FROM rowmill_nodes FINAL WHERE state = 'holds'";
+    let claims = wait_for("the number of the collector on both servers", || {
+        let claims = servers.iter().map(|server| server.database.try_query(claim).ok());
+        let claims: Vec<_> = claims.collect::<Option<_>>()?;
+        claims.iter().all(|claim| !claim.is_empty()).then_some(claims)
+    });
+    assert_eq!(claims[0], claims[1]);
+    reject();
+    let first = wait_for("a dead letter", || {
+        servers.iter().position(|server| letters(server) == 1)
+    });
+    assert_eq!(letters(&servers[1 - first]), 0);
+    servers[first].kill();
+    reject();
+    wait_for("a dead letter on the other server", || {
+        (letters(&servers[1 - first]) == 1).then_some(())
+    });
+    servers[first].start_again();
+
+    // The query of docs/clusters.md.
+    let all = "SELECT hostName(), time, `table`, code, reason FROM clusterAllReplicas('fleet', stats.rejected) ORDER BY time DESC";
+    let found = servers[0].for_owner().query(all);
+    assert_eq!(found.lines().count(), 2, "{found}");
+    let refused = servers[0].database.try_query(all).unwrap_err();
+    assert!(refused.contains("READ ON REMOTE"), "{refused}");
 }
 
 /// Returns the name of the table, the view or the database that a statement creates.

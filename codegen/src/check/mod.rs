@@ -26,6 +26,7 @@ mod server_names;
 mod table;
 mod throwing;
 mod value_rules;
+mod verified_paths;
 mod views;
 
 use crate::{
@@ -146,6 +147,7 @@ const RULES: &[Rule] = rules![
     Destination(destinations::view_target),
     Destination(destinations::buffered_ack),
     Destination(redirects::redirect_elsewhere),
+    Destination(verified_paths::unsigned_path),
     Schema(route_paths::path_conflict),
     Destination(route_idempotency::idempotency_column),
     Destination(privacy::unsalted_hash),

@@ -50,6 +50,24 @@ pub(crate) enum Scheme {
     },
 }
 
+impl Scheme {
+    /// Returns whether a signature covers the body, or a part of it, and not the URL.
+    pub(crate) fn signs_body_alone(&self) -> bool {
+        match self {
+            Self::BodyHmac { .. }
+            | Self::Stripe
+            | Self::Slack
+            | Self::StandardWebhooks
+            | Self::SendGrid
+            | Self::AwsSns { .. }
+            | Self::Mailgun => true,
+            Self::Bearer | Self::Basic | Self::Header { .. } | Self::Twilio { .. } | Self::ClientCertificate { .. } => {
+                false
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Sha1,

@@ -28,7 +28,8 @@ kinds! {
     add: "A column is added between others.",
     rekey: "The table gets another sorting key.",
     sharded: "A table over two shards gets a column.",
-    rows: "A table of numbered rows over two shards gets a column."
+    rows: "A table of numbered rows over two shards gets a column.",
+    replicated: "A table over shards with replicas gets a column, and another table comes."
 }
 
 /// Tables over the shards of a cluster, each with another sharding key.

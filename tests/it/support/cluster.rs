@@ -75,7 +75,7 @@ impl Server {
             ),
         );
         write_definitions_unsynced(&data);
-        let grant = "<query>GRANT SYSTEM LISTEN ON *.*</query>";
+        let grant = "<query>GRANT SYSTEM LISTEN ON *.*</query><query>GRANT READ ON REMOTE</query>";
         write(
             &data.join("config/users.d/listen.xml"),
             &format!("<clickhouse><users><owner><grants>{grant}</grants></owner></users></clickhouse>"),
@@ -89,12 +89,16 @@ impl Server {
 
     /// Lets the server listen for other servers.
     fn listen(&self) {
-        let owner = Database {
+        self.for_owner().on_server("SYSTEM START LISTEN TCP").unwrap();
+    }
+
+    /// Returns the database for requests of the user `owner`, who may also read from other servers.
+    pub fn for_owner(&self) -> Database {
+        Database {
             user: "owner",
             password: self.engine.owner().password().to_owned(),
             ..self.database.clone()
-        };
-        owner.on_server("SYSTEM START LISTEN TCP").unwrap();
+        }
     }
 
     pub fn url(&self) -> ClickHouseUrl {

@@ -1,5 +1,5 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, a broker, a balancer, and an S3 server.
+//! client, a broker, a balancer, an S3 server, and a cluster with replicas.
 
 pub mod balancer;
 pub mod broker;
@@ -12,6 +12,7 @@ pub mod engine;
 pub mod http;
 pub mod object_store;
 pub mod proxy;
+pub mod replicated;
 pub mod service;
 pub mod tls_client;
 pub mod tls_proxy;

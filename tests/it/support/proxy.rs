@@ -16,6 +16,8 @@ use std::{
 pub struct Proxy {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
+    /// The bytes of each connection.
+    connections: Arc<Mutex<Vec<Vec<u8>>>>,
     pub loses_answers: Arc<AtomicBool>,
     cut: Arc<Mutex<Cut>>,
     refusal: Arc<Mutex<Option<Refusal>>>,
@@ -47,12 +49,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let connections: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let loses_answers = Arc::new(AtomicBool::new(false));
         let (cut, refusal) = (Arc::new(Mutex::new(Cut::default())), Arc::new(Mutex::new(None)));
         let changes = Arc::new(Mutex::new(Vec::new()));
         let proxy = Self {
             address,
             seen: Arc::clone(&seen),
+            connections: Arc::clone(&connections),
             loses_answers: Arc::clone(&loses_answers),
             cut: Arc::clone(&cut),
             refusal: Arc::clone(&refusal),
@@ -66,6 +70,9 @@ impl Proxy {
                 let (mut client_in, mut server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (mut client_out, mut server_out) = (client, server);
                 let seen = Arc::clone(&seen);
+                let connections = Arc::clone(&connections);
+                let connection = connections.lock().unwrap().len();
+                connections.lock().unwrap().push(Vec::new());
                 let loses_answers = Arc::clone(&loses_answers);
                 let (cut, refusal) = (Arc::clone(&cut), Arc::clone(&refusal));
                 let changes = Arc::clone(&changes);
@@ -78,6 +85,7 @@ impl Proxy {
                     let mut sent = Vec::new();
                     while let Ok(n @ 1..) = client_in.read(&mut buffer) {
                         seen.lock().unwrap().extend_from_slice(&buffer[..n]);
+                        connections.lock().unwrap()[connection].extend_from_slice(&buffer[..n]);
                         sent.extend_from_slice(&buffer[..n]);
                         if let Some(Refusal { text, error }) = *refusal.lock().unwrap()
                             && contains(&sent, text)
@@ -165,6 +173,30 @@ impl Proxy {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
 
+    /// Returns the inserts into a table, each with its target and its body.
+    pub fn inserts(&self, table: &str) -> Vec<(String, Vec<u8>)> {
+        let insert = format!("query=INSERT+INTO+%60{table}%60");
+        let mut inserts = Vec::new();
+        for mut bytes in self.connections.lock().unwrap().iter().map(Vec::as_slice) {
+            // Only inserts have bodies that could look like another request, and each states its length.
+            while let Some(start) = find(bytes, b"POST /") {
+                bytes = &bytes[start..];
+                let Some(end) = find(bytes, b"\r\n\r\n") else { break };
+                let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+                let target = String::from_utf8_lossy(&bytes[..end]);
+                let target = target.split(' ').nth(1).unwrap().to_owned();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length: usize = length.map_or(0, |length| length.parse().unwrap());
+                bytes = &bytes[end + 4..];
+                if target.contains(&insert) {
+                    inserts.push((target, bytes[..length].to_vec()));
+                }
+                bytes = &bytes[length..];
+            }
+        }
+        inserts
+    }
+
     /// Returns the formats of the inserts into a table.
     pub fn formats(&self, table: &str) -> BTreeSet<String> {
         let (seen, insert) = (self.seen(), format!("INSERT+INTO+%60{table}%60"));
@@ -179,7 +211,11 @@ impl Proxy {
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    find(bytes, text.as_bytes()).is_some()
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window == text)
 }
 
 fn replace(bytes: &mut [u8], text: &str, other: &str) {
