@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use super::{http, wait_for};
@@ -32,6 +33,9 @@ const REPLICAS: usize = 2;
 
 /// The query that fails while a server has no connection to ZooKeeper.
 const CONNECTED: &[u8] = b"SELECT count() FROM system.zookeeper WHERE path = '/'";
+
+/// The time for a replica to catch up, beside other tests on a machine with few processors.
+const REPLICATION_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running cluster. Its processes are killed when it is dropped, and when their test ends in any
 /// other way.
@@ -289,11 +293,21 @@ impl OldServer {
         self.try_query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Waits until a table has all that the other replicas of its shard have.
+    /// Waits until a table has all that the other replicas of its shard have. A server that was killed
+    /// is read-only until ZooKeeper has forgotten its earlier session, and a fetch that failed is
+    /// tried again after a while.
     pub fn wait_for_replication(&self, table: &str) {
-        let sync = format!("SYSTEM SYNC REPLICA stats.{table}");
-        // A replica that has just started is not ready for it.
-        wait_for("replication", || self.try_query(&sync).ok());
+        let start = Instant::now();
+        while let Err(error) = self.try_query(&format!("SYSTEM SYNC REPLICA stats.{table}")) {
+            let queue = "SELECT type, new_part_name, source_replica, num_tries, last_exception, postpone_reason \
+                         FROM system.replication_queue FORMAT Vertical";
+            assert!(
+                start.elapsed() < REPLICATION_TIMEOUT,
+                "no replication: {error}\n{}",
+                self.try_query(queue).unwrap_or_else(|error| error)
+            );
+            sleep(Duration::from_millis(100));
+        }
     }
 }
 
