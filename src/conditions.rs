@@ -34,7 +34,7 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         ));
         lines.extend(line(
             archive.dropped_bytes,
-            "rows that the archive did not get, because --archive-bytes was used up; bytes since the start",
+            "rows that the archive did not get (the log has the reasons); bytes since the start",
         ));
     }
     lines

@@ -309,7 +309,7 @@ fn archive(text: &mut Exposition, status: &ArchiveStatus) {
     );
     text.counter(
         "rowmill_archive_dropped_bytes_total",
-        "Bytes of segments that the archive did not get, because of --archive-bytes.",
+        "Bytes of rows that the archive did not get, because of --archive-bytes or of the disk.",
         status.dropped_bytes,
     );
     text.gauge(

@@ -148,6 +148,21 @@ fn clickhouse_that_is_away_delays_no_object() {
 }
 
 #[test]
+fn a_stop_uploads_the_rows_while_clickhouse_is_away() {
+    let (database, mut rows) = (Database::named("archive_stop"), Rows::default());
+    let (data, archive) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (url, away) = (url(&archive), away(&database));
+    let options = ["--archive", &url, "--archive-seconds", "3600", "--drain-seconds", "4"];
+    let collector = Collector::start_in(data.path(), &away.url(), &options);
+    rows.post(collector.address, 10);
+    assert_eq!(collector.metric("rowmill_archive_rows_total"), 0);
+    collector.stop();
+    let other = empty("archive_stop_copy");
+    assert_replayed(&replay(&url, &other, &[], &[]), 10);
+    rows.wait(&other);
+}
+
+#[test]
 fn a_store_that_is_away_delays_no_row() {
     let (database, mut rows) = (Database::named("archive_store_away"), Rows::default());
     let (data, archive) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -38,6 +38,8 @@ pub(super) struct Upload {
     /// Empty if no row of it can be read.
     pub(super) bytes: Bytes,
     pub(super) rows: u64,
+    /// The number of blocks of the plan that the disk does not have any more.
+    pub(super) missing_blocks: usize,
 }
 
 /// The blocks that wait, and the journal of those that do not.
@@ -48,12 +50,16 @@ pub(super) struct Index {
     groups: Vec<Group>,
     /// The blocks in the groups.
     waiting: HashSet<Uuid>,
+    /// The links that have blocks of the groups again, and these blocks.
+    met: HashMap<Uuid, Vec<LinkName>>,
     /// For each link that has ended, and whose segment is gone, the links that may have its blocks
     /// again.
     leaving: HashMap<LinkName, Vec<LinkName>>,
     spool: Spool,
     /// The tables whose rows are archived.
     tables: HashSet<String>,
+    /// The bytes of rows that the archive will not get, and that are not counted yet.
+    lost_bytes: u64,
 }
 
 /// The blocks that go into objects together: those with one insert target.
@@ -73,52 +79,74 @@ impl Index {
     /// The file system's.
     pub(super) fn open(links: Arc<ArchiveLinks>, spool: Spool, tables: HashSet<String>) -> io::Result<Self> {
         let journal = Journal::open(links.folder())?;
-        let blocks = LinkedBlocks::new(links, |link| journal.has_ended(link))?;
+        let blocks = LinkedBlocks::new(links, |link| journal.has_ended(link));
         Ok(Self {
             journal,
             blocks,
             groups: Vec::new(),
             waiting: HashSet::new(),
+            met: HashMap::new(),
             leaving: HashMap::new(),
             spool,
             tables,
+            lost_bytes: 0,
         })
     }
 
     /// Adds the blocks that are new in the links. Returns whether there were any.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system's. The index nevertheless has the blocks of the links that can be read.
     pub(super) fn read(&mut self) -> io::Result<bool> {
         let mut most = MAX_BLOCKS.saturating_sub(self.waiting.len());
-        if self.journal.plan().is_some_and(|plan| !self.is_found(plan)) {
+        if let Some(plan) = self.journal.plan()
+            && !self.is_found(plan)?
+        {
             most = MAX_BLOCKS;
         }
         let (journal, waiting, spool) = (&self.journal, &self.waiting, &self.spool);
         let is_known = |id| journal.knows(id) || waiting.contains(&id) || spool.is_received(id);
-        let found = self.blocks.next(most, is_known)?;
+        let mut found = Vec::new();
+        let read = self.blocks.next(most, is_known, &mut found);
         let is_any = !found.is_empty();
-        for found in found {
-            let layout = &found.block.layout;
-            if !self.tables.contains(&**layout.schema_table()) || layout.columns.is_empty() {
-                continue;
-            }
-            self.waiting.insert(found.block.id);
-            let bytes = found.block.bytes;
-            match self.groups.iter_mut().find(|group| group.layout == *layout) {
-                Some(group) => {
-                    group.bytes += bytes;
-                    group.blocks.push(found);
-                }
-                None => self.groups.push(Group {
-                    layout: Arc::clone(layout),
-                    bytes,
-                    since: Instant::now(),
-                    blocks: vec![found],
-                }),
-            }
+        found.into_iter().for_each(|found| self.add(found));
+        let met = self.blocks.take_met();
+        for (link, id) in met.iter().filter(|(_, id)| self.waiting.contains(id)) {
+            self.met.entry(*id).or_default().push(*link);
         }
+        self.journal.met(&met)?;
+        read?;
         Ok(is_any)
+    }
+
+    /// Adds a block to those that wait, if it is one of the archive.
+    pub(super) fn add(&mut self, found: ArchiveBlock) {
+        let layout = &found.block.layout;
+        if !self.tables.contains(&**layout.schema_table()) {
+            return;
+        }
+        let bytes = found.block.bytes;
+        if layout.columns.is_empty() {
+            self.lost_bytes += bytes as u64;
+            tracing::error!(
+                table = %layout.table, block = %found.block.id, rows = found.block.rows,
+                "rows of an earlier version are not archived: the spool has no names of their columns"
+            );
+            return;
+        }
+        self.waiting.insert(found.block.id);
+        match self.groups.iter_mut().find(|group| group.layout == *layout) {
+            Some(group) => {
+                group.bytes += bytes;
+                group.blocks.push(found);
+            }
+            None => self.groups.push(Group {
+                layout: Arc::clone(layout),
+                bytes,
+                since: Instant::now(),
+                blocks: vec![found],
+            }),
+        }
     }
 
     /// Returns the object that is to be uploaded now: the one of the plan, or one with enough rows or
@@ -141,7 +169,7 @@ impl Index {
             return Ok(None);
         };
         // An earlier process may have uploaded the object: this one must not have fewer rows.
-        if !self.is_found(plan) {
+        if !self.is_found(plan)? {
             return Ok(None);
         }
         let ids: Vec<_> = plan.blocks.iter().map(|(_, id)| *id).collect();
@@ -152,7 +180,8 @@ impl Index {
             .map(|found| (found.block.id, found))
             .collect();
         let blocks: Vec<_> = ids.iter().filter_map(|id| by_id.get(id).copied()).collect();
-        let (package, rows) = pack(&self.blocks.links, &blocks)?;
+        let missing_blocks = ids.len() - blocks.len();
+        let (package, rows) = pack(&self.blocks.links, &blocks, &mut self.blocks.failures)?;
         let bytes = match group {
             Some(group) if rows > 0 => object::encode(&Description::new(&group.layout, &ids, rows), &package)?,
             _ => Vec::new(),
@@ -161,15 +190,16 @@ impl Index {
             name: plan.object.clone(),
             bytes: bytes.into(),
             rows,
+            missing_blocks,
         }))
     }
 
     /// Returns whether the blocks of a plan were found, except those that are lost.
-    fn is_found(&self, plan: &Plan) -> bool {
-        let links = self.blocks.links.names().unwrap_or_default();
-        let is_over = |link: &LinkName| !links.contains(link) || self.blocks.is_read(*link);
+    fn is_found(&self, plan: &Plan) -> io::Result<bool> {
+        let links = self.blocks.links.names()?;
+        let is_over = |link: &LinkName| !links.contains(link) || self.blocks.is_over(*link);
         let mut blocks = plan.blocks.iter();
-        blocks.all(|(link, id)| self.waiting.contains(id) || is_over(link))
+        Ok(blocks.all(|(link, id)| self.waiting.contains(id) || is_over(link)))
     }
 
     /// Records that the store has the object of the plan, and removes the links that are done.
@@ -180,27 +210,40 @@ impl Index {
         let plan = self.journal.plan().cloned();
         let recorded = self.journal.stored();
         let ids: HashSet<_> = plan.iter().flat_map(|plan| &plan.blocks).map(|(_, id)| *id).collect();
+        let met = ids.iter().filter_map(|id| Some((*id, self.met.get(id)?)));
+        let met: Vec<_> = met
+            .flat_map(|(id, links)| links.iter().map(move |link| (*link, id)))
+            .collect();
         self.remove(|found| ids.contains(&found.block.id));
-        recorded?;
+        recorded.and(self.journal.met(&met))?;
         self.remove_links()
     }
 
     /// Removes the links whose blocks are all archived.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system's. Other links are removed nevertheless.
     pub(super) fn remove_links(&mut self) -> io::Result<()> {
         let waiting = self.groups.iter().flat_map(|group| &group.blocks);
         let mut needed: HashSet<_> = waiting.map(|found| found.link).collect();
         let planned = self.journal.plan().into_iter().flat_map(|plan| &plan.blocks);
         needed.extend(planned.map(|(link, _)| *link));
+        // A process that is started again learns from these links where else a block is.
+        needed.extend(self.met.values().flatten());
+        let mut result = Ok(());
         for name in self.blocks.links.names()? {
             if self.blocks.is_read(name) && !needed.contains(&name) {
-                self.journal.end(name)?;
-                self.blocks.remove(name)?;
+                result = result.and(self.end(name));
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Removes a link, and records it afterwards: on a full disk, only the removal makes space for the
+    /// record. Without the record, the next process reads the segment again and knows its blocks.
+    fn end(&mut self, name: LinkName) -> io::Result<()> {
+        self.blocks.remove(name)?;
+        self.journal.end(name)
     }
 
     /// Links segments whose link has failed, and forgets the blocks of links whose segments are gone.
@@ -211,6 +254,8 @@ impl Index {
         let journal = &self.journal;
         let segments = self.blocks.links.link_missing(|link| journal.has_ended(link))?;
         let links = self.blocks.links.names()?;
+        // A process that ended after it had removed a link did not record that.
+        self.journal.end_missing(&links);
         let gone: Vec<_> = self
             .journal
             .ended()
@@ -228,8 +273,8 @@ impl Index {
         Ok(())
     }
 
-    /// Gives up the oldest rows that only the archive still needs, beyond `max_bytes`, and counts what
-    /// waits.
+    /// Gives up the oldest rows that only the archive still needs, beyond `max_bytes`, and at least one
+    /// segment of them if the disk is full. Counts what waits, and what was given up.
     ///
     /// # Errors
     /// The file system's.
@@ -242,35 +287,39 @@ impl Index {
             pending += metadata.len();
             if is_last_name(&metadata) {
                 only += metadata.len();
-                own.push((name, metadata.len()));
+                // The spool counts its segments from 1 again, so the time tells which are older.
+                own.push((metadata.modified()?, name, metadata.len()));
             }
         }
-        for (name, bytes) in own {
-            if only <= max_bytes {
-                break;
-            }
-            let rows = self.give_up(name)?;
+        own.sort_unstable();
+        let (mut is_full, mut result) = (self.blocks.links.take_full(), Ok(()));
+        for (_, name, bytes) in own {
+            let reason = match is_full {
+                true => "the disk is full",
+                false if only <= max_bytes => break,
+                false => "the store has been away for longer than the disk space of the archive lasts",
+            };
+            is_full = false;
+            let rows = self.remove(|found| found.link == name);
+            let ended = self.end(name);
             (only, pending) = (only - bytes, pending - bytes);
-            counts.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.lost_bytes += bytes;
+            tracing::error!(segment = name.segment, bytes, rows, "rows are not archived: {reason}");
+            result = result.and(ended);
+        }
+        let unlinked = self.blocks.links.take_lost_bytes();
+        if unlinked > 0 {
             tracing::error!(
-                segment = name.segment,
-                bytes,
-                rows,
-                "rows are not archived: the store has been away for longer than the disk space of the archive lasts"
+                bytes = unlinked,
+                "rows are not archived: the spool has removed their segments, whose links had failed"
             );
         }
+        let lost = std::mem::take(&mut self.lost_bytes) + unlinked + self.blocks.failures.take_lost_bytes();
+        counts.dropped_bytes.fetch_add(lost, Ordering::Relaxed);
         counts.pending_bytes.store(pending, Ordering::Relaxed);
         counts.only_bytes.store(only, Ordering::Relaxed);
         counts.oldest_seconds.store(self.oldest().as_secs(), Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Gives up the blocks of a link. Returns the number of their rows, as far as they are known.
-    fn give_up(&mut self, name: LinkName) -> io::Result<u64> {
-        let rows = self.remove(|found| found.link == name);
-        self.journal.end(name)?;
-        self.blocks.remove(name)?;
-        Ok(rows)
+        result
     }
 
     /// Removes blocks that wait, and returns the number of their rows.
@@ -282,6 +331,7 @@ impl Index {
                 rows += u64::from(found.block.rows);
                 group.bytes = group.bytes.saturating_sub(found.block.bytes);
                 self.waiting.remove(&found.block.id);
+                self.met.remove(&found.block.id);
             }
             if group.blocks.len() < before {
                 group.since = Instant::now();

@@ -11,10 +11,10 @@
 //! ```
 //!
 //! A block stays known until the spool has removed its segment: the spool may have moved it to another
-//! segment, whose link has it again.
+//! segment, whose link has it again. The block is then known under both links, and so on.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
@@ -29,7 +29,7 @@ use crate::{private, spool::links::LinkName};
 const FILE: &str = "journal";
 const NEW_FILE: &str = "journal.new";
 
-/// The length of the file at which it is written anew, if most of it is of no use any more.
+/// The length of the file at which it is rewritten, if most of it is of no use any more.
 const LONG_BYTES: u64 = 1 << 20;
 
 /// The object that is uploaded next.
@@ -47,9 +47,10 @@ pub(super) struct Journal {
     /// `None` before the first change, and after a failure.
     file: Option<File>,
     bytes: u64,
-    /// The bytes of the file when it was written anew.
+    /// The bytes of the file when it was rewritten.
     dense_bytes: u64,
-    known: HashMap<Uuid, LinkName>,
+    /// The archived blocks, and the links that have each.
+    known: HashMap<Uuid, Vec<LinkName>>,
     ended: BTreeSet<LinkName>,
     plan: Option<Plan>,
 }
@@ -99,6 +100,32 @@ impl Journal {
         self.ended.contains(&link)
     }
 
+    /// Returns the links that have archived blocks.
+    pub(super) fn links(&self) -> BTreeSet<LinkName> {
+        self.known.values().flatten().copied().collect()
+    }
+
+    /// Records that links have archived blocks, too. Blocks that are not archived are ignored.
+    ///
+    /// # Errors
+    /// As [`stored`](Self::stored).
+    pub(super) fn met(&mut self, blocks: &[(LinkName, Uuid)]) -> io::Result<()> {
+        let is_new = |(link, block): &&(LinkName, Uuid)| {
+            let known = self.known.get(block);
+            known.is_some_and(|links| !links.contains(link))
+        };
+        let mut lines: BTreeMap<LinkName, String> = BTreeMap::new();
+        for (link, block) in blocks.iter().filter(is_new) {
+            let line = lines.entry(*link).or_insert_with(|| format!("known {link}"));
+            _ = write!(line, " {block}");
+        }
+        // In memory first: a failed record is made up for by the next one, which is the whole journal.
+        for line in lines.values() {
+            _ = self.apply(line);
+        }
+        lines.values().try_for_each(|line| self.record(line, false))
+    }
+
     /// Returns the links all of whose blocks are archived or given up.
     pub(super) fn ended(&self) -> impl Iterator<Item = LinkName> + '_ {
         self.ended.iter().copied()
@@ -141,6 +168,12 @@ impl Journal {
         self.record(&format!("end {link}"), false)
     }
 
+    /// Counts the links of known blocks as ended if they are not among the existing ones.
+    pub(super) fn end_missing(&mut self, existing: &[LinkName]) {
+        let links = self.links();
+        self.ended.extend(links.iter().filter(|link| !existing.contains(link)));
+    }
+
     /// Records that no segment can have a block of a link any more.
     ///
     /// # Errors
@@ -166,26 +199,38 @@ impl Journal {
             }
             "stored" => {
                 let blocks = self.plan.take().map(|plan| plan.blocks).unwrap_or_default();
-                self.known.extend(blocks.into_iter().map(|(link, block)| (block, link)));
+                for (link, block) in blocks {
+                    self.add(link, block);
+                }
             }
             "known" => {
                 let link: LinkName = words.next()?.parse().ok()?;
                 for word in words {
-                    self.known.insert(word.parse().ok()?, link);
+                    self.add(link, word.parse().ok()?);
                 }
             }
             "end" => _ = self.ended.insert(words.next()?.parse().ok()?),
             "forget" => {
                 let link: LinkName = words.next()?.parse().ok()?;
                 self.ended.remove(&link);
-                self.known.retain(|_, of| *of != link);
+                self.known.retain(|_, links| {
+                    links.retain(|of| *of != link);
+                    !links.is_empty()
+                });
             }
             _ => return None,
         }
         Some(())
     }
 
-    /// Writes a line, or all of the journal anew, which has the line's change already.
+    fn add(&mut self, link: LinkName, block: Uuid) {
+        let links = self.known.entry(block).or_default();
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+
+    /// Writes a line, or rewrites the journal, which has the line's change already.
     fn record(&mut self, line: &str, durable: bool) -> io::Result<()> {
         let is_sparse = self.bytes > LONG_BYTES && self.bytes / 2 > self.dense_bytes;
         let Some(file) = self.file.as_mut().filter(|_| !is_sparse) else {
@@ -205,7 +250,8 @@ impl Journal {
     fn rewrite(&mut self) -> io::Result<()> {
         self.file = None;
         let mut by_link: HashMap<LinkName, String> = HashMap::new();
-        for (block, link) in &self.known {
+        let known = self.known.iter();
+        for (block, link) in known.flat_map(|(block, links)| links.iter().map(move |link| (block, link))) {
             let line = by_link.entry(*link).or_insert_with(|| format!("known {link}"));
             _ = write!(line, " {block}");
         }
@@ -284,12 +330,38 @@ mod tests {
             assert!(journal.has_ended(a) && !journal.has_ended(b));
             assert_eq!(journal.plan(), (length == whole.len()).then_some(&next));
         }
-        // The next change writes the file anew.
+        // The next change rewrites the file.
         let mut journal = Journal::open(folder.path()).unwrap();
         journal.forget(a).unwrap();
         journal.stored().unwrap();
         let journal = Journal::open(folder.path()).unwrap();
         assert!(!journal.knows(ids[0]) && journal.knows(ids[1]) && journal.knows(ids[2]));
         assert!(!journal.has_ended(a) && journal.plan().is_none());
+    }
+    #[test]
+    fn a_block_is_known_until_each_of_its_links_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b): (LinkName, LinkName) = ("1-a".parse().unwrap(), "2-b".parse().unwrap());
+        let [moved, unknown] = [1, 2].map(Uuid::from_u128);
+        let mut journal = Journal::open(folder.path()).unwrap();
+        journal
+            .set_plan(Plan {
+                object: "t/x.blocks.zst".to_owned(),
+                blocks: vec![(a, moved)],
+            })
+            .unwrap();
+        journal.stored().unwrap();
+        journal.met(&[(b, moved), (b, unknown)]).unwrap();
+        assert!(!journal.knows(unknown));
+        journal.forget(a).unwrap();
+        // From the lines of the changes, and from a rewritten file.
+        for _ in 0..2 {
+            journal = Journal::open(folder.path()).unwrap();
+            assert!(journal.knows(moved));
+            assert_eq!(journal.links(), [b].into());
+            journal.rewrite().unwrap();
+        }
+        journal.forget(b).unwrap();
+        assert!(!Journal::open(folder.path()).unwrap().knows(moved));
     }
 }

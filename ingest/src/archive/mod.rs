@@ -17,8 +17,8 @@
 //! status    counts, for metrics
 //! ```
 //!
-//! The blocks of an object, and its name, are in the journal before the upload begins. Whatever ends
-//! the process then, the next one uploads the same rows under the same name.
+//! The blocks of an object, and its name, are in the journal before the upload begins. If the
+//! process is killed then, the next one uploads the same rows under the same name.
 
 mod http;
 mod index;
@@ -27,11 +27,13 @@ mod object;
 mod read;
 mod run;
 mod status;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::time::Duration;
 
-pub(crate) use self::run::{Archiver, ArchiverHandle, StatusReader, finish};
+pub(crate) use self::run::{Archiver, ArchiverHandle, StatusReader, finish, upload_rest};
 pub use self::{
     read::{ArchivedObject, Selection},
     status::ArchiveStatus,

@@ -44,6 +44,15 @@ enum Failure {
     Store(String),
 }
 
+/// The result of one look at the index.
+struct Step {
+    is_new: bool,
+    is_tidy: bool,
+    upload: io::Result<Option<Upload>>,
+    /// The result of all but the upload.
+    result: io::Result<()>,
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
@@ -58,23 +67,40 @@ pub(crate) struct Archiver {
     spool: Spool,
     tables: HashSet<String>,
     counts: Arc<Counts>,
-    /// `true` once no rows come any more.
-    is_last: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
     /// `None` while another thread has it, and after a failure there.
     index: Option<Box<Index>>,
     /// The object whose upload has failed.
     failed: Option<Upload>,
     failure_log: FailureLog,
     failures: u32,
-    tidied: Instant,
+    /// The time of the last tidying that succeeded.
+    tidied: Option<Instant>,
+}
+
+/// How far the end of the spool has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The spool accepts no rows any more, and its deliveries go on.
+    Closed,
+    /// The spool's log has ended.
+    Ended,
 }
 
 /// A running archiver.
 #[derive(Debug)]
 pub(crate) struct ArchiverHandle {
     task: JoinSet<()>,
-    is_last: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     counts: Arc<Counts>,
+}
+
+/// Begins to upload all rows, whatever their age. The spool is closed, and its deliveries go on.
+pub(crate) fn upload_rest(archiver: Option<&ArchiverHandle>) {
+    if let Some(archiver) = archiver {
+        archiver.stage.send_replace(Stage::Closed);
+    }
 }
 
 /// Uploads what is left, until `deadline`: the rest stays on disk for the next process. The spool's log
@@ -90,7 +116,7 @@ pub(crate) async fn finish(archiver: &mut Option<ArchiverHandle>, is_late: bool,
 
 impl ArchiverHandle {
     async fn finish(&mut self, deadline: impl Future<Output = ()>) {
-        self.is_last.send_replace(true);
+        self.stage.send_replace(Stage::Ended);
         tokio::select! {
             biased;
             _ = self.task.join_next() => {}
@@ -148,7 +174,7 @@ impl Archiver {
         schema: &Schema,
     ) -> io::Result<ArchiverHandle> {
         let index = Index::open(Arc::clone(&links), spool.clone(), tables_of(archive, schema))?;
-        let (is_last, receiver) = watch::channel(false);
+        let (stage, receiver) = watch::channel(Stage::Open);
         let counts = Arc::<Counts>::default();
         let archiver = Self {
             archive: archive.clone(),
@@ -156,23 +182,24 @@ impl Archiver {
             spool,
             tables: tables_of(archive, schema),
             counts: Arc::clone(&counts),
-            is_last: receiver,
+            stage: receiver,
             index: Some(Box::new(index)),
             failed: None,
             failure_log: FailureLog::default(),
             failures: 0,
-            tidied: Instant::now(),
+            tidied: None,
         };
         let mut task = JoinSet::new();
         task.spawn(archiver.run());
-        Ok(ArchiverHandle { task, is_last, counts })
+        Ok(ArchiverHandle { task, stage, counts })
     }
 
     async fn run(mut self) {
         loop {
             // Before the look: what the spool has written until then is found.
-            let is_last = *self.is_last.borrow_and_update();
-            let wait = match self.archive_all(is_last).await {
+            let stage = *self.stage.borrow_and_update();
+            let is_last = stage == Stage::Ended;
+            let wait = match self.archive_all(stage).await {
                 Ok(()) if is_last => return,
                 Ok(()) => {
                     if self.failures > 0 {
@@ -193,52 +220,66 @@ impl Archiver {
             };
             tokio::select! {
                 () = sleep(wait) => {}
-                _ = self.is_last.changed() => {}
+                () = self.links.filled() => {}
+                _ = self.stage.changed() => {}
             }
         }
     }
 
     /// Uploads the objects that are due; all, if no rows come any more.
-    async fn archive_all(&mut self, is_last: bool) -> Result<(), Failure> {
-        let age = if is_last { Duration::ZERO } else { self.archive.age };
+    async fn archive_all(&mut self, stage: Stage) -> Result<(), Failure> {
+        let age = match stage {
+            Stage::Open => self.archive.age,
+            Stage::Closed | Stage::Ended => Duration::ZERO,
+        };
         let max_bytes = self.archive.max_bytes;
         loop {
             let counts = Arc::clone(&self.counts);
-            let is_tidied = self.tidied.elapsed() < TIDY_INTERVAL;
-            if !is_tidied {
-                self.tidied = Instant::now();
-            }
+            let is_tidied = self.tidied.is_some_and(|tidied| tidied.elapsed() < TIDY_INTERVAL);
             self.spool.seal_older(age, |table| self.tables.contains(table));
             let failed = self.failed.clone();
             let next = move |index: &mut Index| {
-                let is_new = index.read()?;
-                if !is_tidied {
-                    index.tidy()?;
-                }
-                index.remove_links()?;
-                index.limit(max_bytes, &counts)?;
+                // A failure of one step ends no other: a full disk is still limited, and rows that can be
+                // read are still uploaded.
+                let read = index.read();
+                let tidied = if is_tidied { Ok(()) } else { index.tidy() };
+                let removed = index.remove_links();
+                let limited = index.limit(max_bytes, &counts);
                 let upload = match failed {
-                    Some(failed) => Some(failed),
-                    None => index.next_upload(age)?,
+                    Some(failed) => Ok(Some(failed)),
+                    None => index.next_upload(age),
                 };
-                Ok::<_, io::Error>((is_new, upload))
+                Ok(Step {
+                    is_new: read.as_ref().is_ok_and(|is_new| *is_new),
+                    is_tidy: tidied.is_ok(),
+                    result: read.map(drop).and(tidied).and(removed).and(limited),
+                    upload,
+                })
             };
-            let (is_new, upload) = self.blocking(next).await?;
-            match upload {
+            let step = self.blocking(next).await?;
+            if !is_tidied && step.is_tidy {
+                self.tidied = Some(Instant::now());
+            }
+            match step.upload? {
                 Some(upload) => {
                     // A retry need not pack and compress the rows again.
                     self.failed = Some(upload.clone());
                     self.upload(upload).await?;
                     self.failed = None;
                 }
-                None if is_new => {}
-                None => return Ok(()),
+                None if step.is_new => {}
+                None => return Ok(step.result?),
             }
         }
     }
 
     async fn upload(&mut self, upload: Upload) -> Result<(), Failure> {
-        let Upload { name, bytes, rows } = upload;
+        let Upload {
+            name,
+            bytes,
+            rows,
+            missing_blocks,
+        } = upload;
         let length = bytes.len() as u64;
         if rows > 0 {
             let url = &self.archive.url;
@@ -249,6 +290,14 @@ impl Archiver {
             put.map_err(late)?.map_err(|error| Failure::Store(error.to_string()))?;
         }
         self.blocking(Index::stored).await?;
+        if missing_blocks > 0 {
+            tracing::error!(
+                object = name,
+                rows,
+                missing_blocks,
+                "an object lacks blocks, which the disk does not have any more; an earlier object of this name may have had them"
+            );
+        }
         let counts = &self.counts;
         if rows > 0 {
             for (count, by) in [(&counts.objects, 1), (&counts.rows, rows), (&counts.bytes, length)] {
@@ -284,6 +333,9 @@ impl Archiver {
         self.failures = self.failures.saturating_add(1);
         self.counts.failures.fetch_add(1, Ordering::Relaxed);
         self.counts.is_failing.store(true, Ordering::Relaxed);
+        if let Failure::Disk(error) = &failure {
+            self.links.note_full(error);
+        }
         let Some(is_recent) = self.failure_log.due(Class::Retry) else {
             return;
         };

@@ -20,7 +20,8 @@ pub struct ArchiveStatus {
     pub only_bytes: u64,
     /// The age of the oldest row that waits, in seconds.
     pub oldest_seconds: u64,
-    /// The length of the segments that were given up since the start, in bytes.
+    /// The length of the segments and frames since the start that the archive did not get, in bytes:
+    /// they were given up, or the disk cannot read them.
     pub dropped_bytes: u64,
     /// Whether the last upload failed.
     pub is_failing: bool,

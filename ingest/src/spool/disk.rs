@@ -65,7 +65,7 @@ pub(crate) trait Segment: fmt::Debug + Send {
     /// Cuts off the bytes after `length`.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Returns whether the file still has a name: a file without one is gone when the process ends.
+    /// Returns whether the file still has its name in the spool: without it, no start finds the rows.
     fn has_name(&self) -> io::Result<bool>;
 }
 
@@ -85,6 +85,14 @@ const LOCK: &str = "lock";
 struct OpenSegment {
     file: File,
     path: PathBuf,
+    identity: Identity,
+}
+
+impl OpenSegment {
+    fn new(file: File, path: PathBuf) -> io::Result<Box<dyn Segment>> {
+        let identity = identity(&file.metadata()?);
+        Ok(Box::new(Self { file, path, identity }))
+    }
 }
 
 /// A folder that no other process uses as long as this value lives, unless it is only read.
@@ -175,14 +183,13 @@ impl Disk for Folder {
         self.lock_again()?;
         let file = private::open(OpenOptions::new().append(true).create_new(true), &self.name(segment))?;
         File::open(&self.path)?.sync_all()?;
-        let path = self.name(segment);
-        Ok(Box::new(OpenSegment { file, path }))
+        OpenSegment::new(file, self.name(segment))
     }
 
     fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
         let path = self.name(segment);
         let file = private::open(OpenOptions::new().append(true), &path)?;
-        Ok(Box::new(OpenSegment { file, path }))
+        OpenSegment::new(file, path)
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
@@ -230,7 +237,7 @@ impl Disk for Folder {
         let mut options = OpenOptions::new();
         let path = self.staged_name(staged);
         let file = private::open(options.append(true).create_new(true), &path)?;
-        Ok(Box::new(OpenSegment { file, path }))
+        OpenSegment::new(file, path)
     }
 
     fn promote(&self, staged: u64, segment: u64) -> io::Result<()> {
@@ -260,31 +267,34 @@ impl Segment for OpenSegment {
         self.file.set_len(length)
     }
 
+    /// Looks the name up. The number of the file's names does not tell whether the spool's name is one
+    /// of them: the archive gives a segment a second name.
     fn has_name(&self) -> io::Result<bool> {
-        has_own_name(&self.file, &self.path)
+        match fs::symlink_metadata(&self.path) {
+            // No other file gets the number of a file that is open.
+            Ok(metadata) => Ok(identity(&metadata) == self.identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// Returns whether an open file still has the name `path`. The name that the archive gives to a
-/// segment is no name of the spool.
+/// The device and the number of a file.
 #[cfg(unix)]
-fn has_own_name(file: &File, path: &Path) -> io::Result<bool> {
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;
-    let metadata = file.metadata()?;
-    if metadata.nlink() < 2 {
-        return Ok(metadata.nlink() > 0);
-    }
-    match fs::symlink_metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (metadata.dev(), metadata.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    (metadata.dev(), metadata.ino())
 }
+
+/// On other systems, a file that is open cannot be deleted.
+#[cfg(not(unix))]
+type Identity = ();
 
 #[cfg(not(unix))]
-fn has_own_name(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
-}
+fn identity(_: &fs::Metadata) -> Identity {}
 
 #[cfg(unix)]
 fn has_name(file: &File) -> io::Result<bool> {
@@ -315,4 +325,27 @@ pub(crate) fn segments_in(folder: &Path) -> io::Result<Vec<u64>> {
     }
     segments.sort_unstable();
     Ok(segments)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_segment_with_a_second_name_is_missed_once_its_own_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::lock(folder.path()).unwrap().unwrap();
+        let mut segment = disk.create(1).unwrap();
+        segment.append(b"rows").unwrap();
+        assert!(segment.has_name().unwrap());
+        fs::hard_link(disk.name(1), folder.path().join("link")).unwrap();
+        assert!(segment.has_name().unwrap());
+        fs::remove_file(disk.name(1)).unwrap();
+        assert!(!segment.has_name().unwrap());
+        // Another file is not the segment.
+        fs::write(disk.name(1), "rows").unwrap();
+        assert!(!segment.has_name().unwrap());
+    }
 }

@@ -3,20 +3,25 @@
 //!
 //! A segment gets a hard link in the folder `archive` when it begins, so the archive costs the
 //! committer one link for 64 MiB of rows, and the request nothing. The spool removes its own name as
-//! ever, and whoever archives the rows removes the link. Both go on at their own pace.
+//! ever, and the archiver removes the link. Both go on at their own pace.
 //!
 //! Links have the salt of their segment in their name, because the spool counts its segments from 1
 //! again when it was empty at a start.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use tokio::sync::Notify;
 
 use crate::{
     block::frame_format::FrameFormat,
@@ -32,6 +37,9 @@ const FOLDER: &str = "archive";
 
 /// The extension of a link's name.
 const EXTENSION: &str = "link";
+
+/// A file that gets a second name at each start, to learn whether the file system has links.
+const PROBE: &str = "archive.probe";
 
 /// The name of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,28 +81,38 @@ pub(crate) struct ArchiveLinks {
     spool: PathBuf,
     folder: PathBuf,
     begun: Mutex<Begun>,
+    /// Whether a write has found the disk full, and no row was given up since.
+    is_full: AtomicBool,
+    filled: Notify,
 }
 
 /// The segments that this process has begun.
 #[derive(Debug, Default)]
 struct Begun {
     active: Option<LinkName>,
-    /// The length of each that is known to be on disk. What follows may be a failed write.
+    /// The length of each that is known to be on disk. The bytes after it may be of a failed write.
     synced: HashMap<LinkName, u64>,
+    /// The segments whose link has failed, also those of an earlier process, and their lengths.
+    unlinked: HashMap<LinkName, u64>,
+    /// The length of those that the spool has removed meanwhile.
+    lost_bytes: u64,
 }
 
 impl ArchiveLinks {
     /// Opens the links in the spool's folder.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system's, also if it has no hard links. A full disk is no error: the archiver retries.
     pub(crate) fn open(spool: &Path) -> io::Result<Self> {
         let folder = spool.join(FOLDER);
         private::folder(&folder)?;
+        probe(spool, &folder)?;
         Ok(Self {
             spool: spool.to_owned(),
             folder,
             begun: Mutex::default(),
+            is_full: AtomicBool::new(false),
+            filled: Notify::new(),
         })
     }
 
@@ -103,8 +121,8 @@ impl ArchiveLinks {
         &self.folder
     }
 
-    /// Records the active segment, before it has its first bytes: whoever finds it knows how much of
-    /// it may be read.
+    /// Records the active segment, before it has its first bytes: a reader that finds it knows how much
+    /// of it may be read.
     pub(crate) fn begin(&self, segment: u64, format: FrameFormat) {
         let name = LinkName::of(segment, format);
         let mut begun = self.lock();
@@ -120,11 +138,41 @@ impl ArchiveLinks {
         }
     }
 
+    /// Records that the spool's write has failed. If the disk is full, the archiver gives up rows that
+    /// only the archive needs.
+    pub(crate) fn write_failed(&self, error: &io::Error) {
+        if self.note_full(error) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Records an error of the archive's own. Returns whether the disk is full.
+    pub(crate) fn note_full(&self, error: &io::Error) -> bool {
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if is_full {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        is_full
+    }
+
+    /// Waits until a write of the spool finds the disk full.
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Returns whether a write has found the disk full since the last call.
+    pub(crate) fn take_full(&self) -> bool {
+        self.is_full.swap(false, Ordering::Relaxed)
+    }
+
     /// Records that the active segment has this length on disk.
     pub(crate) fn synced(&self, length: u64) {
         let mut begun = self.lock();
         if let Some(active) = begun.active {
             begun.synced.insert(active, length);
+            if let Some(unlinked) = begun.unlinked.get_mut(&active) {
+                *unlinked = length;
+            }
         }
     }
 
@@ -138,31 +186,69 @@ impl ArchiveLinks {
     /// numbers of all segments.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system's. All other segments have a link nevertheless.
     pub(crate) fn link_missing(&self, is_archived: impl Fn(LinkName) -> bool) -> io::Result<Vec<u64>> {
-        // Somebody may have deleted it.
+        // A person may have deleted the folder.
         private::folder(&self.folder)?;
         let segments = segments_in(&self.spool)?;
         let linked = self.names()?;
+        let (mut existing, mut result) = (HashSet::new(), Ok(()));
         for &segment in &segments {
-            let Some(format) = format_of(&segment_path(&self.spool, segment))? else {
-                continue;
+            let format = match format_of(&segment_path(&self.spool, segment)) {
+                Ok(Some(format)) => format,
+                Ok(None) => continue,
+                Err(error) => {
+                    result = result.and(Err(error));
+                    continue;
+                }
             };
             let name = LinkName::of(segment, format);
+            existing.insert(name);
             if !is_archived(name) && !linked.contains(&name) {
-                self.link(name)?;
+                result = result.and(self.link(name));
             }
         }
+        result?;
+        let mut begun = self.lock();
+        let removed = begun.unlinked.extract_if(|name, _| !existing.contains(name));
+        let lost: u64 = removed.map(|(_, length)| length).sum();
+        begun.lost_bytes += lost;
         Ok(segments)
     }
 
+    /// Returns the length of the segments that the spool has removed before they had a link, since the
+    /// last call.
+    pub(crate) fn take_lost_bytes(&self) -> u64 {
+        std::mem::take(&mut self.lock().lost_bytes)
+    }
+
+    /// Returns whether a segment of an earlier process has no link yet.
+    pub(crate) fn lacks_old(&self) -> bool {
+        let begun = self.lock();
+        begun.unlinked.keys().any(|name| !begun.synced.contains_key(name))
+    }
+
     fn link(&self, name: LinkName) -> io::Result<()> {
-        match fs::hard_link(segment_path(&self.spool, name.segment), self.path(name)) {
-            // The spool has just removed the segment, or another link was faster.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Ok(()),
+        let path = segment_path(&self.spool, name.segment);
+        let linked = match fs::hard_link(&path, self.path(name)) {
+            // The spool has just removed the segment, which the next `link_missing` counts.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => return Ok(()),
+            // Another link was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => File::open(&self.folder)?.sync_all(),
+            Ok(()) => File::open(&self.folder).and_then(|folder| folder.sync_all()),
+        };
+        let mut begun = self.lock();
+        match &linked {
+            Ok(()) => _ = begun.unlinked.remove(&name),
+            Err(error) => {
+                let length = fs::metadata(&path).map_or(SEGMENT_HEADER as u64, |metadata| metadata.len());
+                begun.unlinked.insert(name, length);
+                drop(begun);
+                self.note_full(error);
+            }
         }
+        linked
     }
 
     /// Returns the links, in the order of their segments.
@@ -196,13 +282,46 @@ impl ArchiveLinks {
         (begun.active == Some(name), begun.synced.get(&name).copied())
     }
 
+    /// Returns whether this process has begun a segment. Other segments get no further rows.
+    pub(super) fn has_begun(&self, name: LinkName) -> bool {
+        self.lock().synced.contains_key(&name)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Begun> {
         // No holder of the lock panics halfway through a change.
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What waits for the archive in a spool's folder.
+/// Returns an error if no file of the spool's folder can have a second name in the links' folder.
+fn probe(spool: &Path, folder: &Path) -> io::Result<()> {
+    let (first, second) = (spool.join(PROBE), folder.join(PROBE));
+    let remove = || {
+        _ = fs::remove_file(&second);
+        _ = fs::remove_file(&first);
+    };
+    // An earlier process may have ended between.
+    remove();
+    let created = private::open(OpenOptions::new().write(true).create_new(true), &first);
+    let linked = created.and_then(|_| fs::hard_link(&first, &second));
+    remove();
+    linked.or_else(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::Unsupported
+        | io::ErrorKind::TooManyLinks
+        | io::ErrorKind::CrossesDevices => Err(io::Error::new(
+            error.kind(),
+            format!(
+                "the archive needs hard links from {} to {}, which this file system does not have: {error}",
+                folder.display(),
+                spool.display()
+            ),
+        )),
+        _ => Ok(()),
+    })
+}
+
+/// The rows that wait for the archive in a spool's folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ArchiveReport {
     /// The number of segments with rows that may not be archived.

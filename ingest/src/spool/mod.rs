@@ -377,6 +377,12 @@ impl Spool {
             .filter(|queue| is_archived(queue.layout.schema_table()))
         {
             let mut blocks = queue.lock();
+            // Longer blocks are fewer parts in ClickHouse.
+            let age = if self.is_closed() {
+                age
+            } else {
+                age.max(queue.block_age())
+            };
             if blocks.open.opened().is_some_and(|opened| opened.at.elapsed() >= age) {
                 blocks.seal();
             }

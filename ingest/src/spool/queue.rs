@@ -189,7 +189,7 @@ impl TableQueue {
 
     /// Returns the table's counters at this moment.
     pub(super) fn counts(&self) -> TableCounts {
-        // Somebody may have deleted the segments of a disk that fails.
+        // A person may have deleted the segments of a disk that fails.
         let segments = self.log.as_ref().and_then(|log| log.segments_if_failing());
         let found = |logged: &Logged| {
             let is_there = |segment: &u64| segments.as_ref().is_none_or(|segments| segments.contains(segment));

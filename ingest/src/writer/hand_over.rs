@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::{DrainReport, StopAfter, Writer, WriterOptions, join_log};
@@ -13,10 +14,6 @@ use crate::{
     spool::{Spool, SpoolError, SpoolLimits, TableLayouts},
     table::Schema,
 };
-
-/// The time for the rows that wait for the archive, after those that wait for ClickHouse are handed
-/// over.
-const ARCHIVE_TIME: Duration = Duration::from_secs(30);
 
 /// The body of a request with blocks of another collector, which counts in the memory of requests.
 #[derive(Debug)]
@@ -75,7 +72,8 @@ impl Writer {
     }
 
     /// Drains as [`drain_until`](Self::drain_until) does, and hands the rows that ClickHouse has
-    /// not taken until then to another collector, until `give_up` completes.
+    /// not taken until then to another collector, until `give_up` completes. Until then, the archive gets
+    /// its rows, too.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -101,19 +99,17 @@ impl Writer {
         // The log is still needed after the deliveries.
         let log_runs = work.stop_log.upgrade();
         self.end_deliveries(&mut work, deadline).await;
-        let mut give_up = std::pin::pin!(give_up);
-        let is_late = tokio::select! {
-            () = all_inserts_ended(log_runs.as_ref()) => false,
-            () = give_up.as_mut() => true,
-        };
-        let report = match is_late {
-            false => hand_over(&self.shared.spool, target, give_up).await,
-            true => hand_over(&self.shared.spool, target, std::future::ready(())).await,
-        };
+        // Each step is over when the time is.
+        let give_up = give_up.shared();
+        tokio::select! {
+            () = all_inserts_ended(log_runs.as_ref()) => {}
+            () = give_up.clone() => {}
+        }
+        let report = hand_over(&self.shared.spool, target, give_up.clone()).await;
         drop(log_runs);
         let drained = self.end_log(&mut work).await;
         // The rows may leave this machine, but what waits for the archive does not.
-        finish(&mut work.archiver, false, sleep(ARCHIVE_TIME)).await;
+        finish(&mut work.archiver, false, give_up).await;
         (drained, report)
     }
 }

@@ -48,7 +48,7 @@ pub use self::{
 };
 use crate::{
     ack::Ack,
-    archive::{ArchiverHandle, StatusReader, finish},
+    archive::{ArchiverHandle, StatusReader, finish, upload_rest},
     block::{content::BlockRows, rows::RowBatch},
     budget::RequestMemory,
     deliver::run::StopAfter,
@@ -420,6 +420,7 @@ impl Writer {
     /// Ends the deliveries once ClickHouse has all rows of the closed spool, or `deadline` completes.
     /// Returns whether it has.
     async fn end_deliveries(&self, work: &mut Work, deadline: impl Future<Output = ()>) -> bool {
+        upload_rest(work.archiver.as_ref());
         let all_end = async { while work.deliveries.join_next().await.is_some() {} };
         let is_late = tokio::select! {
             biased;

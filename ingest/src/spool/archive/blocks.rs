@@ -6,14 +6,17 @@
 //! was killed. Then the rows of the best copy count, as for the spool's own recovery.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    ops::Range,
+    path::Path,
     sync::Arc,
 };
 
 use uuid::Uuid;
 
+use super::read_failures::{ReadFailures, read_around_damage};
 use crate::{
     block::{frame_format::FrameFormat, layout::InsertTarget, sealed::SealedBlock},
     spool::{
@@ -39,8 +42,11 @@ pub(crate) struct ArchiveBlock {
 pub(crate) struct LinkedBlocks {
     pub(crate) links: Arc<ArchiveLinks>,
     files: BTreeMap<LinkName, LinkState>,
-    /// The links of an earlier process. Their blocks without an end get none any more.
-    old: BTreeSet<LinkName>,
+    /// The links of which this build cannot read the header. They stay for another build.
+    quarantined: HashSet<LinkName>,
+    pub(crate) failures: ReadFailures,
+    /// The known blocks that were found in links, since the last call of [`take_met`](Self::take_met).
+    met: Vec<(LinkName, Uuid)>,
     /// Blocks without their end in links that were read to their end.
     unsealed: HashMap<Uuid, Vec<(LinkName, BlockCopy)>>,
     layouts: HashSet<Arc<InsertTarget>>,
@@ -60,39 +66,58 @@ struct LinkState {
 
 impl LinkedBlocks {
     /// Returns the blocks of the links. `is_archived`: links whose blocks are archived, all of them.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub(crate) fn new(links: Arc<ArchiveLinks>, is_archived: impl Fn(LinkName) -> bool) -> io::Result<Self> {
-        links.link_missing(is_archived)?;
-        Ok(Self {
-            old: links.names()?.into_iter().collect(),
+    /// If a segment cannot have a link now, a later
+    /// [`link_missing`](ArchiveLinks::link_missing) gives it one.
+    pub(crate) fn new(links: Arc<ArchiveLinks>, is_archived: impl Fn(LinkName) -> bool) -> Self {
+        if let Err(error) = links.link_missing(is_archived) {
+            tracing::warn!(%error, "segments have no link for the archive yet; the links will be retried");
+        }
+        Self {
             links,
             files: BTreeMap::new(),
+            quarantined: HashSet::new(),
+            failures: ReadFailures::default(),
+            met: Vec::new(),
             unsealed: HashMap::new(),
             layouts: HashSet::new(),
-        })
+        }
     }
 
-    /// Returns blocks that were not returned before, about `most` of them. `is_known` tells the blocks
-    /// that are archived, or belong to another collector.
+    /// Adds blocks to `found` that were not found before, until it has about `most` of them.
+    /// `is_known` tells the blocks that are archived, or belong to another collector.
     ///
     /// # Errors
-    /// The file system's.
-    pub(crate) fn next(&mut self, most: usize, is_known: impl Fn(Uuid) -> bool) -> io::Result<Vec<ArchiveBlock>> {
-        let mut found = Vec::new();
-        for name in self.links.names()? {
+    /// The file system's. `found` nevertheless has the blocks of the links that can be read.
+    pub(crate) fn next(
+        &mut self,
+        most: usize,
+        is_known: impl Fn(Uuid) -> bool,
+        found: &mut Vec<ArchiveBlock>,
+    ) -> io::Result<()> {
+        let names = self.links.names()?;
+        let mut result = Ok(());
+        for &name in &names {
             if found.len() >= most {
-                return Ok(found);
+                return result;
             }
-            if let Err(error) = self.read(name, &is_known, &mut found)
+            if let Err(error) = self.read(name, &is_known, found)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                return Err(error);
+                result = result.and(Err(error));
             }
         }
-        self.resolve(&is_known, &mut found);
-        Ok(found)
+        self.resolve(&names, &is_known, found);
+        result
+    }
+
+    /// Returns the known blocks that were found in links since the last call.
+    pub(crate) fn take_met(&mut self) -> Vec<(LinkName, Uuid)> {
+        std::mem::take(&mut self.met)
+    }
+
+    /// Returns whether a link was read, as far as this build can read it.
+    pub(crate) fn is_over(&self, name: LinkName) -> bool {
+        self.quarantined.contains(&name) || self.is_read(name)
     }
 
     /// Returns whether a link was read to its end, and no block waits for another copy.
@@ -108,7 +133,8 @@ impl LinkedBlocks {
     pub(crate) fn remove(&mut self, name: LinkName) -> io::Result<()> {
         self.links.remove(name)?;
         self.files.remove(&name);
-        self.old.remove(&name);
+        self.quarantined.remove(&name);
+        self.failures.forget(name);
         self.unsealed.retain(|_, copies| {
             copies.retain(|(link, _)| *link != name);
             !copies.is_empty()
@@ -116,80 +142,103 @@ impl LinkedBlocks {
         Ok(())
     }
 
-    /// Reads what a link has more, and adds the blocks that are complete now.
+    /// Reads what a link has more, and adds the blocks that are complete now, also before an error.
     fn read(
         &mut self,
         name: LinkName,
         is_known: &impl Fn(Uuid) -> bool,
         found: &mut Vec<ArchiveBlock>,
     ) -> io::Result<()> {
+        if self.quarantined.contains(&name) || self.files.get(&name).is_some_and(|state| state.is_read) {
+            return Ok(());
+        }
         let path = self.links.path(name);
-        let state = match self.files.get_mut(&name) {
-            Some(state) if state.is_read => return Ok(()),
-            Some(state) => state,
-            None => {
-                let Some(format) = format_of(&path)? else { return Ok(()) };
-                self.files.entry(name).or_insert(LinkState {
-                    format,
-                    offset: SEGMENT_HEADER as u64,
-                    copies: HashMap::new(),
-                    is_read: false,
-                })
-            }
+        if !self.files.contains_key(&name) {
+            let Some(format) = self.format(name, &path)? else {
+                return Ok(());
+            };
+            self.files.insert(name, LinkState::new(format));
+        }
+        let Some(state) = self.files.get_mut(&name) else {
+            return Ok(());
         };
         let (is_active, readable) = self.links.readable(name);
         let end = match readable {
             Some(length) => length,
             None => fs::metadata(&path)?.len(),
         };
-        let mut file = File::open(&path)?;
         let mut sealed = Vec::new();
-        while state.offset < end {
-            let before = state.offset;
-            for most in [CHUNK_BYTES, u64::MAX] {
-                let bytes = read_from(&mut file, state.offset, (end - state.offset).min(most))?;
-                let mut at = 0;
-                while let Some(frame) = frame::read(&bytes[at..], state.format, state.offset) {
-                    at += frame.length;
-                    state.offset += frame.length as u64;
-                    state.add(&frame, &mut sealed);
-                }
-                if state.offset > before {
-                    break;
-                }
-            }
-            if state.offset == before {
-                state.skip_damage(&mut file, end, &mut sealed)?;
-            }
+        let mut read = state.read(&path, end, &mut sealed);
+        if let Err(error) = &read
+            && self.failures.is_lasting(name, error)
+        {
+            let damage = File::open(&path).and_then(|mut file| state.skip_damage(&mut file, end, &mut sealed));
+            read = damage.map(Some);
         }
         for (id, copy) in sealed {
             self.unsealed.remove(&id);
-            let is_new = !is_known(id) && !found.iter().any(|other: &ArchiveBlock| other.block.id == id);
-            let block = is_new.then(|| assemble(Some(state.format), id, 0, copy, &[], &mut self.layouts));
-            found.extend(block.flatten().map(|block| ArchiveBlock { link: name, block }));
+            if is_known(id) {
+                self.met.push((name, id));
+                continue;
+            }
+            if let Some(other) = found.iter().find(|other| other.block.id == id) {
+                self.met.extend((other.link != name).then_some((name, id)));
+                continue;
+            }
+            let block = assemble(Some(state.format), id, 0, copy, &[], &mut self.layouts);
+            found.extend(block.map(|block| ArchiveBlock { link: name, block }));
+        }
+        if let Some(damage) = read? {
+            let lost = match readable {
+                None if damage.unreadable_pages == 0 => damage.before_frames,
+                _ => damage.before_frames + damage.at_the_end,
+            };
+            self.failures.add_lost(lost);
+            damage.log(name, lost);
         }
         if !is_active {
             state.is_read = true;
             for (id, copy) in state.copies.drain().filter(|(_, copy)| copy.layout().is_some()) {
-                if !is_known(id) {
-                    self.unsealed.entry(id).or_default().push((name, copy));
+                match is_known(id) {
+                    true => self.met.push((name, id)),
+                    false => self.unsealed.entry(id).or_default().push((name, copy)),
                 }
             }
         }
         Ok(())
     }
 
+    /// Returns the format of a link; `None` if it is gone, or if it has no header of this build.
+    fn format(&mut self, name: LinkName, path: &Path) -> io::Result<Option<FrameFormat>> {
+        let format = match format_of(path) {
+            Err(error) if self.failures.is_lasting(name, &error) => None,
+            format => format?,
+        };
+        if format.is_none()
+            && let Ok(metadata) = fs::metadata(path)
+        {
+            self.quarantined.insert(name);
+            tracing::error!(
+                link = %path.display(), bytes = metadata.len(),
+                "the archive does not get the rows of a link whose header this build cannot read; it stays on disk"
+            );
+        }
+        Ok(format)
+    }
+
     /// Adds the blocks of an earlier process that will get no end.
-    fn resolve(&mut self, is_known: &impl Fn(Uuid) -> bool, found: &mut Vec<ArchiveBlock>) {
-        let is_all_read = |name: &LinkName| self.files.get(name).is_some_and(|state| state.is_read);
-        if !self.old.iter().all(is_all_read) {
+    fn resolve(&mut self, names: &[LinkName], is_known: &impl Fn(Uuid) -> bool, found: &mut Vec<ArchiveBlock>) {
+        let links = &self.links;
+        let is_read = |name: &LinkName| self.files.get(name).is_some_and(|state| state.is_read);
+        let is_settled = |name: &LinkName| links.has_begun(*name) || self.quarantined.contains(name) || is_read(name);
+        if self.unsealed.is_empty() || links.lacks_old() || !names.iter().all(is_settled) {
             return;
         }
-        let old = &self.old;
-        let is_over = |copies: &Vec<(LinkName, BlockCopy)>| copies.iter().all(|(name, _)| old.contains(name));
+        let is_over = |copies: &Vec<(LinkName, BlockCopy)>| copies.iter().all(|(name, _)| !links.has_begun(*name));
         let over = self.unsealed.extract_if(|_, copies| is_over(copies));
         for (id, copies) in over.collect::<Vec<_>>() {
             if is_known(id) {
+                self.met.extend(copies.iter().map(|(name, _)| (*name, id)));
                 continue;
             }
             let names: Vec<_> = copies.iter().map(|(name, _)| *name).collect();
@@ -209,7 +258,66 @@ impl LinkedBlocks {
     }
 }
 
+/// What a link lacks because of damage.
+#[derive(Debug)]
+struct Damage {
+    /// The bytes before frames that can be read.
+    before_frames: u64,
+    /// The bytes after all of them, which may be a write that did not end.
+    at_the_end: u64,
+    unreadable_pages: usize,
+}
+
+impl Damage {
+    fn log(&self, name: LinkName, lost: u64) {
+        let Self { unreadable_pages, .. } = self;
+        match lost {
+            0 => tracing::warn!(
+                link = %name, bytes = self.at_the_end,
+                "the archive skips bytes at the end of a segment that fail their checksums"
+            ),
+            lost => tracing::error!(
+                link = %name, bytes = lost, unreadable_pages,
+                "rows were damaged on disk before they were archived, and the archive lacks them"
+            ),
+        }
+    }
+}
+
 impl LinkState {
+    fn new(format: FrameFormat) -> Self {
+        Self {
+            format,
+            offset: SEGMENT_HEADER as u64,
+            copies: HashMap::new(),
+            is_read: false,
+        }
+    }
+
+    /// Reads on until `end`. Returns the damage, if there is any.
+    fn read(&mut self, path: &Path, end: u64, sealed: &mut Vec<(Uuid, BlockCopy)>) -> io::Result<Option<Damage>> {
+        let mut file = File::open(path)?;
+        while self.offset < end {
+            let before = self.offset;
+            for most in [CHUNK_BYTES, u64::MAX] {
+                let bytes = read_from(&mut file, self.offset, (end - self.offset).min(most))?;
+                let mut at = 0;
+                while let Some(frame) = frame::read(&bytes[at..], self.format, self.offset) {
+                    at += frame.length;
+                    self.offset += frame.length as u64;
+                    self.add(&frame, sealed);
+                }
+                if self.offset > before {
+                    break;
+                }
+            }
+            if self.offset == before {
+                return self.skip_damage(&mut file, end, sealed).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     fn add(&mut self, frame: &Frame<'_>, sealed: &mut Vec<(Uuid, BlockCopy)>) {
         let id = frame.header.block;
         match frame.header.kind {
@@ -223,21 +331,26 @@ impl LinkState {
         }
     }
 
-    /// Continues after bytes that are no frame. Nothing else is lost with them.
-    fn skip_damage(&mut self, file: &mut File, end: u64, sealed: &mut Vec<(Uuid, BlockCopy)>) -> io::Result<()> {
-        let bytes = read_from(file, 0, end)?;
+    /// Continues after bytes that are no frame, or that cannot be read. Nothing else is lost with them.
+    fn skip_damage(&mut self, file: &mut File, end: u64, sealed: &mut Vec<(Uuid, BlockCopy)>) -> io::Result<Damage> {
+        let (bytes, unreadable_pages) = read_around_damage(file, end)?;
         let found = scan(&bytes, self.format, end);
         let offset = self.offset;
         for frame in found.frames.iter().filter(|frame| frame.offset >= offset) {
             self.add(frame, sealed);
         }
-        let lost = end.saturating_sub(self.offset);
-        tracing::warn!(
-            bytes = lost,
-            "the archive skips bytes of a segment that fail their checksums"
-        );
         self.offset = end;
-        Ok(())
+        let gaps = found
+            .damage
+            .iter()
+            .map(|gap| gap.start.max(offset)..gap.end.max(offset));
+        let (before, after): (Vec<_>, Vec<_>) = gaps.partition(|gap| gap.end <= found.end);
+        let length = |gaps: Vec<Range<u64>>| gaps.iter().map(|gap| gap.end - gap.start).sum();
+        Ok(Damage {
+            before_frames: length(before),
+            at_the_end: length(after),
+            unreadable_pages,
+        })
     }
 }
 

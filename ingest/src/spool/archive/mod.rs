@@ -1,12 +1,14 @@
 //! Archive: the blocks of linked segments, for an archive.
 //!
 //! ```text
-//! blocks    finds the blocks of the links, each once and with all its rows
-//! package   the bytes of archived blocks
+//! blocks         finds the blocks of the links, each once and with all its rows
+//! package        the bytes of archived blocks
+//! read_failures  places of the disk that cannot be read
 //! ```
 
 mod blocks;
 mod package;
+mod read_failures;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 //! first delivery did.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     sync::Arc,
@@ -12,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::blocks::ArchiveBlock;
+use super::{blocks::ArchiveBlock, read_failures::ReadFailures};
 use crate::{
     block::{
         content::BlockRows,
@@ -23,16 +24,21 @@ use crate::{
     spool::{
         frame::{Kind, Rows},
         handover::package::{PackedBlock, Packer, unpack},
-        links::ArchiveLinks,
+        links::{ArchiveLinks, LinkName},
         read::{ReadError, read_rows_from},
     },
 };
 
-/// Packs blocks with all rows that the disk has. Returns the bytes and the number of rows.
+/// Packs blocks with all rows that the disk has. Returns the bytes and the number of rows. Rows that
+/// the disk cannot read again and again count as lost in `failures`.
 ///
 /// # Errors
 /// The file system's.
-pub(crate) fn pack(links: &ArchiveLinks, blocks: &[&ArchiveBlock]) -> io::Result<(Bytes, u64)> {
+pub(crate) fn pack(
+    links: &ArchiveLinks,
+    blocks: &[&ArchiveBlock],
+    failures: &mut ReadFailures,
+) -> io::Result<(Bytes, u64)> {
     let mut packer = Packer::new();
     let mut count = 0;
     for ArchiveBlock { link, block } in blocks {
@@ -41,7 +47,7 @@ pub(crate) fn pack(links: &ArchiveLinks, blocks: &[&ArchiveBlock]) -> io::Result
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        let (ranges, rows) = rows_of(&mut file, block)?;
+        let (ranges, rows) = rows_of(&mut file, *link, block, failures)?;
         if !ranges.is_empty() {
             packer.put(block, &[], &ranges, &rows);
             count += rows.ends.len() as u64;
@@ -51,8 +57,15 @@ pub(crate) fn pack(links: &ArchiveLinks, blocks: &[&ArchiveBlock]) -> io::Result
 }
 
 /// Returns the rows of a block that can be read, and their numbers.
-fn rows_of(file: &mut File, block: &SealedBlock) -> io::Result<(Vec<RowRange>, BlockRows)> {
+fn rows_of(
+    file: &mut File,
+    link: LinkName,
+    block: &SealedBlock,
+    failures: &mut ReadFailures,
+) -> io::Result<(Vec<RowRange>, BlockRows)> {
+    let last_offset = Cell::new(0);
     let mut read_at = |offset, length| {
+        last_offset.set(offset);
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = vec![0; length];
         file.read_exact(&mut bytes)?;
@@ -67,17 +80,27 @@ fn rows_of(file: &mut File, block: &SealedBlock) -> io::Result<(Vec<RowRange>, B
             let ranges: Vec<_> = readable.collect();
             (state.logged.clone(), ranges)
         };
-        match read_rows_from(&mut read_at, block.id, &logged, &Part::of(ranges.clone())) {
+        let result = read_rows_from(&mut read_at, block.id, &logged, &Part::of(ranges.clone()));
+        let damaged = match result {
             Ok(rows) => return Ok((ranges, rows)),
-            Err(ReadError::Io(error)) => return Err(error),
-            Err(ReadError::Damaged(frame)) => {
-                tracing::error!(
-                    table = %block.layout.table, block = %block.id, rows = ?frame.rows,
-                    "rows were damaged on disk before they were archived, and the archive lacks them"
-                );
-                block.state().logged.frames.retain(|candidate| *candidate != frame);
+            Err(ReadError::Io(error)) => {
+                let frame = logged
+                    .frames
+                    .into_iter()
+                    .find(|frame| frame.offset == last_offset.get());
+                match frame {
+                    Some(frame) if failures.is_lasting(link, &error) => frame,
+                    _ => return Err(error),
+                }
             }
-        }
+            Err(ReadError::Damaged(frame)) => frame,
+        };
+        tracing::error!(
+            table = %block.layout.table, block = %block.id, rows = ?damaged.rows,
+            "rows were damaged on disk before they were archived, and the archive lacks them"
+        );
+        failures.add_lost(damaged.length as u64);
+        block.state().logged.frames.retain(|candidate| *candidate != damaged);
     }
 }
 

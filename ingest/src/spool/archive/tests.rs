@@ -18,6 +18,7 @@ use crate::{
     deliver::tests::fake_server::SCHEMA,
     spool::{
         LogLimits, Next, Outcome, Parked, Spool, SpoolLimits, TableLayouts,
+        disk::segment_path,
         frame::SEGMENT_HEADER,
         inspect,
         links::{ArchiveLinks, LinkName},
@@ -50,7 +51,7 @@ impl Node {
         let links = Arc::new(ArchiveLinks::open(folder).unwrap());
         let layouts = TableLayouts::of(&SCHEMA);
         let (spool, log) = Spool::open_with(folder, layouts, LIMITS, Some(Arc::clone(&links))).unwrap();
-        let blocks = LinkedBlocks::new(links, |_| false).unwrap();
+        let blocks = LinkedBlocks::new(links, |_| false);
         Self { spool, log, blocks }
     }
 
@@ -88,8 +89,15 @@ impl Node {
     /// Adds the new blocks to the archive, as a journal and a store would have them.
     fn archive(&mut self, archived: &mut BTreeMap<Uuid, Vec<u32>>) {
         let known: HashSet<_> = archived.keys().copied().collect();
-        let found = self.blocks.next(usize::MAX, |id| known.contains(&id)).unwrap();
-        let (package, count) = pack(&self.blocks.links, &found.iter().collect::<Vec<_>>()).unwrap();
+        let mut found = Vec::new();
+        let is_known = |id| known.contains(&id);
+        self.blocks.next(usize::MAX, is_known, &mut found).unwrap();
+        let (package, count) = pack(
+            &self.blocks.links,
+            &found.iter().collect::<Vec<_>>(),
+            &mut self.blocks.failures,
+        )
+        .unwrap();
         let mut rows = 0;
         for block in unpack_blocks(&package).unwrap() {
             let values = block.rows.bytes.chunks_exact(4);
@@ -230,6 +238,112 @@ async fn a_block_that_grows_while_older_ones_wait_is_sealed_for_the_archive() {
     assert!(archived.is_empty(), "{archived:?}");
     node.spool
         .seal_older(Duration::ZERO, |table| table == SCHEMA.tables[0].name);
+    while archived.is_empty() {
+        thread::sleep(Duration::from_millis(1));
+        node.archive(&mut archived);
+    }
+    assert_eq!(sorted(&archived), [0, 1, 2, 3]);
+    node.end();
+}
+
+/// Reading from the first bytes of this file is an I/O error, as from a bad sector.
+#[cfg(target_os = "linux")]
+const BAD_SECTOR: &str = "/proc/self/mem";
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_that_cannot_be_read_counts_as_damaged_after_some_attempts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::open(folder.path());
+    node.append(0..6).await;
+    let mut found = Vec::new();
+    while found.is_empty() {
+        node.blocks.next(usize::MAX, |_| false, &mut found).unwrap();
+    }
+    node.append(6..9).await;
+    let link = node.blocks.links.path(found[0].link);
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(BAD_SECTOR, &link).unwrap();
+    let blocks: Vec<_> = found.iter().collect();
+    let (links, failures) = (&node.blocks.links, &mut node.blocks.failures);
+    for _ in 1..3 {
+        pack(links, &blocks, failures).unwrap_err();
+        assert_eq!(failures.take_lost_bytes(), 0);
+    }
+    assert_eq!(pack(links, &blocks, failures).unwrap().1, 0);
+    assert!(failures.take_lost_bytes() > 0);
+    // The same of frames that were not read yet.
+    node.blocks.next(usize::MAX, |_| false, &mut Vec::new()).unwrap();
+    assert!(node.blocks.failures.take_lost_bytes() > 0);
+    node.end();
+}
+
+#[tokio::test]
+async fn a_link_without_a_header_of_this_build_delays_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    node.append(0..3).await;
+    node.end();
+    let torn = folder.path().join("archive/0000000000000009-0000000a.link");
+    fs::write(&torn, "ROWM").unwrap();
+    let newer = folder.path().join("archive/0000000000000008-0000000a.link");
+    fs::write(&newer, [b"ROWMILL\0", [0xff; 24].as_slice()].concat()).unwrap();
+    let mut node = Node::open(folder.path());
+    let mut archived = BTreeMap::new();
+    node.archive(&mut archived);
+    assert_eq!(sorted(&archived), [0, 1, 2]);
+    assert!(torn.exists() && newer.exists(), "another build may read them");
+    node.end();
+}
+
+#[tokio::test]
+async fn a_segment_that_goes_without_a_link_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    fs::remove_dir_all(folder.path().join("archive")).unwrap();
+    node.append(0..1).await;
+    let links = Arc::clone(&node.blocks.links);
+    assert_eq!(links.take_lost_bytes(), 0);
+    fs::remove_file(segment_path(folder.path(), 1)).unwrap();
+    links.link_missing(|_| false).unwrap();
+    assert!(links.take_lost_bytes() > SEGMENT_HEADER as u64);
+    links.link_missing(|_| false).unwrap();
+    assert_eq!(links.take_lost_bytes(), 0, "each counts once");
+    node.end();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_system_without_links_is_an_error_of_the_start() {
+    use std::os::unix::fs::MetadataExt;
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(folder.path()) == device(other.path()) {
+        return;
+    }
+    ArchiveLinks::open(folder.path()).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the probe is removed");
+    fs::remove_dir(folder.path().join("archive")).unwrap();
+    std::os::unix::fs::symlink(other.path(), folder.path().join("archive")).unwrap();
+    let error = ArchiveLinks::open(folder.path()).unwrap_err();
+    assert!(error.to_string().starts_with("the archive needs hard links"), "{error}");
+}
+
+#[tokio::test]
+async fn a_block_of_a_longer_age_is_not_sealed_for_the_archive_before_the_spool_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::open(folder.path());
+    for reader in node.spool.readers() {
+        reader.set_block_age(Duration::from_secs(3600));
+    }
+    node.append(0..3).await;
+    let mut archived = BTreeMap::new();
+    node.spool.seal_older(Duration::ZERO, |_| true);
+    node.append(3..4).await;
+    node.archive(&mut archived);
+    assert!(archived.is_empty(), "{archived:?}");
+    node.spool.close();
+    node.spool.seal_older(Duration::ZERO, |_| true);
     while archived.is_empty() {
         thread::sleep(Duration::from_millis(1));
         node.archive(&mut archived);

@@ -1,8 +1,8 @@
 //! Handover: gives the blocks of a spool to the spool of another collector, and takes those of
 //! another one.
 //!
-//! Whatever ends the two processes, and whenever, a block is in at least one of the two spools, and
-//! the giving one forgets it only after the other one has it on disk:
+//! A block is in at least one of the two spools whenever one of the two processes ends. The giving
+//! spool forgets a block only after the other one has it on disk:
 //!
 //! 1. The giving spool packs sealed blocks, with their ids, their cuts and what is done of them.
 //! 2. The taking spool checks the package. It writes the blocks that it does not know into a file,

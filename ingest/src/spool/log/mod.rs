@@ -185,13 +185,11 @@ impl Log {
         if let Some(archive) = &self.archive {
             archive.begin(segment, format);
         }
-        let mut file = self.disk.create(segment)?;
-        // Synced separately: without its header, the rest of a segment is unreadable.
-        if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
-            // Recovery would report the remains as torn.
-            _ = self.disk.remove(segment);
-            return Err(error);
-        }
+        let file = self.create(segment, format).inspect_err(|error| {
+            if let Some(archive) = &self.archive {
+                archive.write_failed(error);
+            }
+        })?;
         if let Some(archive) = &self.archive {
             archive.link_active();
         }
@@ -214,6 +212,17 @@ impl Log {
         });
         self.begun = Some(segment);
         Ok(segment)
+    }
+
+    fn create(&self, segment: u64, format: FrameFormat) -> io::Result<Box<dyn Segment>> {
+        let mut file = self.disk.create(segment)?;
+        // Synced separately: without its header, the rest of a segment is unreadable.
+        if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
+            // Recovery would report the remains as torn.
+            _ = self.disk.remove(segment);
+            return Err(error);
+        }
+        Ok(file)
     }
 
     /// Makes a staged file a segment, and returns its number.
@@ -277,6 +286,9 @@ impl Log {
                 Ok(batch.bytes)
             }
             Err(error) => {
+                if let Some(archive) = &self.archive {
+                    archive.write_failed(&error);
+                }
                 self.abandon_active(batch.bytes.len() as u64);
                 Err((error, batch.bytes))
             }
