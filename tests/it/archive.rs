@@ -136,7 +136,7 @@ fn a_folder_gets_each_row_once_and_gives_it_back() {
 
     // Damaged and foreign objects, and one that cannot be read, do not keep the others from their table.
     database.query("TRUNCATE TABLE mail_statistics");
-    let foreign = archive.path().join("page_views/2026-11-30");
+    let foreign = archive.path().join("rejected/2026-11-30");
     fs::create_dir_all(&foreign).unwrap();
     fs::copy(&objects[0], foreign.join(objects[0].file_name().unwrap())).unwrap();
     let name = "20200101T000000.000Z-20200101T000000.000Z-1-2.blocks.zst";
@@ -147,7 +147,7 @@ fn a_folder_gets_each_row_once_and_gives_it_back() {
     for part in [
         "\n30 rows in ",
         "its rows are left out: it does not begin with the description",
-        "its rows are left out: it has rows of the table `mail_statistics` in the folder of `page_views`",
+        "its rows are left out: it has rows of the table `mail_statistics` in the folder of `rejected`",
         "some objects cannot be read",
     ] {
         assert!(text.contains(part), "{part}: {text}");
