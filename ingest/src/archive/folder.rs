@@ -66,6 +66,7 @@ mod tests {
         let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         set_mode(&archive, 0o775);
         set_mode(&archive.join("other"), 0o644);
+        create(&archive).unwrap();
         for text in ["first", "second"] {
             // As an interrupted upload leaves it.
             create(&archive.join("table/day")).unwrap();
