@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rowmill_ingest::{
     WriterOptions,
-    archive::ArchivedObject,
+    archive::{ArchivedObject, Selection},
     schema::missing_tables,
     store::Servers,
     table::Schema,
@@ -22,11 +23,23 @@ use crate::{cli::ArchiveReplayOptions, database::Database};
 /// A duration of a replay that stands for no limit.
 const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// The table of rows that ClickHouse has refused.
+const REJECTED: &str = "rejected";
+
 pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let runtime = Runtime::new()?;
     let selection = options.selection();
+    if let (Some(from), Some(to)) = (selection.from, selection.to)
+        && from >= to
+    {
+        return Err("--from has to be before --to".into());
+    }
+    let nothing = || format!("{} has no {}", options.archive, description(&selection));
     let objects = runtime.block_on(options.archive.objects(&selection))?;
+    if objects.is_empty() {
+        return Err(nothing().into());
+    }
     if options.dry_run {
         for object in &objects {
             writeln!(out, "{}  {} bytes", object.name, object.bytes)?;
@@ -36,11 +49,14 @@ pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) ->
         return Ok(());
     }
     let database = Database::open(&options.database, &options.engine.data, schema)?;
-    let tables: BTreeSet<_> = objects.iter().map(|object| &*object.table).collect();
+    let tables = objects.iter().map(|object| &*object.table);
+    // The rows that ClickHouse refuses go there.
+    let tables: BTreeSet<_> = tables.chain([REJECTED]).collect();
     let missing = runtime.block_on(missing_tables(database.url(), tables))?;
     if !missing.is_empty() {
         return Err(format!(
-            "{} lacks the tables of archived rows: {}; create them with `rowmill apply`, or name another table with --table",
+            "{} lacks tables of archived rows, or of rows that ClickHouse refuses: {}; create them with `rowmill apply`, or \
+             name another table with --table",
             database.url(),
             missing.join(", ")
         )
@@ -80,12 +96,36 @@ pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) ->
     print(&report, &mut out)?;
     let left_out = [&report.unknown_tables, &report.without_ids];
     if let Some(object) = &report.stopped_at {
-        return Err(format!("the time is over; repeat the command to continue with {}", object.name).into());
+        let reason = match report.is_store_away {
+            true => "the archive cannot be read",
+            false => "the time is over",
+        };
+        return Err(format!("{reason}; repeat the command to continue with {}", object.name).into());
+    }
+    if !report.unreadable.is_empty() {
+        return Err("some objects cannot be read".into());
     }
     if left_out.iter().any(|tables| !tables.is_empty()) {
         return Err("some rows were left out".into());
     }
+    if report.rows == 0 {
+        return Err(nothing().into());
+    }
     Ok(())
+}
+
+/// Describes the rows of a selection.
+fn description(selection: &Selection) -> String {
+    let mut text = "rows".to_owned();
+    if let Some(table) = &selection.table {
+        text.push_str(&format!(" of the table `{table}`"));
+    }
+    for (word, time) in [("from", selection.from), ("before", selection.to)] {
+        if let Some(time) = time.and_then(|time| Timestamp::try_from(time).ok()) {
+            text.push_str(&format!(" {word} {time:.0}"));
+        }
+    }
+    text
 }
 
 fn print(report: &ReplayReport, out: &mut impl Write) -> io::Result<()> {
@@ -94,6 +134,9 @@ fn print(report: &ReplayReport, out: &mut impl Write) -> io::Result<()> {
         "{} rows in {} objects are done: searches found {} of them in their tables, and ClickHouse refused {}",
         report.rows, report.objects, report.rows_found, report.rows_refused
     )?;
+    for (name, reason) in &report.unreadable {
+        writeln!(out, "{name}: its rows are left out: {reason}")?;
+    }
     for (table, rows) in &report.unknown_tables {
         writeln!(
             out,

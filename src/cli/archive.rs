@@ -1,8 +1,11 @@
 //! The options of the archive, and of its replay.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    ffi::OsStr,
+    time::{Duration, SystemTime},
+};
 
-use clap::Args;
+use clap::{Arg, Args, Command, builder::TypedValueParser, error::ErrorKind};
 use rowmill_ingest::archive::{Archive, ArchiveUrl, InvalidArchiveUrl, Selection};
 
 use super::{
@@ -14,9 +17,10 @@ use super::{
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ArchiveOptions {
     /// Archive of the rows beside ClickHouse, as s3://bucket/prefix or file:///path. S3 reads the
-    /// variables AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default:
-    /// none.
-    #[arg(long, env = "ROWMILL_ARCHIVE", value_parser = archive_url, value_name = "URL")]
+    /// variables AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; an
+    /// endpoint with http:// needs AWS_ALLOW_HTTP=true. A folder that does not exist is created with
+    /// the mode 0700. Default: none.
+    #[arg(long, env = "ROWMILL_ARCHIVE", hide_env_values = true, value_parser = ArchiveUrlParser, value_name = "URL")]
     pub(crate) archive: Option<ArchiveUrl>,
 
     /// Tables whose rows are archived, separated by commas. Default: all tables of the schema.
@@ -49,13 +53,14 @@ impl ArchiveOptions {
     /// Returns the archive of tables with these names, if the options name one.
     ///
     /// # Errors
-    /// No table has a name of `--archive-tables`.
+    /// No table has a name of `--archive-tables`, or the folder of the archive cannot be created.
     pub(crate) fn archive<'a>(&self, tables: impl Iterator<Item = &'a str> + Clone) -> Result<Option<Archive>, String> {
         let Some(url) = &self.archive else { return Ok(None) };
         let is_unknown = |name: &&String| !tables.clone().any(|table| table == name.as_str());
         if let Some(unknown) = self.archive_tables.iter().find(is_unknown) {
             return Err(format!("--archive-tables: the schema has no table `{unknown}`"));
         }
+        url.create_folder().map_err(|error| format!("{url}: {error}"))?;
         Ok(Some(Archive {
             tables: (!self.archive_tables.is_empty()).then(|| self.archive_tables.clone()),
             age: self.archive_seconds,
@@ -68,8 +73,9 @@ impl ArchiveOptions {
 /// The options of `rowmill replay`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ArchiveReplayOptions {
-    /// The archive, as s3://bucket/prefix or file:///path.
-    #[arg(value_parser = archive_url, value_name = "URL")]
+    /// The archive, as s3://bucket/prefix or file:///path, or the common prefix of the archives of
+    /// several collectors. The replay writes nothing there.
+    #[arg(value_parser = ArchiveUrlParser, value_name = "URL")]
     pub(crate) archive: ArchiveUrl,
 
     #[command(flatten)]
@@ -83,11 +89,13 @@ pub(crate) struct ArchiveReplayOptions {
     #[arg(long, value_parser = since, value_name = "TIME")]
     pub(crate) from: Option<SystemTime>,
 
-    /// Replay only rows that arrived before this time. Default: the newest row.
+    /// Replay only rows that arrived before this time, which has to be after --from. Default: the newest
+    /// row.
     #[arg(long, value_parser = since, value_name = "TIME")]
     pub(crate) to: Option<SystemTime>,
 
-    /// Replay only the rows of this table.
+    /// Replay only the rows of this table, of all collectors below the URL. If there are none, the exit
+    /// status is 1.
     #[arg(long)]
     pub(crate) table: Option<String>,
 
@@ -119,6 +127,44 @@ impl ArchiveReplayOptions {
     }
 }
 
-fn archive_url(text: &str) -> Result<ArchiveUrl, InvalidArchiveUrl> {
-    text.parse()
+/// Parses the address of an archive. Other than with a function, the error does not have the value:
+/// an address that is refused may have credentials.
+#[derive(Debug, Clone)]
+struct ArchiveUrlParser;
+
+impl TypedValueParser for ArchiveUrlParser {
+    type Value = ArchiveUrl;
+
+    fn parse_ref(&self, command: &Command, option: Option<&Arg>, value: &OsStr) -> Result<ArchiveUrl, clap::Error> {
+        let invalid = |reason: String| {
+            let option = option.map_or_else(|| "URL".to_owned(), ToString::to_string);
+            let text = format!("invalid value for '{option}': {reason}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(command)
+        };
+        let text = value.to_str().ok_or_else(|| invalid("it is not UTF-8".to_owned()))?;
+        text.parse()
+            .map_err(|error: InvalidArchiveUrl| invalid(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_error_of_an_address_has_none_of_its_credentials() {
+        let parse = |text: &str| ArchiveUrlParser.parse_ref(&Command::new("rowmill"), None, OsStr::new(text));
+        for text in [
+            "s3://key:secret@bucket",
+            "s3://key:secret/rest@bucket",
+            "http://key:secret@bucket",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("invalid value for 'URL'"), "{error}");
+            assert!(!error.contains("secret") && !error.contains("key:"), "{error}");
+        }
+        assert!(parse("file:///archive").is_ok());
+    }
 }

@@ -71,6 +71,13 @@ fn assert_replayed(output: &Output, rows: u64) {
     assert!(text.contains("and ClickHouse refused 0\n"), "{text}");
 }
 
+/// Checks that a replay has sent nothing and fails with a reason.
+fn assert_empty(output: &Output, reason: &str) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(reason), "{text}");
+}
+
 /// Checks that a replay has found all rows in their tables.
 fn assert_found(output: &Output, rows: u64) {
     assert_replayed(output, rows);
@@ -111,8 +118,11 @@ fn a_folder_gets_each_row_once_and_gives_it_back() {
     assert_found(&replay(&url, &database, &[], &[]), 30);
     assert_eq!(database.count("mail_statistics"), 30);
     database.query("TRUNCATE TABLE mail_statistics");
-    assert_replayed(&replay(&url, &database, &[], &["--to", "1d"]), 0);
-    assert_replayed(&replay(&url, &database, &[], &["--table", "page_views"]), 0);
+    assert_empty(&replay(&url, &database, &[], &["--to", "1d"]), " has no rows before ");
+    assert_empty(
+        &replay(&url, &database, &[], &["--table", "page_views"]),
+        " has no rows of the table `page_views`",
+    );
     let listed = text(&replay(&url, &database, &[], &["--dry-run", "--from", "1d"]));
     assert!(listed.contains(&format!("{} objects, ", objects.len())), "{listed}");
     assert_eq!(database.count("mail_statistics"), 0);
@@ -123,6 +133,53 @@ fn a_folder_gets_each_row_once_and_gives_it_back() {
     assert_replayed(&replay(&url, &database, &[], &[]), 30);
     rows.wait(&database);
     assert_eq!(database.count("mail_statistics"), 30);
+
+    // Damaged and foreign objects, and one that cannot be read, do not keep the others from their table.
+    database.query("TRUNCATE TABLE mail_statistics");
+    let foreign = archive.path().join("rejected/2026-11-30");
+    fs::create_dir_all(&foreign).unwrap();
+    fs::copy(&objects[0], foreign.join(objects[0].file_name().unwrap())).unwrap();
+    let name = "20200101T000000.000Z-20200101T000000.000Z-1-2.blocks.zst";
+    fs::write(foreign.join(name), "damaged").unwrap();
+    let replayed = replay(&url, &database, &[], &[]);
+    let text = text(&replayed);
+    assert_eq!(replayed.status.code(), Some(1), "{text}");
+    for part in [
+        "\n30 rows in ",
+        "its rows are left out: it does not begin with the description",
+        "its rows are left out: it has rows of the table `mail_statistics` in the folder of `rejected`",
+        "some objects cannot be read",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    rows.wait(&database);
+    assert_eq!(database.count("mail_statistics"), 30);
+}
+
+#[test]
+fn a_replay_without_rows_fails_and_creates_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let replay = |folder: &str, arguments: &[&str]| {
+        let output = collector::command()
+            .args([
+                "replay",
+                &format!("file://{}", root.path().join(folder).display()),
+                "--dry-run",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        text(&output)
+    };
+    let output = replay("new", &[]);
+    assert!(output.contains("the objects cannot be listed"), "{output}");
+    assert!(!root.path().join("new").exists());
+    let output = replay("", &["--table", "nothing", "--from", "2026-11-30T22:00:00Z"]);
+    let reason = "has no rows of the table `nothing` from 2026-11-30T22:00:00Z";
+    assert!(output.contains(reason), "{output}");
+    let output = replay("", &["--from", "1d", "--to", "2d"]);
+    assert!(output.contains("--from has to be before --to"), "{output}");
 }
 
 #[test]
@@ -247,6 +304,7 @@ fn a_mistake_in_the_options_stops_the_start() {
     ] {
         let log = start(arguments);
         assert!(log.contains(reason), "{arguments:?}: {log}");
+        assert!(!log.contains("key:secret"), "{log}");
     }
 }
 

@@ -3,11 +3,12 @@
 //! The archiver reads the blocks of the spool's [links](crate::spool), puts blocks of one table into
 //! an object, and uploads it. Delivery does not know of it: a store that is slow or away delays no
 //! insert, and ClickHouse delays no upload. Promises: each block that the spool had on disk is in one
-//! object, with all its rows, also if ClickHouse has refused some of them, and whatever is killed; what
-//! waits for the archive is bounded, and what is given up is logged as an error.
+//! object, with all its rows, also if ClickHouse has refused some of them, and after any kill. The
+//! rows that wait for the archive are bounded, and those that are given up are logged as an error.
 //!
 //! ```text
 //! url       the address of an archive, and the store behind it
+//! folder    the private files of an archive in a folder
 //! http      requests to S3, over the HTTP and TLS of the collector
 //! object    an object's name, and its bytes
 //! journal   which blocks are archived, over restarts
@@ -20,6 +21,7 @@
 //! The blocks of an object, and its name, are in the journal before the upload begins. If the
 //! process is killed then, the next one uploads the same rows under the same name.
 
+mod folder;
 mod http;
 mod index;
 mod journal;

@@ -36,8 +36,8 @@ const VERSION: u32 = 1;
 /// The level of the compression: that of zstd itself.
 const LEVEL: i32 = 3;
 
-/// The longest package of an object; more would not be one of this program.
-const MAX_PACKAGE_BYTES: u64 = 1 << 30;
+/// The longest object, and the longest package of one. The collector writes packages of about 32 MiB.
+pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 /// The description of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +169,7 @@ fn fingerprint(layout: &InsertTarget) -> String {
 /// Returns the bytes of an object.
 ///
 /// # Errors
-/// The compression fails, for want of memory.
+/// The compression fails.
 pub(super) fn encode(description: &Description, package: &[u8]) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(description)?;
     let mut out = SKIPPABLE.to_le_bytes().to_vec();
@@ -186,6 +186,10 @@ pub(super) fn encode(description: &Description, package: &[u8]) -> io::Result<Ve
 /// # Errors
 /// The reason why they are not those of an object.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Description, Vec<u8>), String> {
+    decode_within(bytes, MAX_BYTES)
+}
+
+fn decode_within(bytes: &[u8], max: u64) -> Result<(Description, Vec<u8>), String> {
     let (description, rest) = split(bytes).ok_or("it does not begin with the description of an object")?;
     let description: Description =
         serde_json::from_slice(description).map_err(|error| format!("its description is malformed: {error}"))?;
@@ -197,8 +201,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Description, Vec<u8>), String> {
     }
     let mut package = Vec::new();
     zstd::Decoder::new(rest)
-        .and_then(|decoder| decoder.take(MAX_PACKAGE_BYTES).read_to_end(&mut package))
+        .and_then(|decoder| decoder.take(max + 1).read_to_end(&mut package))
         .map_err(|error| format!("it is damaged: {error}"))?;
+    if package.len() as u64 > max {
+        return Err(format!("its blocks take more than {max} bytes"));
+    }
     Ok((description, package))
 }
 
@@ -237,6 +244,10 @@ mod tests {
         let package = b"rows ".repeat(100);
         let bytes = encode(&description, &package).unwrap();
         assert_eq!(decode(&bytes).unwrap(), (description, package.clone()));
+        let max = package.len() as u64;
+        assert!(decode_within(&bytes, max).is_ok());
+        let error = decode_within(&bytes, max - 1).unwrap_err();
+        assert!(error.contains("more than 499 bytes"), "{error}");
         // Any program for zstd skips the description.
         assert_eq!(zstd::decode_all(&*bytes).unwrap(), package);
         for length in 0..bytes.len() {

@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use object_store::{ObjectStoreExt, path::Path as ObjectPath};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -31,9 +30,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// The interval at which the archiver forgets old blocks and retries links.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The longest upload of an object.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The reason why an object is not archived now.
 #[derive(Debug)]
@@ -282,12 +278,8 @@ impl Archiver {
         } = upload;
         let length = bytes.len() as u64;
         if rows > 0 {
-            let url = &self.archive.url;
-            let path = ObjectPath::parse(format!("{}/{name}", url.prefix))
-                .map_err(|error| Failure::Store(error.to_string()))?;
-            let put = timeout(UPLOAD_TIMEOUT, url.store.put(&path, bytes.into())).await;
-            let late = |_| Failure::Store(format!("no answer within {} s", UPLOAD_TIMEOUT.as_secs()));
-            put.map_err(late)?.map_err(|error| Failure::Store(error.to_string()))?;
+            // An upload ends if no byte of it moves.
+            self.archive.url.put(&name, bytes).await.map_err(Failure::Store)?;
         }
         self.blocking(Index::stored).await?;
         if missing_blocks > 0 {
