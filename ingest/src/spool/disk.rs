@@ -89,7 +89,7 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    fn new(file: File, path: PathBuf) -> io::Result<Box<dyn Segment>> {
+    fn boxed(file: File, path: PathBuf) -> io::Result<Box<dyn Segment>> {
         let identity = identity(&file.metadata()?);
         Ok(Box::new(Self { file, path, identity }))
     }
@@ -183,13 +183,13 @@ impl Disk for Folder {
         self.lock_again()?;
         let file = private::open(OpenOptions::new().append(true).create_new(true), &self.name(segment))?;
         File::open(&self.path)?.sync_all()?;
-        OpenSegment::new(file, self.name(segment))
+        OpenSegment::boxed(file, self.name(segment))
     }
 
     fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
         let path = self.name(segment);
         let file = private::open(OpenOptions::new().append(true), &path)?;
-        OpenSegment::new(file, path)
+        OpenSegment::boxed(file, path)
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
@@ -237,7 +237,7 @@ impl Disk for Folder {
         let mut options = OpenOptions::new();
         let path = self.staged_name(staged);
         let file = private::open(options.append(true).create_new(true), &path)?;
-        OpenSegment::new(file, path)
+        OpenSegment::boxed(file, path)
     }
 
     fn promote(&self, staged: u64, segment: u64) -> io::Result<()> {
