@@ -51,6 +51,9 @@ pub(crate) const ENGINE_DATABASE: &str = "stats";
 /// not wait for one that is unavailable.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time for calls of the file system that still run at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The nice value of delivery threads. On a shared core, a request thread gets about ten times as
 /// much time as a delivery thread.
 #[cfg(target_os = "linux")]
@@ -102,7 +105,8 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
     let examples = matches!(log, LogFormat::Text).then(|| (Examples::of::<R>(), reader));
-    let result = delivery_runtime()?.block_on(collect::<R>(
+    let runtime = delivery_runtime()?;
+    let result = runtime.block_on(collect::<R>(
         &options,
         &events,
         &connections,
@@ -110,6 +114,8 @@ pub(crate) fn serve<R: Routes>(options: ServeOptions, log: LogFormat) -> Result<
         examples,
         drain_to,
     ));
+    // A file system that hangs, such as the archive's, must not keep the process.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     io,
     path::Path,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -120,7 +121,7 @@ impl ArchiverHandle {
         }
         let status = self.status();
         if status.pending_bytes > 0 {
-            tracing::info!(
+            tracing::warn!(
                 bytes = status.pending_bytes,
                 "rows stay on disk for the archive, until the next start with the same data directory"
             );
@@ -278,8 +279,19 @@ impl Archiver {
         } = upload;
         let length = bytes.len() as u64;
         if rows > 0 {
-            // An upload ends if no byte of it moves.
-            self.archive.url.put(&name, bytes).await.map_err(Failure::Store)?;
+            let archive = self.archive.clone();
+            let mut put = pin!(archive.url.put(&name, bytes));
+            // An upload may take long, while the disk fills up.
+            loop {
+                tokio::select! {
+                    result = &mut put => break result.map_err(Failure::Store)?,
+                    () = self.links.filled() => {}
+                    () = sleep(TIDY_INTERVAL) => {}
+                }
+                let (max_bytes, counts) = (archive.max_bytes, Arc::clone(&self.counts));
+                self.blocking(move |index: &mut Index| index.limit(max_bytes, &counts))
+                    .await?;
+            }
         }
         self.blocking(Index::stored).await?;
         if missing_blocks > 0 {

@@ -130,6 +130,14 @@ impl ArchiveLinks {
         begun.synced.insert(name, SEGMENT_HEADER as u64);
     }
 
+    /// Records that the active segment could not be created.
+    pub(crate) fn not_begun(&self) {
+        let mut begun = self.lock();
+        if let Some(active) = begun.active.take() {
+            begun.synced.remove(&active);
+        }
+    }
+
     /// Links the active segment. A failure is logged: rows do not wait for the archive.
     pub(crate) fn link_active(&self) {
         let active = self.lock().active;

@@ -187,6 +187,7 @@ impl Log {
         }
         let file = self.create(segment, format).inspect_err(|error| {
             if let Some(archive) = &self.archive {
+                archive.not_begun();
                 archive.write_failed(error);
             }
         })?;
