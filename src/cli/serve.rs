@@ -218,8 +218,8 @@ pub(crate) struct ServeOptions {
     pub(crate) insert_quorum: Option<InsertQuorum>,
 
     /// New parts per second that all collectors together may create in one table of a ClickHouse
-    /// server, such as 5 or 0.5. Beyond it, rows wait up to a minute for a longer block, also with
-    /// the acknowledgement `stored`. 0: no limit.
+    /// server, such as 5 or 0.5. Beyond it, rows wait up to a minute for a longer block, unless their
+    /// sender waits for the acknowledgement `stored`. 0: no limit.
     #[arg(long, env = "ROWMILL_MAX_PARTS_PER_SECOND", default_value = "10", value_parser = parts_per_second, value_name = "PARTS")]
     pub(crate) max_parts_per_second: f64,
 

@@ -35,9 +35,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest age of a block. Longer ones would gain little, and rows would be visible later.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The factors by which one step may change the age. A pause of the events is no reason to forget
-/// the age of a fleet at once.
-const MIN_STEP: f64 = 0.25;
+/// The largest factor by which one step may change the age.
 const MAX_STEP: f64 = 8.0;
 
 /// A table and the parts that inserts have created in it within an interval. A merge creates a part
@@ -137,8 +135,12 @@ async fn count(connection: &Connection, interval: Duration) -> Result<Vec<NewPar
 fn set_ages<F: FnOnce(Duration) -> Duration>(spool: &Spool, of_table: impl Fn(&str) -> F) {
     for reader in spool.readers() {
         let table = Arc::clone(&reader.layout().table);
-        let age = reader.block_age();
-        let next = of_table(&table)(age);
+        let (age, (old, full)) = (reader.block_age(), reader.take_sealed());
+        let mut next = of_table(&table)(age);
+        // Full blocks do not become longer by waiting.
+        if full > old {
+            next = next.min(age);
+        }
         if next != age {
             tracing::debug!(%table, age_seconds = next.as_secs_f64(), "blocks of another age");
             reader.set_block_age(next);
@@ -148,7 +150,7 @@ fn set_ages<F: FnOnce(Duration) -> Duration>(spool: &Spool, of_table: impl Fn(&s
 
 /// Returns the age of the next blocks, given the age until now and the new parts per second.
 fn next_age(age: Duration, rate: f64, limit: f64, least: Duration) -> Duration {
-    let step = (rate / limit).clamp(MIN_STEP, MAX_STEP);
+    let step = (rate / limit).min(MAX_STEP);
     age.mul_f64(step).clamp(least, MAX_AGE.max(least))
 }
 
@@ -199,9 +201,8 @@ mod tests {
     #[test]
     fn an_age_has_a_limit_and_becomes_shorter_when_events_pause() {
         assert_eq!(settle(100_000.0, 10.0, 1.0, 10).0, MAX_AGE);
-        let pause = |age, _| next_age(age, 0.0, 10.0, SECOND);
-        assert_eq!((0..3).fold(MAX_AGE, pause), SECOND);
-        assert_eq!(next_age(MAX_AGE, 0.0, 10.0, SECOND), MAX_AGE / 4);
+        assert_eq!(next_age(MAX_AGE, 1.0, 10.0, SECOND), MAX_AGE / 10);
+        assert_eq!(next_age(MAX_AGE, 0.0, 10.0, SECOND), SECOND);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use rskafka::record::RecordAndOffset;
@@ -264,10 +265,7 @@ impl Follow<'_> {
                 proposal = Some(self.propose());
                 continue;
             }
-            let due_at = self
-                .since
-                .filter(|_| may_propose)
-                .map(|since| since + spool.longest_block_age());
+            let due_at = self.since.filter(|_| may_propose).map(|since| since + self.block_age());
             // Records up to an accepted cut are read in any case: they are the next blocks.
             // A partition without records gets some although those of others take much memory.
             let wants_records = match &next {
@@ -354,11 +352,13 @@ impl Follow<'_> {
         self.uncut.rows() >= limits.rows || self.uncut.bytes() >= limits.bytes || self.shared.is_short_of_memory()
     }
 
+    fn block_age(&self) -> Duration {
+        self.shared.spool.block_age_of(self.own.schema_table())
+    }
+
     /// Returns whether the records that were read should become a block.
     fn is_due(&self) -> bool {
-        let is_old = self
-            .since
-            .is_some_and(|since| since.elapsed() >= self.shared.spool.longest_block_age());
+        let is_old = self.since.is_some_and(|since| since.elapsed() >= self.block_age());
         is_old || self.is_long()
     }
 

@@ -246,7 +246,10 @@ impl Appender {
     ) -> Receipt {
         let first = blocks.open.rows() - rows;
         let receipt = self.receipt(&blocks, ack, rows);
+        let is_newly_awaited = ack == Ack::Stored && !blocks.is_awaited;
+        blocks.is_awaited |= ack == Ack::Stored;
         if self.limits_of(&blocks, is_dead_letter).exceeded_by(&blocks.open) {
+            Counters::add(&queue.sealed.full, 1);
             blocks.seal();
         } else if let Some(log) = &self.shared.log {
             queue.mark_dirty(match ack {
@@ -255,7 +258,7 @@ impl Appender {
             });
         }
         drop(blocks);
-        if first == 0 {
+        if first == 0 || is_newly_awaited {
             queue.wake_delivery();
         }
         receipt

@@ -338,6 +338,13 @@ impl Spool {
             .unwrap_or_default()
     }
 
+    /// Returns the longest age at which an open block of the table, or of one of its shards, is sealed.
+    pub(crate) fn block_age_of(&self, schema_table: &str) -> Duration {
+        let queues = self.shared.queues();
+        let of_table = queues.filter(|queue| **queue.layout.schema_table() == *schema_table);
+        of_table.map(TableQueue::block_age).max().unwrap_or_default()
+    }
+
     /// Adds a queue for the rows of `table` that belong to a shard, unless there is one with the same
     /// insert target. Also returns the reader of a new queue, whose delivery has to be started.
     /// Returns `None` if the spool is closed. Only one task at a time may add queues.

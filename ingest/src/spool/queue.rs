@@ -46,6 +46,8 @@ pub(super) struct TableQueue {
     has_router: AtomicBool,
     /// The age at which the open block is sealed, in nanoseconds.
     age_ns: AtomicU64,
+    /// The blocks that were sealed because of their age, and those that were full.
+    pub(super) sealed: SealedCounts,
     /// Wakes the table's delivery when the queue has something new for it.
     changed: Notify,
     /// Whether the queue has something new for the log.
@@ -58,10 +60,27 @@ pub(super) struct TableQueue {
     log: Option<Arc<LogState>>,
 }
 
+/// The number of blocks that were sealed for each reason.
+#[derive(Debug, Default)]
+pub(super) struct SealedCounts {
+    pub(super) old: AtomicU64,
+    pub(super) full: AtomicU64,
+}
+
+impl SealedCounts {
+    /// Returns the number of old blocks and of full ones since the last call.
+    pub(super) fn take(&self) -> (u64, u64) {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        (take(&self.old), take(&self.full))
+    }
+}
+
 /// The blocks of a queue.
 #[derive(Debug)]
 pub(super) struct Blocks {
     pub(super) open: Block,
+    /// Whether a sender waits until the rows of the open block are stored.
+    pub(super) is_awaited: bool,
     /// Oldest first.
     pub(super) sealed: VecDeque<Arc<SealedBlock>>,
     /// Sealed blocks that are not complete on disk, or that the log must write again.
@@ -102,6 +121,7 @@ impl TableQueue {
             counters: Counters::default(),
             blocks: Mutex::new(Blocks {
                 open: Block::with_pool(Arc::clone(pool)),
+                is_awaited: false,
                 sealed: VecDeque::new(),
                 unlogged: Vec::new(),
                 usage: Usage::default(),
@@ -109,6 +129,7 @@ impl TableQueue {
             router: RwLock::default(),
             has_router: AtomicBool::new(false),
             age_ns: AtomicU64::new(block_age.as_nanos() as u64),
+            sealed: SealedCounts::default(),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
@@ -269,6 +290,7 @@ impl LockedQueue<'_> {
         }
         // The block keeps its buffers.
         self.blocks.open = open;
+        self.blocks.is_awaited = false;
     }
 
     /// Seals a block whose rows the memory budget counts already, and schedules it for the log.

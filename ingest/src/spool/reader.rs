@@ -15,7 +15,14 @@ use uuid::Uuid;
 use crate::{
     block::{content::BlockRows, layout::InsertTarget, parts::Part, sealed::SealedBlock},
     idempotency::now_s,
-    spool::{counters::Counters, queue::TableQueue, read::read_block, shared::Shared, state::Op, table_id::TableId},
+    spool::{
+        counters::Counters,
+        queue::{Blocks, TableQueue},
+        read::read_block,
+        shared::Shared,
+        state::Op,
+        table_id::TableId,
+    },
 };
 
 /// The outcome of a row's delivery.
@@ -189,6 +196,12 @@ impl TableReader {
         self.queue().block_age()
     }
 
+    /// Returns how many blocks were sealed because of their age, and how many because they were full,
+    /// since the last call.
+    pub(crate) fn take_sealed(&self) -> (u64, u64) {
+        self.queue().sealed.take()
+    }
+
     /// Sets the age at which the queue's open block is sealed.
     pub(crate) fn set_block_age(&self, age: Duration) {
         self.queue().set_block_age(age);
@@ -213,12 +226,14 @@ impl TableReader {
             let Some(opened) = blocks.open.opened() else {
                 return if shared.is_closed() { Found::End } else { Found::Nothing };
             };
-            let until = opened.at + self.queue().block_age();
+            let until = opened.at + self.age_of_open(&blocks);
             // The block may have become long while older ones waited.
             let is_long = shared.limits.exceeded_by(&blocks.open);
             if !shared.is_closed() && !is_long && Instant::now() < until {
                 return Found::Young(until);
             }
+            let sealed = &self.queue().sealed;
+            Counters::add(if is_long { &sealed.full } else { &sealed.old }, 1);
             blocks.seal();
             found = blocks.sealed.back().and_then(unparked);
         }
@@ -231,6 +246,16 @@ impl TableReader {
             Found::Rows(block, part)
         } else {
             Found::Nothing
+        }
+    }
+
+    /// Returns the age at which the open block is sealed. Rows that a sender waits for, or that are only
+    /// in memory, do not wait longer than the options say.
+    fn age_of_open(&self, blocks: &Blocks) -> Duration {
+        let (age, least) = (self.queue().block_age(), self.shared.limits.age);
+        match blocks.is_awaited || self.shared.log.is_none() || self.shared.is_failing() {
+            true => age.min(least),
+            false => age,
         }
     }
 

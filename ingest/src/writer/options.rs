@@ -42,8 +42,9 @@ pub struct WriterOptions {
     pub block_age: Duration,
     /// The number of parts per second that the inserts of all writers together may create in one
     /// table on one server. Beyond it, blocks become older than `block_age`, up to a minute, and rows
-    /// are in their table later. Blocks that are full are not delayed. The writer reads the number
-    /// from `system.parts`. `None`: no limit.
+    /// are in their table later. Blocks that are full, that have a row whose sender waits for
+    /// [`Ack::Stored`](crate::Ack::Stored), or whose rows are only in memory are not delayed. The
+    /// writer reads the number from `system.parts`. `None`: no limit.
     pub max_parts_per_second: Option<f64>,
     /// Memory that all rows and all requests in flight may use. One table, or all requests
     /// together, may use at most as much as is free for all others. Without a folder, the memory
