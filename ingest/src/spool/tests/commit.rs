@@ -256,3 +256,24 @@ fn a_stopped_committer_removes_segments_of_stored_rows() {
     drop(world.run_committer());
     assert!(disk.segments().unwrap().is_empty());
 }
+
+#[test]
+fn a_block_with_an_awaited_row_does_not_become_older() {
+    let mut world = World::new(LIMITS);
+    let reader = world.readers[0].clone();
+    reader.set_block_age(Duration::from_secs(3600));
+    for round in 0..2 {
+        world.append(0, Ack::Spooled, b"a").unwrap();
+        assert!(matches!(reader.check(), Found::Young(_)), "{round}");
+        world.append(0, Ack::Stored, b"b").unwrap();
+        world.append(0, Ack::Spooled, b"c").unwrap();
+        // It is sealed, and delivery gets it once it is on disk.
+        assert!(matches!(reader.check(), Found::Nothing), "{round}");
+        world.commit();
+        let block = world.next_block(0).unwrap();
+        assert_eq!(block.rows, 3);
+        reader.settle(&block, &Part::from(0..3), Outcome::Stored);
+    }
+    assert_eq!(reader.take_sealed(), (2, 0));
+    assert_eq!(reader.take_sealed(), (0, 0));
+}
