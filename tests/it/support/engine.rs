@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     io::{self, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     panic,
     path::Path,
     process,
@@ -24,8 +24,8 @@ use rowmill_engine::{Engine, Options};
 
 use super::http::{self, Answer};
 
-/// The prefix of a run's data folder; the run's process id follows.
-const DATA: &str = "it-engine-";
+/// The prefix of a run's data folder in the temporary folder; the run's process id follows.
+const DATA: &str = "rowmill-it-engine-";
 
 /// A database that no other test uses.
 #[derive(Debug, Clone)]
@@ -53,17 +53,16 @@ impl Shared {
 }
 
 /// Returns the engine. If it has crashed, the call starts it again on its data, so that only the
-/// tests fail that were using it.
+/// tests fail that were using it. If that fails, the engine gets new data.
 fn engine() -> &'static Shared {
     let shared = engine_as_it_is();
     let mut engine = shared.lock();
     if let Some(crash) = engine.ended() {
-        // Past the capture of the test that comes here first: the crash concerns other tests.
-        let _ = writeln!(
-            io::stderr(),
-            "the engine of the tests has ended, and is started again: {crash}"
-        );
-        engine.start_again().unwrap_or_else(|error| panic!("{error}"));
+        report(&format!("has ended, and is started again: {crash}"));
+        if let Err(error) = engine.start_again() {
+            report(&format!("does not start on its data, and gets new data: {error}"));
+            *engine = start_on_new_data(shared.address);
+        }
     }
     shared
 }
@@ -73,12 +72,9 @@ fn engine_as_it_is() -> &'static Shared {
     // Never dropped: the engine ends with this process, even after a crash.
     static ENGINE: OnceLock<Shared> = OnceLock::new();
     ENGINE.get_or_init(|| {
-        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
         // Not waited for: thousands of files take minutes on some disks.
         thread::spawn(remove_old_data);
-        write_definitions_unsynced(&data);
-        let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
-        let engine = engine.unwrap_or_else(|error| panic!("{error}"));
+        let engine = start_on_new_data((Ipv4Addr::LOCALHOST, 0).into());
         thread::spawn(watch);
         Shared {
             address: engine.address(),
@@ -87,6 +83,28 @@ fn engine_as_it_is() -> &'static Shared {
             engine: Mutex::new(engine),
         }
     })
+}
+
+/// Starts an engine in a new folder. It has the passwords of the engine before, if there was one.
+fn start_on_new_data(listen: SocketAddr) -> Engine {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let folder = |start| env::temp_dir().join(format!("{DATA}{}-{start}", process::id()));
+    let start = STARTED.fetch_add(1, Ordering::Relaxed);
+    let data = folder(start);
+    write_definitions_unsynced(&data);
+    if let Some(before) = start.checked_sub(1).map(folder) {
+        for file in ["collector.password", "owner.password"] {
+            fs::copy(before.join(file), data.join(file)).unwrap();
+        }
+    }
+    let options = Options::new(env!("CARGO_BIN_EXE_rowmill"), data).with_listen(listen);
+    Engine::start(&options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Reports what happens to the engine, past the capture of the test that comes here first: it
+/// concerns other tests, too.
+fn report(what: &str) {
+    let _ = writeln!(io::stderr(), "the engine of the tests {what}");
 }
 
 /// Lets the engine in `data` leave it to the system when the files with the definitions of tables
@@ -109,18 +127,15 @@ fn watch() {
         let create = format!("CREATE DATABASE {} ENGINE = Memory", database.name);
         let drop = format!("DROP DATABASE {}", database.name);
         let answer = panic::catch_unwind(|| database.on_server(&create).and_then(|_| database.on_server(&drop)));
-        let engine = &mut engine_as_it_is().lock();
         // Another engine may have been started in the meantime.
         if let (Err(_), Some(process)) = (answer, process)
-            && running(engine) == Some(process)
+            && running(&mut engine_as_it_is().lock()) == Some(process)
         {
-            let _ = writeln!(
-                io::stderr(),
-                "the engine of the tests does not answer, and is killed. Its threads:\n{}",
+            report(&format!(
+                "does not answer, and is killed. Its threads:\n{}",
                 threads_of(process)
-            );
+            ));
             let _ = killpg(process, Signal::SIGKILL);
-            super::wait_for("the end of the engine", || engine.ended());
         }
     }
 }
@@ -160,15 +175,11 @@ fn threads_of(process: Pid) -> String {
 
 /// Removes the data of runs whose processes, and therefore engines, have ended.
 fn remove_old_data() {
-    for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
         let run = name
             .strip_prefix(DATA)
-            .and_then(|id| id.parse().ok())
+            .and_then(|name| name.split('-').next()?.parse().ok())
             .map(Pid::from_raw);
         if run.is_some_and(|run| kill(run, None).is_err()) {
             let _ = fs::remove_dir_all(entry.path());

@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 /// A response.
@@ -71,7 +70,7 @@ pub fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 /// Sends bytes unchanged and reads the response to the end of the connection.
 pub fn send_bytes(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(super::TIMEOUT)).unwrap();
     // A server that rejects a body early may close the connection before all of it is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();

@@ -24,7 +24,7 @@ use std::{
 };
 
 /// How long to wait for a condition before the test fails; far more than any condition needs.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` returns a value.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
