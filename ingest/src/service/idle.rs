@@ -33,6 +33,7 @@ pub(crate) struct MaxIdle {
     /// The time from a response to the next request.
     pub(crate) after_response: Duration,
 }
+
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
 #[derive(Debug, Default)]
