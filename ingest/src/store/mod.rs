@@ -26,7 +26,7 @@ use url::Url;
 pub(crate) use self::{
     cluster_timeout::wait_for_cluster,
     connection::{Connection, INSERT_SETTINGS},
-    insert::{InsertClient, InsertRequest},
+    insert::{InsertClient, InsertFailures, InsertRequest},
     version::{ServerVersion, version},
 };
 /// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] accepts.
