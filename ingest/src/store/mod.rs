@@ -12,6 +12,7 @@ pub(crate) mod failure_log;
 mod insert;
 mod quorum;
 pub(crate) mod servers;
+mod table_stores;
 mod tls;
 mod url_settings;
 mod version;
