@@ -2,6 +2,7 @@
 //! exactly once over kills. The Distributed table of ClickHouse is the oracle for the shard of a row.
 
 mod cpu;
+mod faults;
 
 use std::{fmt::Write as _, path::Path, sync::atomic::Ordering, time::Duration};
 
