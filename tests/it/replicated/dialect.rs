@@ -37,7 +37,14 @@ pub(super) fn for_embedded(statement: &str) -> String {
 /// Returns the target of an insert with the parameters that 18.16 knows. It has no tokens, and
 /// recognizes a repeated block by its hash.
 pub(super) fn target_for_old(target: &str) -> String {
-    let known = ["database=", "query=", "decompress=", "insert_deduplicate="];
+    let known = [
+        "database=",
+        "query=",
+        "decompress=",
+        "insert_deduplicate=",
+        "insert_quorum=",
+        "insert_quorum_timeout=",
+    ];
     let (_, parameters) = target.split_once('?').unwrap();
     let parameters = parameters.split('&');
     let kept: Vec<_> = parameters
