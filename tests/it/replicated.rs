@@ -9,6 +9,7 @@ mod dialect;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
+    num::NonZeroU32,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -321,7 +322,7 @@ fn a_block_with_a_quorum_waits_for_the_other_replica_and_is_stored_once() {
     let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let embedded = cluster::start(folder.path(), &[ONE; 2]);
     create(&runtime, &fleet, &embedded, &before::SCHEMA);
-    let quorum = Some(InsertQuorum::Replicas(2.try_into().unwrap()));
+    let quorum = Some(InsertQuorum::Replicas(NonZeroU32::new(2).unwrap()));
     let (blocks, rows) = collected(&runtime, &embedded, quorum).swap_remove(0);
     drop(embedded);
     let (before, during) = blocks.split_at(5);
@@ -348,7 +349,7 @@ fn a_block_with_a_quorum_waits_for_the_other_replica_and_is_stored_once() {
     wait_for("the end of the quorum", || {
         let (status, text) = send(&during[0], &fleet.servers[0]);
         assert_ne!(status, 200, "one replica is no quorum");
-        let error = ClickHouseError::from(clickhouse::error::Error::BadResponse(text));
+        let error = ClickHouseError::from(clickhouse::error::Error::BadResponse(dialect::error_of_old(&text)));
         assert_eq!(error.class(), Class::Retry, "{error}");
         codes.insert(error.code().unwrap());
         // TOO_FEW_LIVE_REPLICAS, once ZooKeeper has forgotten the session of the other one.

@@ -84,7 +84,7 @@ fn blocks_take_turns_and_a_server_without_answers_delays_only_its_own_rows() {
         proxies[0].loses_answers.store(true, Ordering::SeqCst);
         let mut waiting = Vec::new();
         for _ in 0..40 {
-            let (began, mut receipt) = (Instant::now(), Box::pin(insert()));
+            let (began, mut receipt) = (Instant::now(), Box::pin(insert().into_future()));
             match tokio::time::timeout(SOON, &mut receipt).await {
                 Ok(ack) => assert_eq!(ack, Ack::Stored),
                 Err(_) => waiting.push(receipt),

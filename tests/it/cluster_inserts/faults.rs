@@ -22,6 +22,9 @@ const SHARDS: usize = 4;
 /// The acknowledged rows between two faults.
 const BETWEEN: u64 = 40;
 
+/// The text of an insert into a shard.
+const INSERT: &str = "INSERT+INTO+%60orders_local%60";
+
 /// The longest outage.
 const OUTAGE_MS: u64 = 1_500;
 
@@ -81,7 +84,6 @@ fn inject(times: usize) {
             started.elapsed().as_secs_f32(),
             shard + 1
         );
-        const INSERT: &str = "INSERT+INTO+%60orders_local%60";
         match fault {
             Fault::Kill => {
                 servers[shard].kill();

@@ -52,3 +52,8 @@ pub(super) fn target_for_old(target: &str) -> String {
         .collect();
     format!("/?{}", kept.join("&"))
 }
+
+/// Returns the text of an error of 18.16 as later servers write it.
+pub(super) fn error_of_old(text: &str) -> String {
+    text.replacen(", e.displayText() = ", ". ", 1)
+}
