@@ -4,7 +4,10 @@
 //! another collector would have the same condition. Each line names a number, and the table if the
 //! condition belongs to one. No line contains a value of an event.
 
-use rowmill_ingest::{Writer, writer::TableCounts};
+use rowmill_ingest::{
+    Writer,
+    writer::{FailingServer, TableCounts},
+};
 
 /// An insert that has failed this often in a row is a condition. By then the delays between the
 /// attempts add up to some seconds.
@@ -26,6 +29,18 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         status.differing_defaults,
         "columns have another DEFAULT in ClickHouse than in the schema, which the rows have (see `rowmill plan`); columns",
     ));
+    for failing in status.failing_servers {
+        let FailingServer {
+            url, failures, server, ..
+        } = failing;
+        let failures = if failures >= MANY_FAILURES { failures } else { 0 };
+        let server = server.map(|name| format!(" (the last one at the server {name})"));
+        let text = format!(
+            "inserts into {url} fail{}; consecutive failures",
+            server.unwrap_or_default()
+        );
+        lines.extend(line(failures, &text));
+    }
     if let Some(archive) = status.archive {
         let waiting = if archive.is_failing { archive.pending_bytes } else { 0 };
         lines.extend(line(

@@ -2,17 +2,9 @@
 //! exactly once over kills. The Distributed table of ClickHouse is the oracle for the shard of a row.
 
 mod cpu;
+mod faults;
 
-use std::{
-    env,
-    fmt::Write as _,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, atomic::Ordering},
-    thread,
-    time::Duration,
-};
+use std::{fmt::Write as _, path::Path, sync::atomic::Ordering, time::Duration};
 
 use evolution::{
     sharded::before::{self, Orders},
@@ -31,6 +23,7 @@ use tower::{Layer, service_fn};
 
 use crate::support::{
     cluster::{self, Server, ShardOf},
+    collecting::{Collecting, Rows, options},
     http,
     proxy::Proxy,
     service::Served,
@@ -38,13 +31,6 @@ use crate::support::{
 };
 
 const ONE: ShardOf = ShardOf { weight: 1, replicas: 1 };
-
-fn options() -> WriterOptions {
-    WriterOptions {
-        block_age: Duration::from_millis(20),
-        ..WriterOptions::default()
-    }
-}
 
 /// Syncs the tables of each server, and starts a writer for the servers at `urls`.
 fn started(
@@ -304,103 +290,54 @@ fn rows_spread_over_the_replicas_of_a_shard_and_leave_a_dead_one() {
     assert_eq!(counts(&servers).iter().sum::<u64>(), sent);
 }
 
-/// The variables that tell a child process what to insert.
-const CHILD_FOLDER: &str = "CLUSTER_INSERTS_FOLDER";
-const CHILD_URLS: &str = "CLUSTER_INSERTS_URLS";
-const CHILD_START: &str = "CLUSTER_INSERTS_START";
-
-/// A collector in a process of its own: accepts numbered rows, and prints the number of each row
-/// that is on disk.
-#[test]
-#[ignore = "the process of another test"]
-fn collector_process() {
-    let Ok(folder) = env::var(CHILD_FOLDER) else { return };
-    let urls = env::var(CHILD_URLS).unwrap();
-    let urls: Vec<ClickHouseUrl> = urls.split(' ').map(|url| url.parse().unwrap()).collect();
-    let mut next: u64 = env::var(CHILD_START).unwrap().parse().unwrap();
+/// Delivers the rows that a killed collector has left in its spool.
+fn deliver_the_rest(urls: &[String], spool: &Path) {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let servers = Servers::from_iter(urls);
-        let writer = Writer::open(&before::SCHEMA, servers, &options(), Path::new(&folder)).unwrap();
-        _ = writer.synced(Duration::from_secs(2)).await;
-        loop {
-            let row = order(&format!("{next}@example.com"));
-            if let Ok(receipt) = writer.insert(&row, Ack::Spooled)
-                && receipt.await >= Ack::Spooled
-            {
-                println!("spooled {next}");
-                next += 1;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let urls = urls.iter().map(|url| url.parse().unwrap());
+        let writer = Writer::open(
+            &before::SCHEMA,
+            Servers::from_iter::<Vec<_>>(urls.collect()),
+            &options(),
+            spool,
+        );
+        assert!(writer.unwrap().drain(Duration::from_secs(60)).await.is_complete());
     });
 }
 
-/// A running [`collector_process`], which is killed when this is dropped.
-struct Collecting {
-    child: Child,
-    last: Arc<Mutex<Option<u64>>>,
-    reader: Option<thread::JoinHandle<()>>,
-}
-
-impl Collecting {
-    fn start(folder: &Path, urls: &[String], start: u64) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "cluster_inserts::collector_process",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(CHILD_FOLDER, folder)
-            .env(CHILD_URLS, urls.join(" "))
-            .env(CHILD_START, start.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let last = Arc::new(Mutex::new(None));
-        let (lines, known) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&last));
-        let reader = thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                if let Some((_, number)) = line.split_once("spooled ") {
-                    *known.lock().unwrap() = number.parse().ok();
-                }
-            }
-        });
-        Self {
-            child,
-            last,
-            reader: Some(reader),
-        }
-    }
-
-    /// Waits until so many rows more than `from` are acknowledged.
-    fn wait_for(&self, number: u64) {
-        wait_for("acknowledged rows", || {
-            self.last.lock().unwrap().filter(|last| *last >= number)
-        });
-    }
-
-    /// Kills the process, and returns the number of the next row.
-    fn kill(mut self, start: u64) -> u64 {
-        self.end();
-        let last = *self.last.lock().unwrap();
-        last.map_or(start, |last| last + 1)
-    }
-
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
-}
-
-impl Drop for Collecting {
-    fn drop(&mut self) {
-        self.end();
+/// Asserts that each row that was acknowledged, which are those with the numbers below `next`, is stored
+/// once on one of the servers, and that its view has it once.
+fn assert_stored_once(servers: &[Server], next: u64) {
+    let rows = servers[0]
+        .database
+        .query("SELECT count(), uniqExact(id), uniqExact(email) FROM orders");
+    let numbers: Vec<u64> = rows.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [count, ids, emails] = numbers[..] else {
+        panic!("{rows}")
+    };
+    assert_eq!(count, ids, "a row is stored twice");
+    // A row that was on disk when its process was killed, before it could print its number, is there,
+    // too; its number comes again in a row of its own.
+    assert!(emails >= next && count >= next, "{rows} of {next}");
+    let missing = servers[0].database.query(&format!(
+        "SELECT count() FROM numbers({next}) WHERE concat(toString(number), '@example.com') NOT IN (SELECT email FROM orders)"
+    ));
+    assert_eq!(missing.trim(), "0");
+    let local: Vec<_> = servers
+        .iter()
+        .map(|server| server.database.count("orders_local"))
+        .collect();
+    assert!(
+        local.iter().all(|rows| *rows > 0) && local.iter().sum::<u64>() == count,
+        "{local:?}"
+    );
+    for server in servers {
+        let sums = server.database.query("SELECT sum(orders) FROM sums");
+        assert_eq!(
+            sums.trim(),
+            server.database.count("orders_local").to_string(),
+            "the rows of a view"
+        );
     }
 }
 
@@ -421,7 +358,7 @@ fn each_acknowledged_row_is_stored_once_over_kills_of_collector_and_shards_and_c
     std::fs::create_dir(&spool).unwrap();
     let mut next = 0;
     for round in 0..4_usize {
-        let collecting = Collecting::start(&spool, &urls, next);
+        let collecting = Collecting::start(Rows::Sharded, &spool, &urls, next);
         collecting.wait_for(next + 100);
         match round {
             0 => {
@@ -449,47 +386,6 @@ fn each_acknowledged_row_is_stored_once_over_kills_of_collector_and_shards_and_c
         next = collecting.kill(next);
     }
 
-    // The rows that the last process has left.
-    let runtime = Runtime::new().unwrap();
-    runtime.block_on(async {
-        let urls = urls.iter().map(|url| url.parse().unwrap());
-        let writer = Writer::open(
-            &before::SCHEMA,
-            Servers::from_iter::<Vec<_>>(urls.collect()),
-            &options(),
-            &spool,
-        );
-        assert!(writer.unwrap().drain(Duration::from_secs(60)).await.is_complete());
-    });
-    let rows = servers[0]
-        .database
-        .query("SELECT count(), uniqExact(id), uniqExact(email) FROM orders");
-    let numbers: Vec<u64> = rows.split_whitespace().map(|number| number.parse().unwrap()).collect();
-    let [count, ids, emails] = numbers[..] else {
-        panic!("{rows}")
-    };
-    assert_eq!(count, ids, "a row is stored twice");
-    // A row that was on disk when its process was killed, before it could print its number, is there,
-    // too; its number comes again in a row of its own.
-    assert!(emails >= next && count >= next, "{rows} of {next}");
-    let missing = servers[0].database.query(&format!(
-        "SELECT count() FROM numbers({next}) WHERE concat(toString(number), '@example.com') NOT IN (SELECT email FROM orders)"
-    ));
-    assert_eq!(missing.trim(), "0");
-    let local: Vec<_> = servers
-        .iter()
-        .map(|server| server.database.count("orders_local"))
-        .collect();
-    assert!(
-        local.iter().all(|rows| *rows > 0) && local.iter().sum::<u64>() == count,
-        "{local:?}"
-    );
-    for server in &servers {
-        let sums = server.database.query("SELECT sum(orders) FROM sums");
-        assert_eq!(
-            sums.trim(),
-            server.database.count("orders_local").to_string(),
-            "the rows of a view"
-        );
-    }
+    deliver_the_rest(&urls, &spool);
+    assert_stored_once(&servers, next);
 }

@@ -91,6 +91,7 @@ mod sender_tls;
 mod senders;
 mod server_names;
 mod servers;
+mod several_servers;
 mod shards;
 mod shared_log;
 mod spool_command;

@@ -9,6 +9,7 @@ mod dialect;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
+    num::NonZeroU32,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -22,7 +23,7 @@ use rowmill_ingest::{
     Ack, Writer, WriterOptions,
     forget::{self, Person},
     schema::plan,
-    store::Servers,
+    store::{Class, ClickHouseError, InsertQuorum, Servers},
     table::Schema,
     value::DateTime,
 };
@@ -165,7 +166,11 @@ const ROWS: &str =
 
 /// Stores orders through a collector on embedded servers, one for each shard. Returns the inserts for
 /// each shard, in their order, and the rows that they make.
-fn collected(runtime: &Runtime, embedded: &[Server]) -> Vec<(Vec<Insert>, String)> {
+fn collected(
+    runtime: &Runtime,
+    embedded: &[Server],
+    insert_quorum: Option<InsertQuorum>,
+) -> Vec<(Vec<Insert>, String)> {
     let proxies: Vec<_> = embedded
         .iter()
         .map(|server| Proxy::start(server.database.engine))
@@ -174,6 +179,8 @@ fn collected(runtime: &Runtime, embedded: &[Server]) -> Vec<(Vec<Insert>, String
     let urls = through.map(|(server, proxy)| server.database.url_through(proxy.address).parse().unwrap());
     let options = WriterOptions {
         block_age: Duration::from_millis(1),
+        insert_timeout: Duration::from_secs(20),
+        insert_quorum,
         ..WriterOptions::default()
     };
     runtime.block_on(async {
@@ -222,7 +229,7 @@ fn blocks_of_a_collector_are_stored_once_on_each_replica_whichever_is_killed() {
     let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let embedded = cluster::start(folder.path(), &[ONE; 2]);
     create(&runtime, &fleet, &embedded, &before::SCHEMA);
-    let collected = collected(&runtime, &embedded);
+    let collected = collected(&runtime, &embedded, None);
     drop(embedded);
     let replicas: Vec<Vec<_>> = fleet
         .shards()
@@ -306,6 +313,59 @@ fn blocks_of_a_collector_are_stored_once_on_each_replica_whichever_is_killed() {
         let found: String = found.collect();
         let sorted = |rows: &str| -> BTreeSet<String> { rows.lines().map(str::to_owned).collect() };
         assert_eq!(sorted(&found), sorted(rows));
+    }
+}
+
+#[test]
+fn a_block_with_a_quorum_waits_for_the_other_replica_and_is_stored_once() {
+    let Some(mut fleet) = Fleet::start() else { return };
+    let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let embedded = cluster::start(folder.path(), &[ONE; 2]);
+    create(&runtime, &fleet, &embedded, &before::SCHEMA);
+    let quorum = Some(InsertQuorum::Replicas(NonZeroU32::new(2).unwrap()));
+    let (blocks, rows) = collected(&runtime, &embedded, quorum).swap_remove(0);
+    drop(embedded);
+    let (before, during) = blocks.split_at(5);
+    for (target, _) in &blocks {
+        assert!(
+            target.contains("insert_quorum=2&insert_quorum_timeout=10000"),
+            "{target}"
+        );
+    }
+    let send = |(target, body): &Insert, server: &OldServer| {
+        let answer = try_send(server.address, &dialect::target_for_old(target), body).unwrap();
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    let count = |server: &OldServer| server.query("SELECT count() FROM stats.orders_local");
+    for block in before {
+        let (status, error) = send(block, &fleet.servers[0]);
+        assert_eq!(status, 200, "{error}");
+        // The answer comes when both have the rows.
+        assert_eq!(count(&fleet.servers[0]), count(&fleet.servers[1]));
+    }
+
+    fleet.servers[1].kill();
+    let mut codes = BTreeSet::new();
+    wait_for("the end of the quorum", || {
+        let (status, text) = send(&during[0], &fleet.servers[0]);
+        assert_ne!(status, 200, "one replica is no quorum");
+        let error = ClickHouseError::from(clickhouse::error::Error::BadResponse(dialect::error_of_old(&text)));
+        assert_eq!(error.class(), Class::Retry, "{error}");
+        codes.insert(error.code().unwrap());
+        // TOO_FEW_LIVE_REPLICAS, once ZooKeeper has forgotten the session of the other one.
+        codes.contains(&285).then_some(())
+    });
+    println!("codes without a quorum: {codes:?}");
+    fleet.servers[1].start_again();
+    for block in during.iter().chain(&blocks) {
+        wait_for("the quorum", || (send(block, &fleet.servers[0]).0 == 200).then_some(()));
+    }
+    for server in &fleet.servers[..2] {
+        server.wait_for_replication("orders_local");
+        wait_for("all rows on a replica", || {
+            (server.query(ROWS).lines().count() >= rows.lines().count()).then_some(())
+        });
+        assert_eq!(server.query(ROWS), rows);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::support::{
     engine::Database,
     http,
     proxy::Proxy,
+    wait_for,
 };
 
 /// Starts a server of another version, which knows none of the collector's settings. The server
@@ -114,6 +115,22 @@ fn a_server_without_a_setting_that_inserts_need_is_refused_with_its_name() {
         log.contains("ClickHouse has no setting `insert_deduplicate`, which Rowmill needs"),
         "{log}"
     );
+}
+
+#[test]
+fn the_log_names_the_server_that_refuses_an_insert() {
+    let database = Database::create("naming");
+    let name = database.query("SELECT displayName()");
+    let collector = Collector::start_with(&database.url(), &[]);
+    database.query("DROP TABLE mail_statistics");
+    assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    let line = wait_for("the refusal", || {
+        let log = collector.log();
+        log.lines()
+            .find(|line| line.contains("an insert failed"))
+            .map(str::to_owned)
+    });
+    assert!(line.contains(&format!("server=\"{}\"", name.trim())), "{line}");
 }
 
 #[test]

@@ -129,6 +129,28 @@ fn an_insert_requires_a_quorum_and_is_sent_again_after_a_lost_answer() {
 }
 
 #[test]
+fn rows_wait_while_the_quorum_is_lost_and_are_stored_once() {
+    let database = Database::named("lost_quorum");
+    let proxy = Proxy::start(database.engine);
+    let url = database.url_through(proxy.address);
+    let collector = Collector::start_with(&url, &["--insert-quorum", "2"]);
+    let insert = "INSERT+INTO+%60mail_statistics%60";
+    proxy.refuse(
+        insert,
+        "Code: 285. DB::Exception: Number of alive replicas (1) is less than requested quorum (2/2). (TOO_FEW_LIVE_REPLICAS)",
+    );
+    assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    wait_for("further attempts", || {
+        (proxy.seen().matches(insert).count() >= 4).then_some(())
+    });
+    assert_eq!(database.count("mail_statistics"), 0);
+    proxy.accept();
+    database.wait_for_rows("mail_statistics", 1);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.count("mail_statistics"), 1);
+}
+
+#[test]
 fn an_invalid_quorum_is_refused() {
     let output = collector::run(&["serve", "--insert-quorum", "0"]);
     let text = String::from_utf8(output.stderr).unwrap();

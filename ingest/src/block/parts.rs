@@ -149,6 +149,11 @@ impl Parts {
             .any(|rows| self.in_doubt.within(rows).next().is_some())
     }
 
+    /// Returns whether some of the remaining rows may be stored.
+    pub(crate) fn has_doubt(&self) -> bool {
+        self.iter().any(|part| self.is_in_doubt(&part))
+    }
+
     /// Keeps the parts that overlap one of `ranges`.
     pub(crate) fn keep_within<'a>(&mut self, ranges: impl Iterator<Item = &'a RowRange> + Clone) {
         let lost: Vec<_> = self

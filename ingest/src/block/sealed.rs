@@ -47,7 +47,8 @@ pub(crate) struct BlockState {
     pub(crate) parts: Parts,
     /// The idempotency keys of the rows, until the block is complete on disk.
     pub(crate) keys: Box<[RowKey]>,
-    /// The address of the server of a shard that may have rows in doubt.
+    /// The server that may have rows in doubt: the address of one of a shard's, or one of the writer's,
+    /// as the deliveries name it.
     pub(crate) sent_to: Option<Arc<str>>,
 }
 

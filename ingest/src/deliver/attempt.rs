@@ -56,9 +56,7 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
         let _permit = target.permits().acquire().await;
-        let Some(server) = target.choose(block, self.reader.is_in_doubt(block, part)) else {
-            return Err(Failure::Server(ClickHouseError::no_server()));
-        };
+        let server = self.server_for(block, part).await?;
         let result = self.look_up_and_send(server.backend(), block, part, tries).await;
         let error = match &result {
             Err(Failure::Server(error)) => Some(error),
@@ -341,8 +339,9 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
     pub(super) async fn form_of(&mut self, connection: &B, block: &SealedBlock) -> Result<Form, Failure> {
         let Delivery { timeout, changes, .. } = self.delivery;
         let layout = &block.layout;
+        let server = connection.address();
         self.forms.retain(|known| known.since.elapsed() < FORM_LIFETIME);
-        if let Some(known) = self.forms.iter().find(|known| Arc::ptr_eq(&known.layout, layout)) {
+        if let Some(known) = self.forms.iter().find(|known| known.is_of(layout, &server)) {
             return Ok(known.form.clone());
         }
         let since = Instant::now();
@@ -369,6 +368,7 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         self.forms.push(KnownForm {
             layout: Arc::clone(layout),
             form: form.clone(),
+            server,
             since,
         });
         Ok(form)
@@ -405,7 +405,8 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
             ..
         } = self.delivery;
         // The pause of a throttled delivery is longer than the compression.
-        if self.is_throttled || self.prefetched.is_some() || self.guard.is_retry_scheduled() {
+        let is_waiting = self.guard.is_retry_scheduled() || self.waiting.has_any();
+        if self.is_throttled || self.prefetched.is_some() || is_waiting {
             return pending().await;
         }
         let next = self.reader.prefetch().await;

@@ -1,7 +1,11 @@
 //! The requests of delivery to ClickHouse, behind a trait, so that tests of delivery need no
 //! server.
 
-use std::{fmt::Debug, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     Changes, Failure,
@@ -20,6 +24,21 @@ use crate::{
 pub(crate) trait Backend: Debug + Send + Sync + 'static {
     /// Returns whether rows count as stored only once further replicas have them.
     fn has_quorum(&self) -> bool;
+
+    /// Returns the URL of the server, without credentials.
+    fn address(&self) -> String;
+
+    /// Returns whether the server answers a small query.
+    fn answers(&self, timeout: Duration) -> impl Future<Output = bool> + Send;
+
+    /// Returns the name of the store that the rows and the tokens of a table are in, if several
+    /// servers may share it: the path of a replicated table in Keeper, or the shards of a
+    /// Distributed one. `None`: the server has them for itself.
+    fn store_of(
+        &self,
+        table: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Option<Arc<str>>, ClickHouseError>> + Send;
 
     /// Inserts rows, and returns once the server has confirmed that they are stored.
     fn insert(
@@ -78,6 +97,20 @@ pub(crate) trait Backend: Debug + Send + Sync + 'static {
 impl Backend for Connection {
     fn has_quorum(&self) -> bool {
         self.has_quorum
+    }
+
+    fn address(&self) -> String {
+        self.inserts.url().to_string()
+    }
+
+    async fn answers(&self, timeout: Duration) -> bool {
+        within(timeout, self.queries.query_raw("SELECT 1").execute())
+            .await
+            .is_ok()
+    }
+
+    async fn store_of(&self, table: &str, timeout: Duration) -> Result<Option<Arc<str>>, ClickHouseError> {
+        self.stores.of(&self.queries, table, timeout).await
     }
 
     async fn insert(&self, request: InsertRequest<'_>, timeout: Duration) -> Result<(), ClickHouseError> {

@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Running,
     /// ClickHouse has confirmed rows that the table does not have.
     Missing,
+    /// The server that may have the rows does not answer: its URL.
+    Away(String),
     /// The rows do not fit the table as it is now.
     Misfit(String),
 }
@@ -34,7 +36,16 @@ impl Failure {
             Self::Disk(error) => error.to_string(),
             Self::Running => "an earlier attempt is still running, or the table is closed to inserts".to_owned(),
             Self::Missing => "rows are not in the table although ClickHouse has confirmed them".to_owned(),
+            Self::Away(server) => format!("rows may be stored on {server}, which does not answer"),
             Self::Misfit(reason) => reason.clone(),
+        }
+    }
+
+    /// Returns the name of the server that answered, if it told.
+    pub(crate) fn server(&self) -> Option<&str> {
+        match self {
+            Self::Server(error) => error.server(),
+            _ => None,
         }
     }
 
@@ -42,7 +53,7 @@ impl Failure {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Server(error) => error.class(),
-            Self::Disk(_) | Self::Running | Self::Missing => Class::Retry,
+            Self::Disk(_) | Self::Running | Self::Missing | Self::Away(_) => Class::Retry,
             Self::Misfit(_) => Class::Hold,
         }
     }
@@ -77,26 +88,27 @@ impl FailureLog {
                 tracing::error!(table, shard, block = %id, rows, reason, "rows do not fit the table as it is now and are held");
                 return;
             }
-            Failure::Running | Failure::Missing => {
+            Failure::Running | Failure::Missing | Failure::Away(_) => {
                 let error = failure.without_values();
                 tracing::warn!(table, shard, block = %id, rows, failures, error, "the outcome of an insert is still unknown");
                 return;
             }
         };
-        let (code, cure, class) = (error.code(), error.hint(), error.class());
+        let (code, server) = (error.code(), error.server());
+        let (cure, class) = (error.hint(), error.class());
         let error = error.without_values();
         match class {
             Class::Retry if self.is_recent(now) => {
-                tracing::warn!(table, shard, block = %id, rows, failures, code, error, "an insert failed and will be retried");
+                tracing::warn!(table, shard, block = %id, rows, failures, code, server, error, "an insert failed and will be retried");
             }
             Class::Retry => {
-                tracing::error!(table, shard, block = %id, rows, failures, code, error, "an insert has failed for minutes and will be retried");
+                tracing::error!(table, shard, block = %id, rows, failures, code, server, error, "an insert has failed for minutes and will be retried");
             }
             Class::Hold => {
-                tracing::error!(table, shard, block = %id, rows, failures, code, cure, error, "an insert failed and will not succeed without intervention");
+                tracing::error!(table, shard, block = %id, rows, failures, code, server, cure, error, "an insert failed and will not succeed without intervention");
             }
             Class::Refused | Class::TooLarge => {
-                tracing::error!(table, shard, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row; the table's rows are held");
+                tracing::error!(table, shard, block = %id, rows, failures, code, server, cure, error, "ClickHouse refuses every row; the table's rows are held");
             }
         }
     }

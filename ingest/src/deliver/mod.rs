@@ -18,6 +18,8 @@
 //! failure   the reasons why a try fails
 //! target    the servers that a table's rows may go to: the writer's (`servers`), or those of one
 //!           shard (`shard_servers`)
+//! fixed_server  the server of a try: that which may have the rows, or the next one in turn
+//! waiting   the blocks whose server does not answer
 //! shards    the shards that rows wait for, and their servers
 //! follow    follows the clusters of Distributed tables: their servers, and the way of rows to them
 //!           (`known_replicas` keeps the connections that reach each server)
@@ -36,6 +38,7 @@ mod audit;
 mod backend;
 pub(crate) mod compress;
 mod failure;
+mod fixed_server;
 pub(crate) mod follow;
 mod guard;
 mod known_replicas;
@@ -52,6 +55,7 @@ mod target;
 pub(crate) mod tests;
 mod view_search;
 mod views;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +69,8 @@ pub(crate) use self::{
     lookup::keeps_each_row,
 };
 use self::{
-    backend::Backend, guard::Guard, servers::ActiveServer, shards::Shards, table::TableDelivery, target::Target,
+    backend::Backend, guard::Guard, servers::ServerPool, shards::Shards, table::TableDelivery, target::Target,
+    waiting::Waiting,
 };
 use crate::{
     deliver::compress::Compressor,
@@ -84,7 +89,7 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 /// The state that the deliveries of all tables share.
 #[derive(Debug)]
 pub(crate) struct Delivery<B = Connection> {
-    servers: ActiveServer<B>,
+    servers: ServerPool<B>,
     /// The servers of shards.
     shards: Shards<B>,
     spool: Spool,
@@ -103,7 +108,7 @@ impl<B: Backend> Delivery<B> {
     /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a
     /// time.
     pub(crate) fn new(
-        servers: ActiveServer<B>,
+        servers: ServerPool<B>,
         spool: Spool,
         inserts_in_flight: usize,
         timeout: Duration,
@@ -141,6 +146,7 @@ impl<B: Backend> Delivery<B> {
                 None => Target::Any(&self.servers, &self.permits),
             },
             guard: Guard::new(reader.has_divided()),
+            waiting: Waiting::default(),
             failure_log: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,

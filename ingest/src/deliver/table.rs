@@ -13,6 +13,7 @@ use super::{
     guard::Guard,
     prefetch::Prefetched,
     target::Target,
+    waiting::Waiting,
 };
 use crate::{
     block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
@@ -35,6 +36,8 @@ pub(super) struct TableDelivery<'a, B> {
     pub(super) reader: &'a TableReader,
     pub(super) target: Target<'a, B>,
     pub(super) guard: Guard,
+    /// Blocks whose server does not answer.
+    pub(super) waiting: Waiting,
     pub(super) failure_log: FailureLog,
     /// The forms of the insert targets that were compared with the table a moment ago.
     pub(super) forms: Vec<KnownForm>,
@@ -51,8 +54,17 @@ pub(super) struct TableDelivery<'a, B> {
 pub(super) struct KnownForm {
     pub(super) layout: Arc<InsertTarget>,
     pub(super) form: Form,
+    /// The URL of the server with the table.
+    pub(super) server: String,
     /// The time before the columns were read.
     pub(super) since: Instant,
+}
+
+impl KnownForm {
+    /// Returns whether this is the form for a server's table.
+    pub(super) fn is_of(&self, layout: &Arc<InsertTarget>, server: &str) -> bool {
+        Arc::ptr_eq(&self.layout, layout) && self.server == server
+    }
 }
 
 /// The history of the tries of a part.
@@ -98,21 +110,29 @@ impl<B: Backend> TableDelivery<'_, B> {
     pub(super) async fn run(mut self) {
         let reader = self.reader;
         loop {
-            let guard = &self.guard;
+            let (guard, waiting) = (&self.guard, &self.waiting);
             let parked = Parked {
-                is_parked: &|block, part| guard.is_parked(block, part),
+                is_parked: &|block, part| waiting.has(block) || guard.is_parked(block, part),
                 is_all: guard.parks_all(reader.layout()),
-                retry_at: guard.retry_at(),
+                retry_at: guard.retry_at().into_iter().chain(waiting.until()).min(),
             };
             match reader.next_block(parked).await {
                 Next::Rows(block, first) => {
                     let part = self.guard.choose(&block, first);
                     self.deliver(&block, &part).await;
                     let counters = reader.counters();
-                    Counters::set(&counters.is_held, u64::from(self.guard.has_parked()));
+                    let is_held = self.guard.has_parked() || self.waiting.has_any();
+                    Counters::set(&counters.is_held, u64::from(is_held));
                     Counters::set(&counters.failures, 0);
                 }
-                Next::Retry => self.retry_parked().await,
+                Next::Retry => {
+                    let now = Instant::now();
+                    self.waiting.release(now);
+                    let is_due = |at: Instant| at <= now || self.delivery.spool.is_closed();
+                    if self.guard.retry_at().is_some_and(is_due) {
+                        self.retry_parked().await;
+                    }
+                }
                 Next::End => return,
             }
         }
@@ -140,6 +160,10 @@ impl<B: Backend> TableDelivery<'_, B> {
                 }
                 Ok(Tried::Lost) => return reader.settle(block, part, Outcome::Lost),
                 Ok(Tried::Divided) => return,
+                Err(Failure::Away(server)) => {
+                    reader.evict(block);
+                    return self.waiting.wait(block, &server);
+                }
                 Err(failure) => failure,
             };
             failures += 1;
@@ -225,7 +249,8 @@ impl<B: Backend> TableDelivery<'_, B> {
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.guard.spend_credit();
         tracing::error!(
-            table = %block.layout.table, block = %block.id, row = part.bounds().start, error = refusal.without_values(),
+            table = %block.layout.table, block = %block.id, row = part.bounds().start, server = refusal.server(),
+            error = refusal.without_values(),
             "ClickHouse refuses a row, which becomes a dead letter"
         );
         Ok(())
@@ -290,6 +315,7 @@ impl<B: Backend> TableDelivery<'_, B> {
         }
         self.guard.accept();
         self.failure_log = FailureLog::default();
+        self.waiting.forget_failures();
         self.max_bytes = self.max_bytes.max(bytes_of(block, part));
         if took < self.delivery.timeout / 2 {
             // The next insert may be twice as large.

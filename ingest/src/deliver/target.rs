@@ -5,16 +5,20 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{
-    servers::ActiveServer,
+    backend::Backend,
+    servers::{PoolServer, ServerPool},
     shard_servers::{Chosen, ShardServers},
 };
-use crate::{block::sealed::SealedBlock, store::ClickHouseError};
+use crate::{
+    block::sealed::SealedBlock,
+    store::{Class, ClickHouseError},
+};
 
 /// The servers that a table's rows may go to.
 #[derive(Debug)]
 pub(super) enum Target<'a, B> {
     /// The writer's servers, with one permit for each insert that may run at a time.
-    Any(&'a ActiveServer<B>, &'a Semaphore),
+    Any(&'a ServerPool<B>, &'a Semaphore),
     Shard(&'a ShardServers<B>),
 }
 
@@ -29,12 +33,12 @@ impl<B> Copy for Target<'_, B> {}
 /// The server of one try.
 #[derive(Debug)]
 pub(super) enum Server<B> {
-    /// A server at this position of the writer's.
-    Any(usize, Arc<B>),
+    /// One of the writer's servers.
+    Any(PoolServer<B>),
     Shard(Chosen<B>),
 }
 
-impl<'a, B> Target<'a, B> {
+impl<'a, B: Backend> Target<'a, B> {
     /// Returns whether rows must wait for a server.
     pub(super) fn none_ready(self) -> bool {
         match self {
@@ -59,24 +63,15 @@ impl<'a, B> Target<'a, B> {
         }
     }
 
-    /// Returns the server for a try with rows of `block`; `None` if no server is ready.
-    pub(super) fn choose(self, block: &SealedBlock, is_in_doubt: bool) -> Option<Server<B>> {
-        match self {
-            Self::Any(servers, _) => servers.current().map(|(index, server)| Server::Any(index, server)),
-            Self::Shard(servers) => {
-                let sent_to = block.state().sent_to.clone().filter(|_| is_in_doubt);
-                servers
-                    .choose(&block.layout.table, sent_to.as_deref())
-                    .map(Server::Shard)
-            }
-        }
-    }
-
     /// Records the outcome of a try, so that later ones go to a server that answers.
     pub(super) fn record(self, server: &Server<B>, block: &SealedBlock, error: Option<&ClickHouseError>) {
         let is_unreachable = error.is_some_and(ClickHouseError::is_unreachable);
         match (self, server) {
-            (Self::Any(servers, _), Server::Any(index, _)) if is_unreachable => servers.fail_over(*index),
+            (Self::Any(servers, _), Server::Any(server)) => {
+                // Another server may accept what this one refuses until an operator acts.
+                let is_refusing = error.is_some_and(|error| error.class() == Class::Hold && !error.is_view_error());
+                servers.record(server, !is_unreachable && !(is_refusing && servers.has_turns()));
+            }
             (Self::Shard(_), Server::Shard(chosen)) => {
                 chosen.record(!is_unreachable);
                 if error.is_some_and(ClickHouseError::may_be_stored) {
@@ -91,7 +86,7 @@ impl<'a, B> Target<'a, B> {
 impl<B> Server<B> {
     pub(super) fn backend(&self) -> &B {
         match self {
-            Self::Any(_, server) => server,
+            Self::Any(server) => server.backend(),
             Self::Shard(chosen) => chosen.backend(),
         }
     }

@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    Delivery, Failure,
+    Failure,
     backend::Backend,
     guard::CREDIT,
     lookup::Found,
@@ -60,12 +60,7 @@ impl<B: Backend> TableDelivery<'_, B> {
         token: &str,
         refusal: Failure,
     ) -> Result<(), Failure> {
-        let Delivery {
-            servers,
-            permits,
-            timeout,
-            ..
-        } = self.delivery;
+        let (permits, timeout) = (self.target.permits(), &self.delivery.timeout);
         if !self.guard.may_refuse() {
             self.failure_log.report(block, part, 1, &refusal);
             self.guard.park_block(block);
@@ -73,9 +68,8 @@ impl<B: Backend> TableDelivery<'_, B> {
         }
         // `acquire` cannot fail, since delivery never closes the semaphore.
         let permit = permits.acquire().await;
-        let Some((_, connection)) = servers.current() else {
-            return Err(Failure::Server(ClickHouseError::no_server()));
-        };
+        let server = self.server_for(block, part).await?;
+        let connection = server.backend();
         let strict = Sending {
             token,
             ignores_views: false,
@@ -86,7 +80,7 @@ impl<B: Backend> TableDelivery<'_, B> {
             ignores_views: true,
             ..strict
         };
-        if !self.insert_ignoring_views(&*connection, block, part, ignoring).await? {
+        if !self.insert_ignoring_views(connection, block, part, ignoring).await? {
             return Err(refusal);
         }
         // Lets other tables insert during the search.
@@ -110,15 +104,15 @@ impl<B: Backend> TableDelivery<'_, B> {
             if numbers.len() < all.len()
                 && let Some(accepted) = without(part, &numbers)
             {
-                self.send_as(&*connection, block, &accepted, ignoring).await?;
+                self.send_as(connection, block, &accepted, ignoring).await?;
             }
         }
         let mut missed = None;
         if let Some(accepted) = &accepted {
             // This insert ignores no error.
-            match self.send_as(&*connection, block, accepted, strict).await {
+            match self.send_as(connection, block, accepted, strict).await {
                 Err(Failure::Server(error)) if error.is_view_error() => {
-                    self.send_as(&*connection, block, accepted, ignoring).await?;
+                    self.send_as(connection, block, accepted, ignoring).await?;
                     missed = Some(error);
                 }
                 Err(failure) => return Err(failure),

@@ -28,7 +28,7 @@
 //! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; if the writer knows the columns, a byte 0 and [the columns](put_columns) |
 //! | rows | the rows in the body | the length of each row (4 bytes), then the rows, as they are inserted |
 //! | keyed rows | the rows in the body | [the idempotency keys](super::keyed_rows) of the rows, then as for rows |
-//! | seal | all rows of the block | |
+//! | seal | all rows of the block | none; in each later one, the server that the block goes to next |
 //! | split | rows that continue as two halves, because ClickHouse refused some | |
 //! | done | rows that are stored, refused or lost | |
 //! | moved | none: the block is in a later segment now | |
@@ -43,6 +43,9 @@
 //! its body. The search after a gap is therefore linear. A block's open frame is written twice,
 //! before and after the rows of its first batch, so that damage to one costs no row. The salt keeps
 //! a text that a client has sent from passing for a frame.
+//!
+//! A block has one seal frame, and a further one each time that it goes to another one of several
+//! servers without a cluster. Builds that know one server do not read their bodies.
 //!
 //! Version 3 has no shards in open frames. Version 2 has no keyed rows either. Version 1 has one
 //! checksum for header and body, in the place of the header's, and no body checksum: all later

@@ -342,6 +342,28 @@ impl TableReader {
         }
     }
 
+    /// Records the server that a block goes to next, durably unless the disk fails: after a restart, rows
+    /// that may be stored are looked for there.
+    pub(crate) async fn send_to(&self, block: &Arc<SealedBlock>, server: Arc<str>) {
+        if let Some(log) = &self.shared.log
+            && !self.shared.is_failing()
+        {
+            let (reply, receiver) = oneshot::channel();
+            log.push(Op::SendTo {
+                block: Arc::clone(block),
+                server: Arc::clone(&server),
+                reply,
+            });
+            match receiver.await {
+                Ok(Ok(())) => return,
+                // The disk must not keep rows from ClickHouse.
+                Ok(Err(error)) => tracing::debug!(block = %block.id, %error, "the server of a block is not on disk"),
+                Err(_) => {}
+            }
+        }
+        block.state().sent_to = Some(server);
+    }
+
     /// Records the outcome of rows of a block, and forgets the block when nothing is left of it.
     pub(crate) fn settle(&self, block: &Arc<SealedBlock>, part: &Part, outcome: Outcome) {
         let queue = self.queue();

@@ -67,7 +67,7 @@ impl LogState {
     pub(super) fn push(&self, op: Op) {
         let urgency = match op {
             Op::Done { .. } | Op::HandedOver(_) => Urgency::Soon,
-            Op::Cut { .. } | Op::Receive { .. } => Urgency::Now,
+            Op::Cut { .. } | Op::SendTo { .. } | Op::Receive { .. } => Urgency::Now,
         };
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
         self.signal.raise(urgency);
@@ -128,6 +128,12 @@ pub(super) enum Op {
     Cut {
         block: Arc<SealedBlock>,
         row: u32,
+        reply: oneshot::Sender<io::Result<()>>,
+    },
+    /// A block goes to this server next; the reply reports whether that is on disk.
+    SendTo {
+        block: Arc<SealedBlock>,
+        server: Arc<str>,
         reply: oneshot::Sender<io::Result<()>>,
     },
     /// Another collector has the block on its disk.

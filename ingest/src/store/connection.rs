@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use clickhouse::Client;
 use url::Url;
 
-use super::{ClickHouseUrl, InsertClient};
+use super::{ClickHouseUrl, InsertClient, table_stores::TableStores};
 
 /// Settings of each insert. All of them are the defaults of some version. Each default has changed
 /// between versions or can be changed by a user's profile, so delivery sets every one that it
@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) differing_defaults: AtomicU64,
     /// Whether a table is not exactly as in the schema, so that rows may need another form.
     pub(crate) is_converting: AtomicBool,
+    /// The stores of the tables, as far as they have been asked for.
+    pub(crate) stores: TableStores,
 }
 
 impl Connection {
@@ -63,6 +65,7 @@ impl Connection {
             has_quorum,
             differing_defaults: AtomicU64::new(0),
             is_converting: AtomicBool::new(false),
+            stores: TableStores::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Connection {
             has_quorum: self.has_quorum,
             differing_defaults: AtomicU64::new(0),
             is_converting: AtomicBool::new(false),
+            stores: TableStores::default(),
         })
     }
 }

@@ -9,11 +9,14 @@
 //! The body has a known length. ClickHouse accepts a chunked body that ends too early as a shorter
 //! insert; with a length, it detects that bytes are missing.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use clickhouse::Client;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
@@ -32,6 +35,10 @@ const MAX_RESPONSE_BYTES: usize = 64 << 10;
 const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";
 const QUERY_ID: &str = "X-ClickHouse-Query-Id";
 const SUMMARY: &str = "X-ClickHouse-Summary";
+const SERVER_NAME: &str = "X-ClickHouse-Server-Display-Name";
+
+/// The longest name of a server that the log gets.
+const MAX_SERVER_NAME: usize = 255;
 
 /// Sends inserts to one server.
 #[derive(Debug, Clone)]
@@ -39,6 +46,15 @@ pub(crate) struct InsertClient {
     http: HttpClient<Connector, Full<Bytes>>,
     url: ClickHouseUrl,
     settings: Vec<(&'static str, String)>,
+    failures: Arc<Mutex<InsertFailures>>,
+}
+
+/// The inserts that have failed in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct InsertFailures {
+    pub(crate) count: u64,
+    /// The name of the server that has answered last: behind a balancer, one of several.
+    pub(crate) server: Option<Arc<str>>,
 }
 
 /// Rows to insert together.
@@ -76,7 +92,13 @@ impl InsertClient {
             http,
             url: url.clone(),
             settings,
+            failures: Arc::default(),
         }
+    }
+
+    /// Returns the inserts that have failed in a row.
+    pub(crate) fn failures(&self) -> InsertFailures {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns a client for inserts into another host with the same scheme, port, credentials,
@@ -110,9 +132,18 @@ impl InsertClient {
             })?;
             check(response, query_id, rows).await
         };
-        timeout(within, response)
+        let result = timeout(within, response)
             .await
-            .unwrap_or_else(|_| Err(ClickHouseError::timed_out()))
+            .unwrap_or_else(|_| Err(ClickHouseError::timed_out()));
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(()) => *failures = InsertFailures::default(),
+            Err(error) => {
+                failures.count += 1;
+                failures.server = error.server().map(Into::into).or(failures.server.take());
+            }
+        }
+        result
     }
 
     fn request(&self, insert: InsertRequest<'_>) -> Result<Request<Full<Bytes>>, ClickHouseError> {
@@ -148,7 +179,20 @@ impl InsertClient {
 
 /// Checks that a response confirms an insert of `rows` rows.
 async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Result<(), ClickHouseError> {
-    let (parts, mut body) = response.into_parts();
+    let (parts, body) = response.into_parts();
+    let result = confirm(&parts, body, query_id, rows).await;
+    result.map_err(|error| {
+        let name = parts.headers.get(SERVER_NAME).and_then(|name| name.to_str().ok());
+        error.at(name.filter(|name| name.len() <= MAX_SERVER_NAME))
+    })
+}
+
+async fn confirm(
+    parts: &response::Parts,
+    mut body: Incoming,
+    query_id: &str,
+    rows: usize,
+) -> Result<(), ClickHouseError> {
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(ClickHouseError::cut_off)?.into_data() {
@@ -269,6 +313,16 @@ mod tests {
                 "{response}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn an_error_has_the_name_of_the_server_that_answered() {
+        let refused = "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Server-Display-Name: ch3\r\n\
+                       Content-Length: 30\r\n\r\nCode: 60. DB::Exception: absent";
+        let error = insert_into(refused).await.unwrap_err();
+        assert_eq!((error.code(), error.server()), (Some(60), Some("ch3")));
+        let unknown = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(insert_into(unknown).await.unwrap_err().server(), None);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub(crate) mod failure_log;
 mod insert;
 mod quorum;
 pub(crate) mod servers;
+mod table_stores;
 mod tls;
 mod url_settings;
 mod version;
@@ -26,7 +27,7 @@ use url::Url;
 pub(crate) use self::{
     cluster_timeout::wait_for_cluster,
     connection::{Connection, INSERT_SETTINGS},
-    insert::{InsertClient, InsertRequest},
+    insert::{InsertClient, InsertFailures, InsertRequest},
     version::{ServerVersion, version},
 };
 /// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] accepts.

@@ -2,8 +2,9 @@
 
 use crate::store::ClickHouseUrl;
 
-/// The ClickHouse servers that rows may go to: one server, or replicas of each other. The writer
-/// uses one of them as long as it answers.
+/// The ClickHouse servers that rows may go to. Blocks take turns over those that answer, so each server
+/// has a part of the rows unless the tables are replicated. A block that may be stored stays with its
+/// server.
 ///
 /// The writer applies the schema to the tables of each server before it sends a row there, as
 /// [`sync`](crate::schema::sync()) does, and waits for a server that is unavailable.
@@ -25,7 +26,7 @@ impl Servers {
         Self::without_sync_of([url])
     }
 
-    /// Returns replicas whose existing tables are used unchanged.
+    /// Returns servers whose existing tables are used unchanged.
     pub fn without_sync_of(urls: impl IntoIterator<Item = ClickHouseUrl>) -> Self {
         let server = |url| Server { url, is_synced: false };
         Self(urls.into_iter().map(server).collect())

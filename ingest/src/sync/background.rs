@@ -16,8 +16,9 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
-    Kind, Plan, apply, apply_windows,
+    Kind, Plan, apply_windows,
     defaults::differing_defaults,
+    leader::{Candidate, apply_as_leader},
     retention,
     server::{check_server, unknown_settings},
     window::TURNS_OFF,
@@ -90,8 +91,9 @@ async fn supervise(
 ) -> (BTreeSet<String>, Arc<Connection>) {
     let mut failure_log = FailureLog::default();
     let mut failures = 0;
+    let mut candidate = Candidate::new(url);
     loop {
-        let error = match attempt(url, schema, rejected_days).await {
+        let error = match attempt(url, schema, rejected_days, &mut candidate).await {
             Ok((plan, unknown, differing)) => {
                 if plan.is_turned_off {
                     tracing::info!(store = %url, "the user's profile turns deduplication off; inserts turn it on for themselves");
@@ -129,11 +131,12 @@ async fn attempt(
     url: &ClickHouseUrl,
     schema: &Schema,
     rejected_days: u32,
+    candidate: &mut Candidate<'_>,
 ) -> Result<(Plan, Vec<&'static str>, u64), SyncError> {
     let applied = async {
         check_server(url).await?;
         let unknown = unknown_settings(url).await?;
-        let mut plan = apply(url, schema).await?;
+        let mut plan = apply_as_leader(candidate, schema).await?;
         let differing = match differing_defaults(url, schema).await {
             Ok(sentences) => sentences,
             Err(Kind::Server { error, .. }) if error.is_transient() => {

@@ -18,6 +18,7 @@
 //! dictionary_names  the names of dictionaries with their database
 //! drift       where a definition differs although inserts work
 //! evolved     what a later schema has changed, and the record of it
+//! leader      lets one collector at a time change the tables
 //! narrow      whether a type with fewer values changes data, and the closing of a table for it
 //! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
@@ -45,6 +46,7 @@ mod dictionary_names;
 mod drift;
 mod error;
 mod evolved;
+mod leader;
 mod narrow;
 mod new_views;
 mod presence;
@@ -207,6 +209,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// Returns whether anything is to be changed.
+    fn has_changes(&self) -> bool {
+        !(self.statements.is_empty() && self.windows.is_empty() && self.views.is_empty())
+    }
+
     /// Returns the report for a caller that sends its own inserts.
     fn report(mut self, url: &ClickHouseUrl) -> SyncReport {
         if self.is_turned_off {
@@ -228,9 +235,13 @@ impl Plan {
     }
 }
 
-/// Applies the plan, and returns the changes made.
+/// Applies the schema, and returns the changes made.
 async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let plan = make_plan(url, schema).await?;
+    apply_plan(url, schema, plan).await
+}
+
+async fn apply_plan(url: &ClickHouseUrl, schema: &Schema, plan: Plan) -> Result<Plan, Kind> {
     let mut done = Plan {
         warnings: plan.warnings,
         notes: plan.notes,

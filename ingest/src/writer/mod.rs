@@ -43,7 +43,7 @@ pub use self::{
     options::{ClusterInserts, WriterOptions},
     rejection_counts::RejectionCounts,
     replay::{ReplayError, ReplayReport, RowsWithoutIds, replay},
-    status::WriterStatus,
+    status::{FailingServer, WriterStatus},
     unverified_counts::UnverifiedCount,
 };
 use crate::{
@@ -297,6 +297,7 @@ impl Writer {
             is_disk_failing,
             damaged_parts: spool.damaged_parts(),
             differing_defaults: self.differing_defaults(),
+            failing_servers: self.failing_servers(),
             disk_bytes: spool.disk_bytes(),
             memory_bytes: spool.memory_bytes(),
             request_bytes: self.request_memory().used(),

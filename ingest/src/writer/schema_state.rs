@@ -7,10 +7,13 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::Writer;
-use crate::sync::{
-    SyncError,
-    state::{SchemaState, State},
+use super::{Writer, status::FailingServer};
+use crate::{
+    store::InsertFailures,
+    sync::{
+        SyncError,
+        state::{SchemaState, State},
+    },
 };
 
 impl Writer {
@@ -58,6 +61,24 @@ impl Writer {
             _ => 0,
         });
         counts.max().unwrap_or_default()
+    }
+
+    /// Returns the servers whose last inserts have failed.
+    pub(super) fn failing_servers(&self) -> Vec<FailingServer> {
+        let states = self.shared.states.borrow();
+        let failing = states.iter().filter_map(|state| match state {
+            State::Ready(connection) => {
+                let InsertFailures { count, server } = connection.inserts.failures();
+                let url = connection.inserts.url().to_string();
+                (count > 0).then_some(FailingServer {
+                    url,
+                    failures: count,
+                    server,
+                })
+            }
+            _ => None,
+        });
+        failing.collect()
     }
 
     pub(super) fn schema_state(&self) -> SchemaState {

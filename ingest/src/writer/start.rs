@@ -22,7 +22,7 @@ use crate::{
         follow::{Follow, follow},
         pace::keep_pace,
         run::{StopAfter, run},
-        servers::ActiveServer,
+        servers::{ServerPool, Turns},
     },
     ids::{
         IdGenerator,
@@ -91,7 +91,7 @@ impl Writer {
     /// use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
     ///
     /// # fn start() -> Result<(), Box<dyn std::error::Error>> {
-    /// // Two replicas; the writer uses one of them as long as it answers.
+    /// // Two servers, whose blocks take turns.
     /// let urls: [ClickHouseUrl; 2] = ["http://a:8123/stats".parse()?, "http://b:8123/stats".parse()?];
     /// let writer = Writer::start(&tables::SCHEMA, Servers::from_iter(urls), &WriterOptions::default());
     /// # Ok(())
@@ -273,11 +273,17 @@ impl Writer {
         } else {
             // A block of a log is cut without regard to shards.
             let routes_rows = options.cluster_inserts == ClusterInserts::Shards && matches!(flow, Flow::ToTables);
+            // The blocks of a log or an archive do not tell which server may have them.
+            let turns = match flow {
+                Flow::ToTables => Turns::All,
+                _ => Turns::One,
+            };
             Self::start_deliveries(
                 schema,
                 &spool,
                 &states,
                 options,
+                turns,
                 routes_rows,
                 &mut deliveries,
                 &mut syncs,
@@ -325,6 +331,7 @@ impl Writer {
         spool: &Spool,
         states: &watch::Receiver<Vec<State>>,
         options: &WriterOptions,
+        turns: Turns,
         routes_rows: bool,
         deliveries: &mut JoinSet<()>,
         syncs: &mut JoinSet<()>,
@@ -332,12 +339,12 @@ impl Writer {
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
         let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
         if let Some(audit) = audit.clone() {
-            let (servers, spool) = (ActiveServer::new(states.clone()), spool.clone());
+            let (servers, spool) = (ServerPool::new(states.clone(), turns), spool.clone());
             let timeout = options.insert_timeout;
             syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
         }
         let delivery = Delivery::new(
-            ActiveServer::new(states.clone()),
+            ServerPool::new(states.clone(), turns),
             spool.clone(),
             options.inserts_in_flight,
             options.insert_timeout,

@@ -1,5 +1,7 @@
 //! The status of a writer.
 
+use std::sync::Arc;
+
 use crate::{
     archive::ArchiveStatus,
     idempotency::KeyCounts,
@@ -46,6 +48,8 @@ pub struct WriterStatus {
     /// The number of columns whose constant DEFAULT in the schema, which the rows have, differs from
     /// the table's.
     pub differing_defaults: u64,
+    /// The URLs of ClickHouse whose last inserts have failed.
+    pub failing_servers: Vec<FailingServer>,
     /// The length of the spool's segments, in bytes.
     pub disk_bytes: u64,
     /// The memory that waiting rows and requests in flight take, in bytes.
@@ -57,6 +61,18 @@ pub struct WriterStatus {
     pub idempotency: KeyCounts,
     /// The archive of the rows, if there is one.
     pub archive: Option<ArchiveStatus>,
+}
+
+/// A URL of ClickHouse whose last inserts have failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailingServer {
+    /// The URL, without credentials.
+    pub url: String,
+    /// The number of inserts that have failed in a row.
+    pub failures: u64,
+    /// The name of the server that has answered last: behind a balancer, one of several.
+    pub server: Option<Arc<str>>,
 }
 
 impl WriterStatus {

@@ -1,6 +1,9 @@
-//! The CPU time of the collectors per row, by their number.
+//! The CPU time of the collectors per row, by the number of those that get events.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use super::{ROWS, world::Fleet};
 use crate::support::{collector::Collector, http};
@@ -8,7 +11,15 @@ use crate::support::{collector::Collector, http};
 /// The rows of a request.
 const LINES: u64 = 200;
 
-const REQUESTS: u64 = 1_500;
+/// The requests to each collector in a round, and the time between two of them: the same load for each,
+/// however many there are, which leaves the processors idle for a part of the time.
+const REQUESTS: u64 = 400;
+const PACE: Duration = Duration::from_millis(20);
+
+/// The numbers of collectors that get events.
+const ACTIVE: [usize; 3] = [1, 2, 4];
+
+const ROUNDS: usize = 6;
 
 /// Returns the CPU time of a process so far.
 fn cpu_time(collector: &Collector) -> Duration {
@@ -20,44 +31,69 @@ fn cpu_time(collector: &Collector) -> Duration {
     Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
 }
 
+/// Returns the CPU time of the first `active` collectors so far.
+fn cpu_times(fleet: &Fleet, active: usize) -> Duration {
+    let collectors = fleet.slots[..active].iter().filter_map(|slot| slot.collector.as_ref());
+    collectors.map(cpu_time).sum()
+}
+
+/// Sends rows with the numbers from `first` to the first `active` collectors, at the same pace to each, and
+/// returns their CPU time for a row.
+fn measure(fleet: &mut Fleet, active: usize, first: u64) -> Duration {
+    let before = cpu_times(fleet, active);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for (sender, slot) in fleet.slots[..active].iter().enumerate() {
+            let (address, first) = (slot.address, first + sender as u64 * REQUESTS * LINES);
+            scope.spawn(move || {
+                for request in 0..REQUESTS {
+                    let at = began + PACE * request as u32;
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                    let first = first + request * LINES;
+                    let lines: String = (first..first + LINES).map(|number| ROWS.json(number) + "\n").collect();
+                    let headers = [("Content-Type", "application/x-ndjson")];
+                    let answer = http::send(address, "POST", ROWS.path, &headers, lines.as_bytes());
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                }
+            });
+        }
+    });
+    for slot in 0..active {
+        fleet.until("the end of the delivery", |fleet| fleet.pending(slot) == 0);
+    }
+    (cpu_times(fleet, active) - before) / (active as u64 * REQUESTS * LINES) as u32
+}
+
 #[test]
 #[ignore = "a measurement, which CONTRIBUTING.md names"]
 fn cpu_per_row_with_one_two_and_four_collectors() {
-    for collectors in [1, 2, 4] {
-        let Some(mut fleet) = Fleet::start(collectors, collectors, &[]) else {
-            return;
-        };
-        let addresses: Vec<_> = fleet.slots.iter().map(|slot| slot.address).collect();
-        let times = |fleet: &Fleet| -> Vec<_> {
-            let collectors = fleet.slots.iter().filter_map(|slot| slot.collector.as_ref());
-            collectors.map(cpu_time).collect()
-        };
-        let before = times(&fleet);
-        thread::scope(|scope| {
-            for (sender, &address) in addresses.iter().enumerate() {
-                scope.spawn(move || {
-                    for request in (0..REQUESTS).filter(|request| *request as usize % collectors == sender) {
-                        let lines = (request * LINES..(request + 1) * LINES).map(|number| ROWS.json(number) + "\n");
-                        let lines: String = lines.collect();
-                        let headers = [("Content-Type", "application/x-ndjson")];
-                        let answer = http::send(address, "POST", ROWS.path, &headers, lines.as_bytes());
-                        assert_eq!(answer.status, 200, "{}", answer.text());
-                    }
-                });
-            }
-        });
-        for slot in 0..collectors {
-            fleet.until("the end of the delivery", |fleet| fleet.pending(slot) == 0);
+    const COLLECTORS: usize = ACTIVE[ACTIVE.len() - 1];
+    // The collectors that get no events in a turn run as well, and their time does not count.
+    let Some(mut fleet) = Fleet::start(COLLECTORS, COLLECTORS, &[]) else {
+        return;
+    };
+    let mut measured: [Vec<Duration>; ACTIVE.len()] = Default::default();
+    let mut next = 0;
+    // The first round warms up. In each round, another number comes first.
+    for round in 0..=ROUNDS {
+        for turn in 0..ACTIVE.len() {
+            let at = (round + turn) % ACTIVE.len();
+            let per_row = measure(&mut fleet, ACTIVE[at], next);
+            next += ACTIVE[at] as u64 * REQUESTS * LINES;
+            println!("{} collectors: {per_row:?} per row", ACTIVE[at]);
+            measured[at].extend((round > 0).then_some(per_row));
         }
-        let after = times(&fleet);
-        let per_row: Vec<_> = before
-            .iter()
-            .zip(after)
-            .map(|(before, after)| (after - *before) * collectors as u32 / (REQUESTS * LINES) as u32)
-            .collect();
-        let rows = fleet.shards[0].database.count("rows");
-        assert_eq!(rows, REQUESTS * LINES);
-        println!("{collectors} collectors: CPU per row {per_row:?}");
-        fleet.deliver_and_stop();
     }
+    assert_eq!(fleet.shards[0].database.count("rows"), next);
+    let medians = measured.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    let growth = medians.map(|median| median.as_secs_f64() / medians[0].as_secs_f64() - 1.0);
+    println!("CPU per row with {ACTIVE:?} collectors: {medians:?}, growth {growth:.3?}");
+    assert!(
+        cfg!(debug_assertions) || growth.iter().all(|growth| growth.abs() < 0.1),
+        "{growth:?}"
+    );
+    fleet.deliver_and_stop();
 }

@@ -146,6 +146,11 @@ fn start_at_once(count: usize) {
     assert!(found.is_exact() && found.acknowledged == found.rows, "{found:?}");
     assert_quiet(&logs);
     assert_nothing_to_do(&shards, Version::Old);
+    for table in ["rows_local", "rows", "rejected"] {
+        let created = format!("schema: CREATE TABLE IF NOT EXISTS `stats`.`{table}`");
+        let by: usize = logs.iter().map(|log| log.matches(&created).count()).sum();
+        assert_eq!(by, shards.len(), "one collector creates {table} on each server");
+    }
     for shard in &shards {
         let tables =
             "SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = 'stats'";

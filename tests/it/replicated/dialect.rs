@@ -37,11 +37,23 @@ pub(super) fn for_embedded(statement: &str) -> String {
 /// Returns the target of an insert with the parameters that 18.16 knows. It has no tokens, and
 /// recognizes a repeated block by its hash.
 pub(super) fn target_for_old(target: &str) -> String {
-    let known = ["database=", "query=", "decompress=", "insert_deduplicate="];
+    let known = [
+        "database=",
+        "query=",
+        "decompress=",
+        "insert_deduplicate=",
+        "insert_quorum=",
+        "insert_quorum_timeout=",
+    ];
     let (_, parameters) = target.split_once('?').unwrap();
     let parameters = parameters.split('&');
     let kept: Vec<_> = parameters
         .filter(|parameter| known.iter().any(|name| parameter.starts_with(name)))
         .collect();
     format!("/?{}", kept.join("&"))
+}
+
+/// Returns the text of an error of 18.16 as later servers write it.
+pub(super) fn error_of_old(text: &str) -> String {
+    text.replacen(", e.displayText() = ", ". ", 1)
 }

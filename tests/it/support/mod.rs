@@ -1,5 +1,5 @@
 //! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
-//! client, a broker, a balancer, an S3 server, and a cluster with replicas.
+//! client, a broker, a balancer, an S3 server, a collector to kill, and a cluster with replicas.
 
 pub mod balancer;
 pub mod broker;
@@ -7,6 +7,7 @@ pub mod browser;
 pub mod certificates;
 pub mod clients;
 pub mod cluster;
+pub mod collecting;
 pub mod collector;
 pub mod engine;
 pub mod http;

@@ -12,7 +12,7 @@ mod slices;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use self::slices::{Difference, DueSlice, SLICE_MS, SliceKey, Slices, Stored};
 use super::lookup::keeps_each_row;
 use crate::{
     block::layout::InsertTarget,
-    deliver::servers::ActiveServer,
+    deliver::{backend::Backend, servers::ServerPool},
     ids::base::{PLACE_BITS, SEQUENCE_BITS},
     spool::{Counters, Spool, TableId, TableReader},
     store::{ClickHouseError, Connection, failure_log::is_interval_over, quoted, within},
@@ -74,7 +74,7 @@ impl Audit {
 
     /// Compares the due slices of all tables until the spool is closed. One query may take
     /// `timeout`.
-    pub(crate) async fn run(&self, servers: &ActiveServer, spool: &Spool, timeout: Duration) {
+    pub(crate) async fn run(&self, servers: &ServerPool, spool: &Spool, timeout: Duration) {
         let readers = spool.readers().into_iter();
         let mut tables: Vec<_> = readers.map(|reader| (reader, AuditedTable::default())).collect();
         let pause = (self.after / 2).min(MAX_PAUSE);
@@ -83,12 +83,13 @@ impl Audit {
                 () = sleep(pause) => {}
                 () = spool.closed() => return,
             }
-            let Some((_, connection)) = servers.current() else {
+            // Each server may have rows that the others lack.
+            let Some(connections) = servers.all_with_rows() else {
                 continue;
             };
             for (reader, table) in &mut tables {
                 let compared = tokio::select! {
-                    compared = self.compare(reader, table, &connection, timeout) => compared,
+                    compared = self.compare(reader, table, &connections, timeout) => compared,
                     () = spool.closed() => return,
                 };
                 if let Err(error) = compared {
@@ -103,7 +104,7 @@ impl Audit {
         &self,
         reader: &TableReader,
         table: &mut AuditedTable,
-        connection: &Connection,
+        connections: &[Arc<Connection>],
         timeout: Duration,
     ) -> Result<(), ClickHouseError> {
         let layout = reader.layout();
@@ -117,15 +118,25 @@ impl Audit {
         if due.is_empty() {
             return Ok(());
         }
-        let client = &connection.queries;
+        let clients = clients_of(connections, &layout.table, timeout).await?;
+        let Some(first) = clients.first() else {
+            return Ok(());
+        };
         if table.countable == Countable::Unknown {
-            table.countable = countable(client, layout, timeout).await?;
+            table.countable = countable(first, layout, timeout).await?;
             if table.countable != Countable::Yes {
                 return Ok(());
             }
         }
         for due in due.chunks(MAX_SLICES) {
-            let stored = count(client, &layout.table, column, due, timeout).await?;
+            let mut stored: HashMap<SliceKey, Stored> = HashMap::new();
+            for client in &clients {
+                for (slice, found) in count(client, &layout.table, column, due, timeout).await? {
+                    let sum = stored.entry(slice).or_insert(Stored { rows: 0, distinct: 0 });
+                    sum.rows += found.rows;
+                    sum.distinct += found.distinct;
+                }
+            }
             self.record(reader, table, due, &stored);
         }
         Ok(())
@@ -231,6 +242,26 @@ async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) ->
             Countable::No
         }
     })
+}
+
+/// Returns a client for each store of a table: servers that share the rows are asked once.
+async fn clients_of<'c>(
+    connections: &'c [Arc<Connection>],
+    table: &str,
+    timeout: Duration,
+) -> Result<Vec<&'c Client>, ClickHouseError> {
+    let (mut clients, mut stores) = (Vec::new(), Vec::new());
+    for connection in connections {
+        let store = match connections.len() {
+            1 => None,
+            _ => connection.store_of(table, timeout).await?,
+        };
+        if store.is_none() || !stores.contains(&store) {
+            clients.push(&connection.queries);
+            stores.push(store);
+        }
+    }
+    Ok(clients)
 }
 
 /// Counts a table's rows in each slice.

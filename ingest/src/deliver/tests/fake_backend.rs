@@ -180,7 +180,7 @@ static NOT_CONVERTING: AtomicBool = AtomicBool::new(false);
 
 /// A server of the fake store.
 #[derive(Debug)]
-pub(super) struct FakeBackend {
+pub(in crate::deliver) struct FakeBackend {
     pub(super) script: Arc<Mutex<Script>>,
     /// The beginning of each request's text.
     pub(super) name: &'static str,
@@ -188,6 +188,15 @@ pub(super) struct FakeBackend {
 }
 
 impl FakeBackend {
+    /// Returns a server that expects no request.
+    pub(in crate::deliver) fn silent(name: &'static str) -> Self {
+        Self {
+            script: Arc::new(Mutex::new(Script::new(&[]))),
+            name,
+            has_quorum: false,
+        }
+    }
+
     /// Records a request, and returns its reply. Never returns if the script has another request.
     async fn reply(&self, text: impl FnOnce(&mut Script) -> String) -> Reply {
         let reply = {
@@ -226,6 +235,20 @@ fn done(reply: Reply) -> Result<(), ClickHouseError> {
 impl Backend for FakeBackend {
     fn has_quorum(&self) -> bool {
         self.has_quorum
+    }
+
+    fn address(&self) -> String {
+        self.name.to_owned()
+    }
+
+    /// Without a request in the script: the waits of the probes are random.
+    async fn answers(&self, _: Duration) -> bool {
+        true
+    }
+
+    /// The servers whose names begin with `replica` have the same rows.
+    async fn store_of(&self, _: &str, _: Duration) -> Result<Option<Arc<str>>, ClickHouseError> {
+        Ok(self.name.starts_with("replica").then(|| "/tables/a".into()))
     }
 
     async fn insert(&self, request: InsertRequest<'_>, timeout: Duration) -> Result<(), ClickHouseError> {

@@ -13,7 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod failures;
-mod fake_backend;
+pub(in crate::deliver) mod fake_backend;
 pub(crate) mod fake_server;
 mod inserts;
 mod prefetch;

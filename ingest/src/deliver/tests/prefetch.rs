@@ -11,7 +11,10 @@ use super::fake_server::{A, B, FakeServer, Insert, MAX_WAIT, SCHEMA, options, pu
 use crate::{
     ack::Ack,
     block::{parts::Part, sealed::SealedBlock},
-    deliver::{Changes, Delivery, servers::ActiveServer},
+    deliver::{
+        Changes, Delivery,
+        servers::{ServerPool, Turns},
+    },
     spool::{Appender, Next, Outcome, Parked, Spool, TableLayouts, TableReader},
     store::Connection,
     sync::state::State,
@@ -49,7 +52,7 @@ impl Scene {
         let spool = Spool::in_memory(TableLayouts::of(&SCHEMA), options.limits());
         let connection = Arc::new(Connection::new(&server.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
-        let servers = ActiveServer::new(receiver);
+        let servers = ServerPool::new(receiver, Turns::All);
         let delivery = Arc::new(Delivery::new(
             servers,
             spool.clone(),

@@ -75,6 +75,7 @@ pub(super) fn collect_rows(
             bytes: &content.bytes,
             ends: &content.ends,
             keys: &state.keys,
+            sent_to: state.sent_to.as_deref(),
         };
         if !source.put(logged, true, batch, entries) {
             return false;
@@ -89,6 +90,7 @@ pub(super) fn collect_rows(
             bytes,
             ends,
             keys: blocks.open.keys(),
+            sent_to: None,
         };
         let none_logged = Logged::default();
         let logged = match &opened.logged {
@@ -111,6 +113,8 @@ struct Source<'a> {
     bytes: &'a [u8],
     ends: &'a [u32],
     keys: &'a [RowKey],
+    /// The server that a block on its way to another segment has gone to.
+    sent_to: Option<&'a str>,
 }
 
 impl Source<'_> {
@@ -164,7 +168,9 @@ impl Source<'_> {
         }
         let is_all = entry.rows == rows;
         if is_all && is_sealed {
-            batch.put(Kind::Seal, self.block, 0..rows, |_| {});
+            batch.put(Kind::Seal, self.block, 0..rows, |out| {
+                out.extend_from_slice(self.sent_to.unwrap_or_default().as_bytes());
+            });
             entry.is_sealed = true;
         }
         entry.bytes = (batch.len() - before) as u64;

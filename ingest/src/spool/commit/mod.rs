@@ -137,6 +137,9 @@ impl Committer {
                     // Even if the caller no longer waits for the reply, the block is divided.
                     _ = reply.send(self.cut(&block, row));
                 }
+                Op::SendTo { block, server, reply } => {
+                    _ = reply.send(self.send_to(&block, server));
+                }
                 Op::HandedOver(block) => self.log.handed_over(block),
                 Op::Receive { staged, reply } => {
                     // Even if nobody waits for the reply, this collector has the blocks.
@@ -159,6 +162,19 @@ impl Committer {
         self.log
             .split(segment.ok_or(io::ErrorKind::NotFound)?, block.id, rows)?;
         block.state().parts.cut(row);
+        Ok(())
+    }
+
+    /// Records the server of a block, on disk and in memory, as [`cut`](Self::cut) does.
+    ///
+    /// # Errors
+    /// The disk's. The block then has the server that it had before.
+    fn send_to(&mut self, block: &SealedBlock, server: Arc<str>) -> io::Result<()> {
+        let logged = block.state().logged.clone();
+        let segment = logged.segment.filter(|_| logged.is_sealed);
+        self.log
+            .send_to(segment.ok_or(io::ErrorKind::NotFound)?, block.id, block.rows, &server)?;
+        block.state().sent_to = Some(server);
         Ok(())
     }
 

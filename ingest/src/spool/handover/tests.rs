@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod servers;
 mod shards;
 
 const LIMITS: SpoolLimits = SpoolLimits {

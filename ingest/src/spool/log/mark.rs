@@ -1,4 +1,4 @@
-//! Marks: frames without a body, which record that rows are done, or that a block has moved.
+//! Marks: short frames, which record that rows are done, that a block has moved, or where it goes.
 
 use std::io;
 
@@ -111,7 +111,7 @@ impl Log {
 
     fn mark(&mut self, mark: Mark) {
         let rows = mark.rows.clone();
-        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.durable) {
+        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, &[], mark.durable) {
             tracing::debug!(?mark, %error, "a block could not be marked; the spool retries");
             self.unmarked.push(mark);
         } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
@@ -124,20 +124,36 @@ impl Log {
     /// # Errors
     /// The disk's. The record may be missing, so the caller must not divide the block.
     pub(crate) fn split(&mut self, segment: u64, block: Uuid, rows: RowRange) -> io::Result<()> {
-        self.append(segment, Kind::Split, block, rows, true)
+        self.append(segment, Kind::Split, block, rows, &[], true)
     }
 
-    /// Appends one frame without a body to any segment.
-    fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, durable: bool) -> io::Result<()> {
+    /// Records durably that all rows of a block go to a server.
+    ///
+    /// # Errors
+    /// The disk's. The record may be missing, so the caller must not rely on it.
+    pub(crate) fn send_to(&mut self, segment: u64, block: Uuid, rows: u32, server: &str) -> io::Result<()> {
+        self.append(segment, Kind::Seal, block, 0..rows, server.as_bytes(), true)
+    }
+
+    /// Appends one frame to any segment.
+    fn append(
+        &mut self,
+        segment: u64,
+        kind: Kind,
+        block: Uuid,
+        rows: RowRange,
+        body: &[u8],
+        durable: bool,
+    ) -> io::Result<()> {
         let state = self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = Vec::with_capacity(FRAME_HEADER);
+        let mut bytes = Vec::with_capacity(FRAME_HEADER + body.len());
         let header = Header {
             kind,
             batch: state.known_synced(),
             block,
             rows,
         };
-        frame::put(&mut bytes, state.format, &header, |_| {});
+        frame::put(&mut bytes, state.format, &header, |out| out.extend_from_slice(body));
         let mut opened;
         let file = match self.active.as_mut().filter(|active| active.segment == segment) {
             Some(active) => &mut active.file,

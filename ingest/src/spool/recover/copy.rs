@@ -35,6 +35,8 @@ pub(in crate::spool) struct BlockCopy {
     splits: Vec<RowRange>,
     pub(in crate::spool) done: Vec<RowRange>,
     pub(super) is_moved: bool,
+    /// The server that the block has gone to last.
+    sent_to: Option<Arc<str>>,
     /// The copy without the frames after a torn write, which were never acknowledged as on disk;
     /// `None` if there are no such frames.
     sound: Option<Box<Self>>,
@@ -110,6 +112,11 @@ impl BlockCopy {
             Kind::Seal => {
                 self.is_sealed = true;
                 self.rows = self.rows.max(rows.end);
+                if let Ok(server) = str::from_utf8(frame.body)
+                    && !server.is_empty()
+                {
+                    self.sent_to = Some(server.into());
+                }
             }
             Kind::Split => self.splits.push(rows),
             Kind::Moved => self.is_moved = true,
@@ -131,6 +138,7 @@ pub(in crate::spool) fn sound(mut copies: Vec<(u64, BlockCopy)>) -> Vec<(u64, Bl
                 *copy = BlockCopy {
                     splits: std::mem::take(&mut copy.splits),
                     done: std::mem::take(&mut copy.done),
+                    sent_to: copy.sent_to.take(),
                     ..*sound
                 };
             }
@@ -189,5 +197,7 @@ pub(in crate::spool) fn assemble(
         // No row is added to a recovered block.
         is_sealed: true,
     };
-    Some(SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts))
+    let block = SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts);
+    block.state().sent_to = copy.sent_to;
+    Some(block)
 }

@@ -40,6 +40,8 @@ pub struct ClickHouseError {
     may_be_stored: bool,
     /// The sentence about certificates, if they are the cause.
     tls: Option<String>,
+    /// The name of the server that answered, if it told.
+    server: Option<Box<str>>,
     source: clickhouse::error::Error,
 }
 
@@ -173,6 +175,27 @@ impl ClickHouseError {
         self.code
     }
 
+    /// Adds the name of the server that answered.
+    pub(super) fn at(self, server: Option<&str>) -> Self {
+        let server = server.map(Into::into);
+        Self { server, ..self }
+    }
+
+    /// Returns the name of the server that has answered an insert with the error (`display_name` in its
+    /// configuration, and its host's name otherwise), or `None` if no server has named itself. Behind a
+    /// balancer, it tells which of the servers it was.
+    ///
+    /// ```
+    /// use rowmill_ingest::store::ClickHouseError;
+    ///
+    /// fn log(error: &ClickHouseError) {
+    ///     eprintln!("{error}, from {}", error.server().unwrap_or("an unknown server"));
+    /// }
+    /// ```
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
     /// Returns the text for the log, which must not reveal the person that an event is about.
     ///
     /// The text is complete if the error is about the server or a table. Every other error may
@@ -281,6 +304,7 @@ impl From<clickhouse::error::Error> for ClickHouseError {
                 E::Network(error) => tls::sentence(error.as_ref()),
                 _ => None,
             },
+            server: None,
             source,
         }
     }

@@ -150,7 +150,8 @@ async fn rows_in_doubt_are_sent_again_only_if_their_table_lacks_them() {
                 vec![
                     ("first: insert 4 as a", Fails(NotSent)),
                     ("soon: second: insert 4 as a", Fails(CutOff)),
-                    ("soon: first: look up a:0-4", has(Found::All)),
+                    // Neither answers, so the server that may have the rows is tried again at once.
+                    ("soon: second: look up a:0-4", has(Found::All)),
                 ],
                 "4 acknowledged, 4 found",
             )
@@ -158,11 +159,51 @@ async fn rows_in_doubt_are_sent_again_only_if_their_table_lacks_them() {
         Case {
             servers: &["first: ", "second: "],
             ..Case::new(
-                "an error of ClickHouse moves no rows to another server",
+                "rows that may be stored wait for their server, and later ones do not",
+                8,
+                vec![
+                    ("first: insert 4 as a", Fails(CutOff)),
+                    ("soon: second: insert 4 as a#2", Done),
+                    ("later: first: look up a:0-4", has(Found::None)),
+                    ("first: insert 4 as a", Done),
+                    ("first: look up a:0-4", has(Found::All)),
+                ],
+                "8 acknowledged",
+            )
+        },
+        Case {
+            servers: &["replica 1: ", "replica 2: "],
+            ..Case::new(
+                "another replica knows the rows that may be stored",
+                4,
+                vec![
+                    ("replica 1: insert 4 as a", Fails(CutOff)),
+                    ("soon: replica 2: look up a:0-4", has(Found::All)),
+                ],
+                "4 acknowledged, 4 found",
+            )
+        },
+        Case {
+            servers: &["first: ", "second: "],
+            ..Case::new(
+                "blocks take turns",
+                12,
+                vec![
+                    ("first: insert 4 as a", Done),
+                    ("second: insert 4 as a#2", Done),
+                    ("first: insert 4 as a#3", Done),
+                ],
+                "12 acknowledged",
+            )
+        },
+        Case {
+            servers: &["first: ", "second: "],
+            ..Case::new(
+                "rows that are on no server may go to another one",
                 4,
                 vec![
                     ("first: insert 4 as a", Fails(Code(252))),
-                    ("soon: first: insert 4 as a", Done),
+                    ("soon: second: insert 4 as a", Done),
                 ],
                 "4 acknowledged",
             )

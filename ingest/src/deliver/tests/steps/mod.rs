@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     ack::Ack,
-    deliver::{Changes, Delivery, servers::ActiveServer},
+    deliver::{
+        Changes, Delivery,
+        servers::{ServerPool, Turns},
+    },
     spool::{Spool, TableLayouts},
     sync::state::State,
     writer::WriterOptions,
@@ -91,7 +94,7 @@ impl Case {
             }))
         };
         let (_states, states) = watch::channel(self.servers.iter().map(server).collect());
-        let servers = ActiveServer::new(states);
+        let servers = ServerPool::new(states, Turns::All);
         let delivery = Delivery::new(servers, spool.clone(), 1, TIMEOUT, Changes::default(), None);
         let [a, b, dead_letters] = spool.readers().try_into().unwrap();
         let mut receipts = Vec::new();
