@@ -209,7 +209,8 @@ impl Writer {
             Some(_) => Some(Archiver::links(folder).map_err(io_error)?),
             None => None,
         };
-        let (spool, log) = Spool::open_with(folder, TableLayouts::of(schema), options.limits(), links.clone())?;
+        let all = links.iter().cloned().collect();
+        let (spool, log) = Spool::open_with(folder, TableLayouts::of(schema), options.limits(), all)?;
         // This process holds the folder's lock, so no other process writes the file.
         let (file, earlier) = IdFile::open(folder).map_err(|error| {
             spool.stop();
