@@ -6,6 +6,7 @@ use crate::{
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
+    topics::TopicsStatus,
     writer::{left_out_counts::LeftOutCounts, rejection_counts::RejectionCounts, unverified_counts::UnverifiedCount},
 };
 
@@ -57,6 +58,8 @@ pub struct WriterStatus {
     pub idempotency: KeyCounts,
     /// The archive of the rows, if there is one.
     pub archive: Option<ArchiveStatus>,
+    /// The topics of the rows, if there are any.
+    pub topics: Option<TopicsStatus>,
 }
 
 impl WriterStatus {

@@ -77,6 +77,7 @@ fn engine_as_it_is() -> &'static Shared {
         // Not waited for: thousands of files take minutes on some disks.
         thread::spawn(remove_old_data);
         write_definitions_unsynced(&data);
+        allow_kafka(&data);
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
         thread::spawn(watch);
@@ -97,6 +98,15 @@ pub(super) fn write_definitions_unsynced(data: &Path) {
         "<clickhouse><profiles><collector><fsync_metadata>0</fsync_metadata></collector></profiles></clickhouse>";
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("unsynced.xml"), profile).unwrap();
+}
+
+/// Lets the collector's user of the engine in `data` create tables of the engine Kafka, which read the
+/// topics of a test. The attributes keep the rights that the user has.
+fn allow_kafka(data: &Path) {
+    let grants = "<query kafka=\"engine\">GRANT TABLE ENGINE ON Kafka</query>\
+                  <query kafka=\"source\">GRANT READ ON KAFKA</query>";
+    let users = format!("<clickhouse><users><collector><grants>{grants}</grants></collector></users></clickhouse>");
+    fs::write(data.join("config/users.d/kafka.xml"), users).unwrap();
 }
 
 /// Kills an engine that does not create a database within the time of [`http::send`]: without it,

@@ -56,6 +56,24 @@ pub(crate) fn pack(
     Ok((packer.into_bytes(), count))
 }
 
+/// Reads the rows of a block whose numbers are in a range, and returns them with their numbers; none if
+/// the link was given up. Rows that the disk cannot read again and again count as lost in `failures`.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn read_rows(
+    links: &SegmentLinks,
+    found: &ArchiveBlock,
+    within: &RowRange,
+    failures: &mut ReadFailures,
+) -> io::Result<(Vec<RowRange>, BlockRows)> {
+    let ArchiveBlock { link, block } = found;
+    match File::open(links.path(*link)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Default::default()),
+        opened => rows_of(&mut opened?, links, *link, block, within, failures),
+    }
+}
+
 /// Returns the rows of a block within a range that can be read, and their numbers.
 fn rows_of(
     file: &mut File,
