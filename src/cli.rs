@@ -13,6 +13,7 @@ mod network;
 mod serve;
 mod shared_log;
 mod sign;
+mod topics;
 mod uploads;
 mod value;
 

@@ -52,6 +52,22 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
             "rows that the archive did not get (the log has the reasons); bytes since the start",
         ));
     }
+    if let Some(topics) = status.topics {
+        let waiting = if topics.is_failing() { topics.pending_bytes } else { 0 };
+        lines.extend(line(
+            waiting,
+            "a topic does not take rows, which wait on disk; bytes of all topics",
+        ));
+        lines.extend(line(
+            topics.dropped_bytes,
+            "rows that their topics did not get (the log has the reasons); bytes since the start",
+        ));
+        let dropped = topics.tables.iter().map(|topic| topic.dropped_rows).sum();
+        lines.extend(line(
+            dropped,
+            "rows that cannot be messages of their topics (the log has the reasons); rows since the start",
+        ));
+    }
     lines
 }
 

@@ -192,6 +192,7 @@ async fn collect<R: Routes>(
         archive: options
             .archive
             .archive(R::schema().tables.iter().map(|table| table.name))?,
+        topics: options.topics.topics(R::schema())?,
         ..WriterOptions::default()
     };
     let servers: Servers = stores.iter().cloned().collect();
@@ -202,11 +203,15 @@ async fn collect<R: Routes>(
     let writer = match &log {
         Some(log) => {
             check_acks(R::DESTINATIONS, options.ack())?;
-            if bounds.archive.is_some() {
-                return Err(
-                    "--archive reads the spool, which a collector with --log does not have: leave one of them out"
-                        .into(),
-                );
+            let consumers = [
+                ("--archive", bounds.archive.is_some()),
+                ("--topics", bounds.topics.is_some()),
+            ];
+            if let Some((option, _)) = consumers.iter().find(|(_, is_set)| *is_set) {
+                return Err(format!(
+                    "{option} reads the spool, which a collector with --log does not have: leave one of them out"
+                )
+                .into());
             }
             let rows = data_folder::waiting_rows(&spool_folder(&options.data))?;
             if rows > 0 {

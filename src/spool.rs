@@ -165,6 +165,13 @@ fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
             archive.segments, archive.bytes, archive.only_bytes
         )?;
     }
+    if let Some(topics) = &report.topics {
+        writeln!(
+            out,
+            "{} segments, {} bytes are kept for the topics; ClickHouse has {} of the bytes",
+            topics.segments, topics.bytes, topics.only_bytes
+        )?;
+    }
     for path in &report.quarantined {
         writeln!(out, "damaged: {}", path.display())?;
     }

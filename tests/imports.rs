@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 38] = [
+const STAGES: [&str; 39] = [
     "test",
     "service",
     "collect",
@@ -31,6 +31,7 @@ const STAGES: [&str; 38] = [
     "rejected",
     "forget",
     "backfill",
+    "topics",
     "archive",
     "kafka",
     "handover",

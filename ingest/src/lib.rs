@@ -65,12 +65,13 @@
 //! | [`route`] | the table for the events of each path |
 //! | [`schema`] | creates and compares the tables in ClickHouse |
 //! | [`store`] | the servers of ClickHouse and their errors |
-//! | [`log`] | the address of a shared log |
+//! | [`log`] | the address of a shared log, and of topics |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
 //! | [`forget`] | deletes the rows of a person |
 //! | [`handover`] | hands waiting rows to another collector |
 //! | [`archive`] | rows as objects in S3 or a folder, and their replay |
+//! | [`topics`] | rows as messages of Kafka topics |
 //! | [`backfill`] | fills the table of a new view from older rows |
 //! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
@@ -92,6 +93,7 @@
 //! rejected   the replay of dead letters
 //! forget     deletes the rows and dead letters of a person
 //! backfill   the rows of a view that are older than the view
+//! topics     rows as messages of Kafka topics, beside ClickHouse
 //! archive    rows as objects in S3 or a folder, beside ClickHouse
 //! kafka      a shared log between the collectors and the deliveries
 //! handover   hands the blocks of a spool to another collector
@@ -166,6 +168,7 @@ mod sync;
 pub mod table;
 pub mod test;
 mod tls;
+pub mod topics;
 pub mod value;
 mod verify;
 pub mod writer;

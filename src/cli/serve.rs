@@ -13,6 +13,7 @@ use super::{
     handover::HandoverOptions,
     network::NetworkOptions,
     shared_log::CollectorLogOptions,
+    topics::TopicsOptions,
     uploads::UploadOptions,
     value::{address, bytes, parts_per_second, seconds},
 };
@@ -239,6 +240,9 @@ pub(crate) struct ServeOptions {
 
     #[command(flatten)]
     pub(crate) archive: ArchiveOptions,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicsOptions,
 
     #[command(flatten)]
     pub(crate) handover: HandoverOptions,

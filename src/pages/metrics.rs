@@ -1,6 +1,8 @@
 //! `/metrics` in the [text format](https://prometheus.io/docs/instrumenting/exposition_formats/) of
 //! Prometheus.
 
+mod topics;
+
 use std::fmt::{Display, Write};
 
 use rowmill_ingest::{
@@ -281,6 +283,9 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     );
     if let Some(status) = &status.archive {
         archive(&mut text, status);
+    }
+    if let Some(status) = &status.topics {
+        topics::topics(&mut text, status);
     }
     text.0
 }

@@ -100,6 +100,7 @@ mod start;
 mod stored;
 mod table_copy;
 mod throwing_views;
+mod topics;
 mod type_families;
 mod uploads;
 mod value_rules;

@@ -186,7 +186,7 @@ fn each_family_is_supported_or_refused_with_a_reason() {
 }
 
 /// Returns the events, one row per line as ClickHouse writes it.
-fn random_events(database: &Database) -> String {
+pub fn random_events(database: &Database) -> String {
     let (mut structure, mut computed) = (Vec::new(), Vec::new());
     for (index, (name, ty)) in supported().iter().enumerate() {
         let own = RANDOM
@@ -236,7 +236,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
         (&tables::families::TABLE, "RowBinary"),
         (&tables::families_in_columns::TABLE, "Native"),
     ] {
-        assert_equals_twin(&database, table);
+        assert_equals_twin(&database, table, "twin", ROWS);
         assert!(
             proxy.formats(table.name).iter().eq([format]),
             "{:?}",
@@ -245,8 +245,10 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     }
 }
 
-fn assert_equals_twin(database: &Database, table: &Table) {
-    assert_eq!(database.count(table.name), ROWS as u64);
+/// Checks that a table has this many rows, each with the values of the row with the same number in
+/// `twin`.
+pub fn assert_equals_twin(database: &Database, table: &Table, twin: &str, rows: usize) {
+    assert_eq!(database.count(table.name), rows as u64);
     // Values are compared bit by bit, because their texts may hide differences. The bytes of a JSON
     // depend on its neighbours in the block.
     for column in table.columns {
@@ -258,9 +260,9 @@ fn assert_equals_twin(database: &Database, table: &Table) {
             "QBit" => format!("toString({table}.QBit)"),
             _ => format!("{table}.`{name}`"),
         };
-        let (ours, theirs) = (compared("ours"), compared("twin"));
+        let (ours, theirs) = (compared("ours"), compared("theirs"));
         let differing = database.query(&format!(
-            "SELECT count(), any(toString({ours})), any(toString({theirs})) FROM {} AS ours JOIN twin USING n \
+            "SELECT count(), any(toString({ours})), any(toString({theirs})) FROM {} AS ours JOIN {twin} AS theirs USING n \
              WHERE sipHash128({ours}) != sipHash128({theirs})",
             table.name
         ));

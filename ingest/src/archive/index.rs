@@ -20,7 +20,7 @@ use crate::{
     spool::{
         Spool,
         archive::{ArchiveBlock, LinkedBlocks, pack},
-        links::{ArchiveLinks, LinkName, is_last_name},
+        links::{LinkName, SegmentLinks},
     },
 };
 
@@ -77,7 +77,7 @@ impl Index {
     ///
     /// # Errors
     /// The file system's.
-    pub(super) fn open(links: Arc<ArchiveLinks>, spool: Spool, tables: HashSet<String>) -> io::Result<Self> {
+    pub(super) fn open(links: Arc<SegmentLinks>, spool: Spool, tables: HashSet<String>) -> io::Result<Self> {
         let journal = Journal::open(links.folder())?;
         let blocks = LinkedBlocks::new(links, |link| journal.has_ended(link));
         Ok(Self {
@@ -285,7 +285,7 @@ impl Index {
                 continue;
             };
             pending += metadata.len();
-            if is_last_name(&metadata) {
+            if self.blocks.links.is_left(name, &metadata) {
                 only += metadata.len();
                 // The spool counts its segments from 1 again, so the time tells which are older.
                 own.push((metadata.modified()?, name, metadata.len()));

@@ -1,4 +1,4 @@
-//! The journal: which blocks are archived, over restarts.
+//! The journal: which blocks are archived, over restarts. The fan-out has one of its own, without plans.
 //!
 //! The file `journal` beside the links has lines of text, each with its CRC-32C in front:
 //!
@@ -34,15 +34,15 @@ const LONG_BYTES: u64 = 1 << 20;
 
 /// The object that is uploaded next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) object: String,
+pub(crate) struct Plan {
+    pub(crate) object: String,
     /// The blocks, in their order in the object.
-    pub(super) blocks: Vec<(LinkName, Uuid)>,
+    pub(crate) blocks: Vec<(LinkName, Uuid)>,
 }
 
 /// The archived blocks, in memory and on disk.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     folder: PathBuf,
     /// `None` before the first change, and after a failure.
     file: Option<File>,
@@ -60,7 +60,7 @@ impl Journal {
     ///
     /// # Errors
     /// The file system's.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let mut journal = Self {
             folder: folder.to_owned(),
             file: None,
@@ -81,7 +81,8 @@ impl Journal {
                 // A crash cuts the last line.
                 if at + 1 < lines.len() {
                     tracing::error!(
-                        "the journal of the archive is damaged: blocks that it does not know are archived a second time"
+                        folder = %folder.display(),
+                        "the journal of blocks that have arrived is damaged: blocks that it does not know are archived, or sent to their topics, a second time"
                     );
                 }
                 break;
@@ -91,17 +92,17 @@ impl Journal {
     }
 
     /// Returns whether a block is archived.
-    pub(super) fn knows(&self, block: Uuid) -> bool {
+    pub(crate) fn knows(&self, block: Uuid) -> bool {
         self.known.contains_key(&block)
     }
 
     /// Returns whether all blocks of a link are archived or given up.
-    pub(super) fn has_ended(&self, link: LinkName) -> bool {
+    pub(crate) fn has_ended(&self, link: LinkName) -> bool {
         self.ended.contains(&link)
     }
 
     /// Returns the links that have archived blocks.
-    pub(super) fn links(&self) -> BTreeSet<LinkName> {
+    pub(crate) fn links(&self) -> BTreeSet<LinkName> {
         self.known.values().flatten().copied().collect()
     }
 
@@ -109,13 +110,23 @@ impl Journal {
     ///
     /// # Errors
     /// As [`stored`](Self::stored).
-    pub(super) fn met(&mut self, blocks: &[(LinkName, Uuid)]) -> io::Result<()> {
+    pub(crate) fn met(&mut self, blocks: &[(LinkName, Uuid)]) -> io::Result<()> {
         let is_new = |(link, block): &&(LinkName, Uuid)| {
             let known = self.known.get(block);
             known.is_some_and(|links| !links.contains(link))
         };
+        let new: Vec<_> = blocks.iter().filter(is_new).copied().collect();
+        self.know(&new)
+    }
+
+    /// Records that these blocks of links have arrived. A loss of power may undo that; the end of the
+    /// process does not.
+    ///
+    /// # Errors
+    /// As [`stored`](Self::stored).
+    pub(crate) fn know(&mut self, blocks: &[(LinkName, Uuid)]) -> io::Result<()> {
         let mut lines: BTreeMap<LinkName, String> = BTreeMap::new();
-        for (link, block) in blocks.iter().filter(is_new) {
+        for (link, block) in blocks {
             let line = lines.entry(*link).or_insert_with(|| format!("known {link}"));
             _ = write!(line, " {block}");
         }
@@ -127,12 +138,12 @@ impl Journal {
     }
 
     /// Returns the links all of whose blocks are archived or given up.
-    pub(super) fn ended(&self) -> impl Iterator<Item = LinkName> + '_ {
+    pub(crate) fn ended(&self) -> impl Iterator<Item = LinkName> + '_ {
         self.ended.iter().copied()
     }
 
     /// Returns the object that is to be uploaded next.
-    pub(super) fn plan(&self) -> Option<&Plan> {
+    pub(crate) fn plan(&self) -> Option<&Plan> {
         self.plan.as_ref()
     }
 
@@ -140,7 +151,7 @@ impl Journal {
     ///
     /// # Errors
     /// The disk's. The plan then does not count.
-    pub(super) fn set_plan(&mut self, plan: Plan) -> io::Result<()> {
+    pub(crate) fn set_plan(&mut self, plan: Plan) -> io::Result<()> {
         let line = plan_line(&plan);
         self.plan = Some(plan);
         let recorded = self.record(&line, true);
@@ -154,7 +165,7 @@ impl Journal {
     ///
     /// # Errors
     /// The disk's. This process knows the blocks, and the next record contains them.
-    pub(super) fn stored(&mut self) -> io::Result<()> {
+    pub(crate) fn stored(&mut self) -> io::Result<()> {
         _ = self.apply("stored");
         self.record("stored", true)
     }
@@ -163,13 +174,13 @@ impl Journal {
     ///
     /// # Errors
     /// As [`stored`](Self::stored).
-    pub(super) fn end(&mut self, link: LinkName) -> io::Result<()> {
+    pub(crate) fn end(&mut self, link: LinkName) -> io::Result<()> {
         self.ended.insert(link);
         self.record(&format!("end {link}"), false)
     }
 
     /// Counts the links of known blocks as ended if they are not among the existing ones.
-    pub(super) fn end_missing(&mut self, existing: &[LinkName]) {
+    pub(crate) fn end_missing(&mut self, existing: &[LinkName]) {
         let links = self.links();
         self.ended.extend(links.iter().filter(|link| !existing.contains(link)));
     }
@@ -178,7 +189,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`stored`](Self::stored).
-    pub(super) fn forget(&mut self, link: LinkName) -> io::Result<()> {
+    pub(crate) fn forget(&mut self, link: LinkName) -> io::Result<()> {
         let line = format!("forget {link}");
         _ = self.apply(&line);
         self.record(&line, false)

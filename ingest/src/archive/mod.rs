@@ -24,7 +24,7 @@
 mod folder;
 mod http;
 mod index;
-mod journal;
+pub(crate) mod journal;
 mod object;
 mod read;
 mod run;

@@ -21,7 +21,10 @@ use super::{
     status::Counts,
 };
 use crate::{
-    spool::{Spool, links::ArchiveLinks},
+    spool::{
+        Spool,
+        links::{Consumer, SegmentLinks},
+    },
     store::{Class, backoff::RETRY, failure_log::FailureLog},
     table::Schema,
 };
@@ -60,7 +63,7 @@ impl From<io::Error> for Failure {
 #[derive(Debug)]
 pub(crate) struct Archiver {
     archive: Archive,
-    links: Arc<ArchiveLinks>,
+    links: Arc<SegmentLinks>,
     spool: Spool,
     tables: HashSet<String>,
     counts: Arc<Counts>,
@@ -155,8 +158,8 @@ impl Archiver {
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) fn links(folder: &Path) -> io::Result<Arc<ArchiveLinks>> {
-        Ok(Arc::new(ArchiveLinks::open(folder)?))
+    pub(crate) fn links(folder: &Path) -> io::Result<Arc<SegmentLinks>> {
+        Ok(Arc::new(SegmentLinks::open(folder, Consumer::Archive)?))
     }
 
     /// Starts the archiver of a spool, whose segments get `links`. The spool's deliveries start later:
@@ -166,7 +169,7 @@ impl Archiver {
     /// The file system's.
     pub(crate) fn start(
         archive: &Archive,
-        links: Arc<ArchiveLinks>,
+        links: Arc<SegmentLinks>,
         spool: Spool,
         schema: &Schema,
     ) -> io::Result<ArchiverHandle> {

@@ -18,7 +18,7 @@ use crate::{
     spool::{
         LogLimits, Spool, SpoolLimits, TableLayouts,
         archive::{ArchiveBlock, LinkedBlocks},
-        links::ArchiveLinks,
+        links::{Consumer, SegmentLinks},
     },
 };
 
@@ -52,8 +52,8 @@ fn segment_path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:016}.spool"))
 }
 
-fn open(folder: &Path) -> (Arc<ArchiveLinks>, Index) {
-    let links = Arc::new(ArchiveLinks::open(folder).unwrap());
+fn open(folder: &Path) -> (Arc<SegmentLinks>, Index) {
+    let links = Arc::new(SegmentLinks::open(folder, Consumer::Archive).unwrap());
     let spool = Spool::in_memory(TableLayouts::of(&SCHEMA), LIMITS);
     let tables = SCHEMA.tables.iter().map(|table| table.name.to_owned()).collect();
     let index = Index::open(Arc::clone(&links), spool, tables).unwrap();

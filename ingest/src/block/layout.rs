@@ -3,10 +3,11 @@
 //! The target belongs to the block and is logged with it, including names, types and shapes,
 //! because another build may read the block after the table and the schema have changed.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, hash::Hasher, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
 use crate::{
     block::shard::Shard,
@@ -138,6 +139,19 @@ impl InsertTarget {
     /// Returns the name of the format of the rows.
     pub(crate) fn format(&self) -> &str {
         self.statement.rsplit_once(" FORMAT ").map_or("", |(_, format)| format)
+    }
+
+    /// Returns the fingerprint of the names and types of the columns, in hexadecimal. The objects of an
+    /// archive have the same one.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = XxHash64::with_seed(0);
+        for column in &self.columns {
+            for text in [&column.name, &column.data_type] {
+                hash.write(text.as_bytes());
+                hash.write(&[0]);
+            }
+        }
+        format!("{:016x}", hash.finish())
     }
 
     /// Returns the columns as JSON, from which [`from_json`](Self::from_json) restores the target.

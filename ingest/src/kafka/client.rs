@@ -41,9 +41,9 @@ const RETRIES: BackoffConfig = BackoffConfig {
     deadline: Some(Duration::from_secs(3)),
 };
 
-/// An error of the shared log.
+/// An error of the brokers.
 #[derive(Debug)]
-pub(super) enum LogError {
+pub(crate) enum LogError {
     /// The client's, or the brokers'.
     Client(Error),
     /// The brokers did not answer in time.
@@ -52,7 +52,7 @@ pub(super) enum LogError {
 
 impl LogError {
     /// Returns whether a record is longer than the brokers accept.
-    pub(super) fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.is(ProtocolError::MessageTooLarge) || self.is(ProtocolError::RecordListTooLarge)
     }
 
@@ -102,9 +102,9 @@ impl Default for TopicOptions {
     }
 }
 
-/// The brokers of a shared log. The first request connects to them.
-pub(super) struct Log {
-    pub(super) url: LogUrl,
+/// The brokers of a shared log, or of other topics. The first request connects to them.
+pub(crate) struct Log {
+    pub(crate) url: LogUrl,
     topics: TopicOptions,
     client: OnceCell<Client>,
 }
@@ -116,7 +116,7 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    pub(super) fn new(url: LogUrl, topics: TopicOptions) -> Self {
+    pub(crate) fn new(url: LogUrl, topics: TopicOptions) -> Self {
         Self {
             url,
             topics,
@@ -141,7 +141,7 @@ impl Log {
     }
 
     /// Returns the partitions of a topic, which is created if it does not exist.
-    pub(super) async fn partitions_of(&self, topic: &str, partitions: Option<u16>) -> Result<Vec<i32>, LogError> {
+    pub(crate) async fn partitions_of(&self, topic: &str, partitions: Option<u16>) -> Result<Vec<i32>, LogError> {
         let client = self.client().await?;
         if let Some(found) = self.topics().await?.remove(topic) {
             return Ok(found);
@@ -172,7 +172,7 @@ impl Log {
     }
 
     /// Returns a connection for the records of a partition.
-    pub(super) async fn partition(&self, topic: &str, partition: i32) -> Result<Partition, LogError> {
+    pub(crate) async fn partition(&self, topic: &str, partition: i32) -> Result<Partition, LogError> {
         let client = self.client().await?;
         let connect = client.partition_client(topic, partition, UnknownTopicHandling::Error);
         let client = limited(CONNECT_TIMEOUT, connect).await?;
@@ -184,7 +184,7 @@ impl Log {
 
 /// A connection to the leader of a partition.
 #[derive(Debug, Clone)]
-pub(super) struct Partition {
+pub(crate) struct Partition {
     client: Arc<PartitionClient>,
 }
 
@@ -196,6 +196,12 @@ impl Partition {
         let append = self.client.produce(vec![record], Compression::NoCompression);
         let offsets = limited(REQUEST_TIMEOUT, append).await?;
         Ok(offsets.first().copied().unwrap_or_default())
+    }
+
+    /// Appends records as one batch, as [`append`](Self::append) appends one.
+    pub(crate) async fn append_all(&self, records: Vec<Record>) -> Result<(), LogError> {
+        let append = self.client.produce(records, Compression::NoCompression);
+        limited(REQUEST_TIMEOUT, append).await.map(drop)
     }
 
     /// Returns the next records from `offset` on, after a wait of half a second at most, and the
@@ -214,7 +220,7 @@ impl Partition {
 }
 
 /// Returns the time of a record, for people: nothing depends on it.
-pub(super) fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(i64::try_from(unix_ms()).unwrap_or_default()).unwrap_or_default()
 }
 

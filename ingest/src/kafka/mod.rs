@@ -24,7 +24,7 @@
 //! twice. A partition's position moves only after its rows are stored.
 
 mod append;
-mod client;
+pub(crate) mod client;
 mod control;
 mod cuts;
 mod deliver;

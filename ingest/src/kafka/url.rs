@@ -1,4 +1,5 @@
-//! The URL of a shared log: brokers, credentials, and the prefix of the topics.
+//! The URL of a shared log, or of the topics of a fan-out: brokers, credentials, and the prefix of the
+//! topics.
 
 use std::{fmt, str::FromStr};
 
@@ -62,7 +63,7 @@ impl LogUrl {
 
     /// Returns the topic of a table. A topic's name has only letters, digits, `_` and `-` after the
     /// prefix, so other bytes of the table's name are a `-` and two hexadecimal digits.
-    pub(super) fn topic_of(&self, table: &str) -> String {
+    pub(crate) fn topic_of(&self, table: &str) -> String {
         let mut topic = format!("{}.", self.prefix);
         for byte in table.bytes() {
             match byte {
@@ -103,7 +104,7 @@ impl fmt::Display for InvalidLogUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; a shared log is kafka://host:9092/prefix, or kafka+tls://user:password@host:9093/prefix",
+            "{}; the form is kafka://host:9092/prefix, or kafka+tls://user:password@host:9093/prefix",
             self.0
         )
     }

@@ -14,7 +14,7 @@ use crate::{
     },
     spool::{
         disk::{Disk, Folder, QUARANTINE_EXTENSION, Segment},
-        links::{self, ArchiveReport},
+        links::{self, ArchiveReport, Consumer},
         read::{ReadError, read_rows},
         recover::{SpoolError, recover},
     },
@@ -37,6 +37,8 @@ pub struct SpoolReport {
     pub quarantined: Vec<PathBuf>,
     /// What waits for the archive; `None` if nothing was ever to be archived.
     pub archive: Option<ArchiveReport>,
+    /// What waits for its topic; `None` if no row was ever to go to one.
+    pub topics: Option<ArchiveReport>,
 }
 
 /// A block that is not stored.
@@ -115,7 +117,8 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
             .map(|block| BlockReport::new(recovered.open.contains(&block.id), block))
             .collect(),
         quarantined,
-        archive: links::report(folder).map_err(io_error)?,
+        archive: links::report(folder, Consumer::Archive).map_err(io_error)?,
+        topics: links::report(folder, Consumer::FanOut).map_err(io_error)?,
     })
 }
 

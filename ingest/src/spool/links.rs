@@ -1,9 +1,9 @@
-//! Links: second names of segments, which keep the rows for an archive after the spool has removed the
-//! segment.
+//! Links: second names of segments, which keep the rows for a consumer other than ClickHouse after the
+//! spool has removed the segment.
 //!
-//! A segment gets a hard link in the folder `archive` when it begins, so the archive costs the
+//! A segment gets a hard link in the folder of each consumer when it begins, so a consumer costs the
 //! committer one link for 64 MiB of rows, and the request nothing. The spool removes its own name as
-//! ever, and the archiver removes the link. Both go on at their own pace.
+//! ever, and the consumer removes the link. Each goes on at its own pace.
 //!
 //! Links have the salt of their segment in their name, because the spool counts its segments from 1
 //! again when it was empty at a start.
@@ -32,14 +32,41 @@ use crate::{
     },
 };
 
-/// The folder of the links, in the spool's folder.
-const FOLDER: &str = "archive";
+/// What reads the rows of a spool beside ClickHouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consumer {
+    /// The archive.
+    Archive,
+    /// The fan-out of rows to Kafka topics.
+    FanOut,
+}
+
+impl Consumer {
+    const ALL: [Self; 2] = [Self::Archive, Self::FanOut];
+
+    /// Returns the folder of the consumer's links, in the spool's folder.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::FanOut => "topics",
+        }
+    }
+}
+
+impl fmt::Display for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Archive => "the archive",
+            Self::FanOut => "the fan-out",
+        })
+    }
+}
 
 /// The extension of a link's name.
 const EXTENSION: &str = "link";
 
 /// A file that gets a second name at each start, to learn whether the file system has links.
-const PROBE: &str = "archive.probe";
+const PROBE: &str = "links.probe";
 
 /// The name of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,9 +102,10 @@ impl FromStr for LinkName {
     }
 }
 
-/// The links of a spool's segments.
+/// The links of a spool's segments for one consumer.
 #[derive(Debug)]
-pub(crate) struct ArchiveLinks {
+pub(crate) struct SegmentLinks {
+    consumer: Consumer,
     spool: PathBuf,
     folder: PathBuf,
     begun: Mutex<Begun>,
@@ -98,22 +126,28 @@ struct Begun {
     lost_bytes: u64,
 }
 
-impl ArchiveLinks {
-    /// Opens the links in the spool's folder.
+impl SegmentLinks {
+    /// Opens the links of a consumer in the spool's folder.
     ///
     /// # Errors
-    /// The file system's, also if it has no hard links. A full disk is no error: the archiver retries.
-    pub(crate) fn open(spool: &Path) -> io::Result<Self> {
-        let folder = spool.join(FOLDER);
+    /// The file system's, also if it has no hard links. A full disk is no error: the consumer retries.
+    pub(crate) fn open(spool: &Path, consumer: Consumer) -> io::Result<Self> {
+        let folder = spool.join(consumer.folder());
         private::folder(&folder)?;
-        probe(spool, &folder)?;
+        probe(spool, &folder, consumer)?;
         Ok(Self {
+            consumer,
             spool: spool.to_owned(),
             folder,
             begun: Mutex::default(),
             is_full: AtomicBool::new(false),
             filled: Notify::new(),
         })
+    }
+
+    /// Returns the consumer of the links.
+    pub(crate) fn consumer(&self) -> Consumer {
+        self.consumer
     }
 
     /// Returns the folder of the links.
@@ -138,23 +172,24 @@ impl ArchiveLinks {
         }
     }
 
-    /// Links the active segment. A failure is logged: rows do not wait for the archive.
+    /// Links the active segment. A failure is logged: rows do not wait for the consumer.
     pub(crate) fn link_active(&self) {
         let active = self.lock().active;
         if let Some(Err(error)) = active.map(|name| self.link(name)) {
-            tracing::warn!(%error, "a segment has no link for the archive yet; the link will be retried");
+            let consumer = self.consumer;
+            tracing::warn!(%error, "a segment has no link for {consumer} yet; the link will be retried");
         }
     }
 
-    /// Records that the spool's write has failed. If the disk is full, the archiver gives up rows that
-    /// only the archive needs.
+    /// Records that the spool's write has failed. If the disk is full, the consumer gives up rows that
+    /// ClickHouse has.
     pub(crate) fn write_failed(&self, error: &io::Error) {
         if self.note_full(error) {
             self.filled.notify_one();
         }
     }
 
-    /// Records an error of the archive's own. Returns whether the disk is full.
+    /// Records an error of the consumer's own. Returns whether the disk is full.
     pub(crate) fn note_full(&self, error: &io::Error) -> bool {
         let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         if is_full {
@@ -189,13 +224,13 @@ impl ArchiveLinks {
         self.lock().active = None;
     }
 
-    /// Links the segments that have no link, except those of which `is_archived` returns `true`:
-    /// segments of an earlier process without an archive, and those whose link has failed. Returns the
+    /// Links the segments that have no link, except those of which `is_finished` returns `true`:
+    /// segments of an earlier process without the consumer, and those whose link has failed. Returns the
     /// numbers of all segments.
     ///
     /// # Errors
     /// The file system's. All other segments have a link nevertheless.
-    pub(crate) fn link_missing(&self, is_archived: impl Fn(LinkName) -> bool) -> io::Result<Vec<u64>> {
+    pub(crate) fn link_missing(&self, is_finished: impl Fn(LinkName) -> bool) -> io::Result<Vec<u64>> {
         // A person may have deleted the folder.
         private::folder(&self.folder)?;
         let segments = segments_in(&self.spool)?;
@@ -212,7 +247,7 @@ impl ArchiveLinks {
             };
             let name = LinkName::of(segment, format);
             existing.insert(name);
-            if !is_archived(name) && !linked.contains(&name) {
+            if !is_finished(name) && !linked.contains(&name) {
                 result = result.and(self.link(name));
             }
         }
@@ -259,6 +294,12 @@ impl ArchiveLinks {
         linked
     }
 
+    /// Returns whether the spool has removed its own name of a link's segment: ClickHouse has the rows,
+    /// and the links alone keep them.
+    pub(crate) fn is_left(&self, name: LinkName, metadata: &fs::Metadata) -> bool {
+        is_left(&self.spool, name, metadata)
+    }
+
     /// Returns the links, in the order of their segments.
     ///
     /// # Errors
@@ -271,7 +312,7 @@ impl ArchiveLinks {
         path_in(&self.folder, name)
     }
 
-    /// Removes a link whose rows are archived.
+    /// Removes a link whose rows the consumer has.
     ///
     /// # Errors
     /// The file system's.
@@ -302,7 +343,7 @@ impl ArchiveLinks {
 }
 
 /// Returns an error if no file of the spool's folder can have a second name in the links' folder.
-fn probe(spool: &Path, folder: &Path) -> io::Result<()> {
+fn probe(spool: &Path, folder: &Path, consumer: Consumer) -> io::Result<()> {
     let (first, second) = (spool.join(PROBE), folder.join(PROBE));
     let remove = || {
         _ = fs::remove_file(&second);
@@ -320,7 +361,7 @@ fn probe(spool: &Path, folder: &Path) -> io::Result<()> {
         | io::ErrorKind::CrossesDevices => Err(io::Error::new(
             error.kind(),
             format!(
-                "the archive needs hard links from {} to {}, which this file system does not have: {error}",
+                "{consumer} needs hard links from {} to {}, which this file system does not have: {error}",
                 folder.display(),
                 spool.display()
             ),
@@ -329,23 +370,23 @@ fn probe(spool: &Path, folder: &Path) -> io::Result<()> {
     })
 }
 
-/// The rows that wait for the archive in a spool's folder.
+/// The rows in a spool's folder that wait for the archive, or for their topics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ArchiveReport {
-    /// The number of segments with rows that may not be archived.
+    /// The number of segments with rows that may not have arrived there.
     pub segments: usize,
     /// The length of these segments, in bytes.
     pub bytes: u64,
-    /// The part of `bytes` that only the archive needs: ClickHouse has these rows.
+    /// The part of `bytes` that ClickHouse does not need: it has these rows.
     pub only_bytes: u64,
 }
 
-/// Returns what waits for the archive; `None` if nothing was ever to be archived.
+/// Returns what waits for a consumer; `None` if the spool never had it.
 ///
 /// # Errors
 /// The file system's.
-pub(super) fn report(spool: &Path) -> io::Result<Option<ArchiveReport>> {
-    let folder = spool.join(FOLDER);
+pub(super) fn report(spool: &Path, consumer: Consumer) -> io::Result<Option<ArchiveReport>> {
+    let folder = spool.join(consumer.folder());
     if !folder.is_dir() {
         return Ok(None);
     }
@@ -356,22 +397,27 @@ pub(super) fn report(spool: &Path) -> io::Result<Option<ArchiveReport>> {
         };
         report.segments += 1;
         report.bytes += metadata.len();
-        if is_last_name(&metadata) {
+        if is_left(spool, name, &metadata) {
             report.only_bytes += metadata.len();
         }
     }
     Ok(Some(report))
 }
 
-/// Returns whether a link is the only name of its file.
+/// Returns whether a segment's file has no names but those of the consumers' links.
 #[cfg(unix)]
-pub(crate) fn is_last_name(metadata: &fs::Metadata) -> bool {
+fn is_left(spool: &Path, name: LinkName, metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    metadata.nlink() < 2
+    let is_named = |consumer: &Consumer| {
+        let other = fs::metadata(path_in(&spool.join(consumer.folder()), name));
+        other.is_ok_and(|other| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()))
+    };
+    let links = Consumer::ALL.iter().filter(|consumer| is_named(consumer)).count();
+    metadata.nlink() <= links as u64
 }
 
 #[cfg(not(unix))]
-pub(crate) fn is_last_name(_: &fs::Metadata) -> bool {
+fn is_left(_: &Path, _: LinkName, _: &fs::Metadata) -> bool {
     true
 }
 

@@ -44,7 +44,7 @@
 //! handover      gives blocks to another collector, and takes those of another one
 //! received_ids  the ids of the blocks of other collectors, over restarts
 //! inspect       what a folder holds, for the command line
-//! links         second names of segments, for an archive
+//! links         second names of segments, for an archive and for topics
 //! archive       the blocks of linked segments
 //! in_memory     the rows that wait in memory, for tests
 //! ```
@@ -109,7 +109,7 @@ use self::{
     commit::Committer,
     disk::{Disk, Folder},
     handover::receive::receive,
-    links::ArchiveLinks,
+    links::SegmentLinks,
     log::Log,
     queue::TableQueue,
     received_ids::ReceivedIds,
@@ -199,15 +199,15 @@ impl Spool {
         tables: TableLayouts,
         limits: SpoolLimits,
     ) -> Result<(Self, thread::JoinHandle<()>), SpoolError> {
-        Self::open_with(folder, tables, limits, None)
+        Self::open_with(folder, tables, limits, Vec::new())
     }
 
-    /// Like [`open`](Self::open), with a link of each new segment for the archive.
+    /// Like [`open`](Self::open), with a link of each new segment for each of the consumers.
     pub(crate) fn open_with(
         folder: &Path,
         tables: TableLayouts,
         limits: SpoolLimits,
-        archive: Option<Arc<ArchiveLinks>>,
+        links: Vec<Arc<SegmentLinks>>,
     ) -> Result<(Self, thread::JoinHandle<()>), SpoolError> {
         let io_error = |error| SpoolError::Io(folder.to_owned(), error);
         let disk = Folder::lock(folder)
@@ -217,9 +217,7 @@ impl Spool {
         let keys = KeyIndex::open(&folder.join(KEYS), limits.keys, now_s()).map_err(io_error)?;
         let received = ReceivedIds::open(folder).map_err(io_error)?;
         let (spool, mut committer) = Self::recovered_with(Arc::new(disk), folder, tables, limits, keys, received)?;
-        if let Some(archive) = archive {
-            committer.log.set_archive(archive);
-        }
+        committer.log.set_links(links);
         let thread = thread::Builder::new()
             .name("rowmill-spool".to_owned())
             .spawn(move || committer.run())
@@ -376,12 +374,12 @@ impl Spool {
     }
 
     /// Seals the open blocks of tables whose first row has this age. While older blocks wait for
-    /// ClickHouse, an open block grows, and the archive gets no block before its end.
-    pub(crate) fn seal_older(&self, age: Duration, is_archived: impl Fn(&str) -> bool) {
+    /// ClickHouse, an open block grows, and no consumer of links gets it before its end.
+    pub(crate) fn seal_older(&self, age: Duration, is_consumed: impl Fn(&str) -> bool) {
         for queue in self
             .shared
             .queues()
-            .filter(|queue| is_archived(queue.layout.schema_table()))
+            .filter(|queue| is_consumed(queue.layout.schema_table()))
         {
             let mut blocks = queue.lock();
             // Longer blocks are fewer parts in ClickHouse.

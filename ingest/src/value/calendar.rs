@@ -2,11 +2,11 @@
 //! calendar.
 
 /// Seconds per day.
-pub(super) const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
 /// Returns the number of days from 1970-01-01 to the date, or `None` if there is no such day.
 #[inline]
-pub(super) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
+pub(crate) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -29,7 +29,7 @@ pub(super) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
 }
 
 /// Returns the year, the month and the day that are `days` after 1970-01-01.
-pub(super) fn date_of(days: i64) -> (i64, u8, u8) {
+pub(crate) fn date_of(days: i64) -> (i64, u8, u8) {
     // The inverse of `days`, over eras of 400 years that begin in March.
     const DAYS_PER_ERA: i64 = 146_097;
     let days = days + 719_468;

@@ -82,7 +82,7 @@
 
 mod array;
 mod boolean;
-mod calendar;
+pub(crate) mod calendar;
 mod convert;
 mod date;
 mod date_text;

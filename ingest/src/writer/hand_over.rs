@@ -6,9 +6,8 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
-use super::{DrainReport, StopAfter, Writer, WriterOptions, join_log};
+use super::{DrainReport, StopAfter, Writer, WriterOptions, drain::join_log};
 use crate::{
-    archive::finish,
     budget::Booking,
     handover::{HandoverReport, ReceiveError, Received, Target, hand_over},
     spool::{Spool, SpoolError, SpoolLimits, TableLayouts},
@@ -72,8 +71,8 @@ impl Writer {
     }
 
     /// Drains as [`drain_until`](Self::drain_until) does, and hands the rows that ClickHouse has
-    /// not taken until then to another collector, until `give_up` completes. Until then, the archive gets
-    /// its rows, too.
+    /// not taken until then to another collector, until `give_up` completes. Until then, the archive and
+    /// the topics get their rows, too.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -108,8 +107,8 @@ impl Writer {
         let report = hand_over(&self.shared.spool, target, give_up.clone()).await;
         drop(log_runs);
         let drained = self.end_log(&mut work).await;
-        // The rows may leave this machine, but what waits for the archive does not.
-        finish(&mut work.archiver, false, give_up).await;
+        // The rows may leave this machine, but what waits for the archive and the topics does not.
+        work.consumers.finish(false, give_up).await;
         (drained, report)
     }
 }

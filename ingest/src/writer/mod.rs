@@ -9,8 +9,10 @@
 //! once                rows with idempotency keys
 //! hand_over           the handover of rows to another collector, and from one
 //! replay              rows of an archive
+//! consumers           the archive and the topics of the rows
 //! options             the limits and the intervals of a writer
 //! schema_state        whether the servers' tables match the schema
+//! drain               the end of the deliveries and of the consumers
 //! drain_report        the rows that a drain could not deliver
 //! insert_error        the reasons to reject a typed row
 //! left_out_counts     events that a route leaves out by its options
@@ -25,14 +27,12 @@ use std::{
     ptr,
     sync::{Arc, Weak},
     thread,
-    time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     sync::{Mutex, watch},
     task::JoinSet,
-    time::sleep,
 };
 
 pub use self::{
@@ -48,18 +48,21 @@ pub use self::{
 };
 use crate::{
     ack::Ack,
-    archive::{ArchiverHandle, StatusReader, finish, upload_rest},
     block::{content::BlockRows, rows::RowBatch},
     budget::RequestMemory,
     deliver::run::StopAfter,
     ids::IdGenerator,
     lease,
-    spool::{Appender, LogEnd, Spool},
+    spool::{Appender, Spool},
     sync::state::State,
     table::{Schema, Table, dead_letter::REJECTED},
     writer::{
-        left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
-        unknown_key_counts::UnknownKeyCounters, unverified_counts::UnverifiedCounters,
+        consumers::{ConsumerReaders, Consumers},
+        left_out_counts::LeftOutCounters,
+        payload_rate::PayloadRate,
+        rejection_counts::RejectionCounters,
+        unknown_key_counts::UnknownKeyCounters,
+        unverified_counts::UnverifiedCounters,
     },
 };
 /// The types in the signatures of a writer's methods and options.
@@ -121,7 +124,7 @@ struct Shared {
     lease: watch::Receiver<lease::Progress>,
     /// Whether the clusters of Distributed tables have been read.
     shards: watch::Receiver<bool>,
-    archive: Option<StatusReader>,
+    consumers: ConsumerReaders,
     work: Mutex<Work>,
 }
 
@@ -135,7 +138,7 @@ struct Work {
     log: Option<thread::JoinHandle<()>>,
     /// Stops the log with the last delivery, unless somebody holds it.
     stop_log: Weak<StopAfter>,
-    archiver: Option<ArchiverHandle>,
+    consumers: Consumers,
 }
 
 impl Writer {
@@ -302,7 +305,8 @@ impl Writer {
             memory_bytes: spool.memory_bytes(),
             request_bytes: self.request_memory().used(),
             idempotency: self.keys().counts(),
-            archive: self.shared.archive.as_ref().map(StatusReader::status),
+            archive: self.shared.consumers.archive(),
+            topics: self.shared.consumers.topics(),
         }
     }
 
@@ -374,101 +378,6 @@ impl Writer {
     pub(crate) fn left_out(&self) -> &LeftOutCounters {
         &self.shared.left_out
     }
-
-    /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
-    /// stops the deliveries.
-    ///
-    /// Remaining rows are in the folder for the next process. Rows that are not on disk, since there
-    /// is no folder or the disk has failed, are lost when the process ends, which is logged as an
-    /// error.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use rowmill_ingest::Writer;
-    ///
-    /// /// Returns whether no row is lost.
-    /// async fn stop(writer: &Writer) -> bool {
-    ///     let report = writer.drain(Duration::from_secs(30)).await;
-    ///     report.is_complete() || report.is_kept
-    /// }
-    /// ```
-    pub async fn drain(&self, max_wait: Duration) -> DrainReport {
-        self.drain_until(sleep(max_wait)).await
-    }
-
-    /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
-    ///
-    /// ```
-    /// use rowmill_ingest::Writer;
-    /// use tokio::signal::ctrl_c;
-    ///
-    /// /// Waits for ClickHouse until someone presses Ctrl-C a second time.
-    /// async fn stop(writer: &Writer) {
-    ///     writer.drain_until(async { _ = ctrl_c().await }).await;
-    /// }
-    /// ```
-    pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
-        self.shared.spool.close();
-        let mut work = self.shared.work.lock().await;
-        let mut deadline = std::pin::pin!(deadline);
-        let is_late = self.end_deliveries(&mut work, deadline.as_mut()).await;
-        let report = self.end_log(&mut work).await;
-        finish(&mut work.archiver, is_late, deadline).await;
-        report
-    }
-
-    /// Ends the deliveries once ClickHouse has all rows of the closed spool, or `deadline` completes.
-    /// Returns whether it has.
-    async fn end_deliveries(&self, work: &mut Work, deadline: impl Future<Output = ()>) -> bool {
-        upload_rest(work.archiver.as_ref());
-        let all_end = async { while work.deliveries.join_next().await.is_some() {} };
-        let is_late = tokio::select! {
-            biased;
-            () = all_end => false,
-            () = deadline => true,
-        };
-        if is_late {
-            work.deliveries.shutdown().await;
-        }
-        work.syncs.shutdown().await;
-        is_late
-    }
-
-    /// Ends the spool's log, and returns the rows that are left.
-    async fn end_log(&self, work: &mut Work) -> DrainReport {
-        let shared = &self.shared;
-        shared.spool.stop();
-        if let Some(log) = work.log.take() {
-            join_log(log).await;
-        }
-        let left: Vec<_> = self
-            .counters()
-            .into_iter()
-            .filter(|counts| counts.rows_pending > 0)
-            .collect();
-        if shared.spool.log_end() == Some(LogEnd::Delivers) {
-            let rows: u64 = left.iter().map(|counts| counts.rows_pending).sum();
-            if rows > 0 {
-                tracing::info!(
-                    rows,
-                    "rows are not stored yet, and stay in the shared log or in the archive"
-                );
-            }
-            return DrainReport::new(Vec::new(), true);
-        }
-        let report = DrainReport::new(left, shared.spool.has_disk());
-        report.log();
-        report
-    }
-}
-
-/// Waits until the thread that writes a spool's log has ended.
-async fn join_log(log: thread::JoinHandle<()>) {
-    let ended = tokio::task::spawn_blocking(move || log.join()).await;
-    if !matches!(ended, Ok(Ok(()))) {
-        tracing::error!("the spool's log ended unexpectedly");
-    }
 }
 
 impl Drop for Shared {
@@ -481,6 +390,8 @@ impl Drop for Shared {
     }
 }
 
+mod consumers;
+mod drain;
 mod drain_report;
 mod hand_over;
 mod insert_error;

@@ -10,6 +10,7 @@ use crate::{
     spool::{LogLimits, SpoolLimits},
     store::InsertQuorum,
     table::dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES},
+    topics::Topics,
     writer::payload_rate::DEFAULT_BYTES_PER_SECOND,
 };
 
@@ -91,6 +92,8 @@ pub struct WriterOptions {
     pub audit_after: Option<Duration>,
     /// The archive of the rows, beside ClickHouse; it needs a folder. `None`: no archive.
     pub archive: Option<Archive>,
+    /// The topics of the rows, beside ClickHouse; they need a folder. `None`: no topics.
+    pub topics: Option<Topics>,
 }
 
 /// The way of rows into the tables over the shards of a cluster.
@@ -137,6 +140,7 @@ impl Default for WriterOptions {
             node: None,
             audit_after: None,
             archive: None,
+            topics: None,
         }
     }
 }

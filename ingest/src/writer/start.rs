@@ -16,7 +16,6 @@ use tokio::{
 
 use super::{ClusterInserts, Shared, Work, Writer, WriterOptions};
 use crate::{
-    archive::{Archiver, ArchiverHandle},
     deliver::{
         Audit, Changes, Delivery,
         follow::{Follow, follow},
@@ -35,8 +34,12 @@ use crate::{
     sync::{self, state::State, topology::distributed_tables},
     table::Schema,
     writer::{
-        left_out_counts::LeftOutCounters, payload_rate::PayloadRate, rejection_counts::RejectionCounters,
-        unknown_key_counts::UnknownKeyCounters, unverified_counts::UnverifiedCounters,
+        consumers::{ConsumerLinks, Consumers},
+        left_out_counts::LeftOutCounters,
+        payload_rate::PayloadRate,
+        rejection_counts::RejectionCounters,
+        unknown_key_counts::UnknownKeyCounters,
+        unverified_counts::UnverifiedCounters,
     },
 };
 
@@ -59,7 +62,7 @@ pub(super) struct Ids {
 #[derive(Default)]
 pub(super) struct BackgroundWork {
     log: Option<thread::JoinHandle<()>>,
-    archiver: Option<ArchiverHandle>,
+    consumers: Consumers,
 }
 
 /// Where the rows of a writer's spool come from and go to.
@@ -205,11 +208,8 @@ impl Writer {
     ) -> Result<Self, SpoolError> {
         let base = options.base();
         let io_error = |error| SpoolError::Io(folder.to_owned(), error);
-        let links = match &options.archive {
-            Some(_) => Some(Archiver::links(folder).map_err(io_error)?),
-            None => None,
-        };
-        let (spool, log) = Spool::open_with(folder, TableLayouts::of(schema), options.limits(), links.clone())?;
+        let links = ConsumerLinks::open(options, folder).map_err(io_error)?;
+        let (spool, log) = Spool::open_with(folder, TableLayouts::of(schema), options.limits(), links.all())?;
         // This process holds the folder's lock, so no other process writes the file.
         let (file, earlier) = IdFile::open(folder).map_err(|error| {
             spool.stop();
@@ -220,19 +220,13 @@ impl Writer {
             generator: IdGenerator::with_file(file, record),
             record,
         };
-        let archiver = match (&options.archive, links) {
-            (Some(archive), Some(links)) => {
-                let archiver = Archiver::start(archive, links, spool.clone(), schema);
-                Some(archiver.map_err(|error| {
-                    spool.stop();
-                    io_error(error)
-                })?)
-            }
-            _ => None,
-        };
+        let consumers = Consumers::start(options, links, &spool, schema).map_err(|error| {
+            spool.stop();
+            io_error(error)
+        })?;
         let work = BackgroundWork {
             log: Some(log),
-            archiver,
+            consumers,
         };
         let flow = &Flow::ToTables;
         Ok(Self::run(schema, spool, work, ids, servers.into(), options, flow))
@@ -296,10 +290,10 @@ impl Writer {
         if let Flow::FromLog(url, topics) = flow {
             kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
         }
-        let BackgroundWork { log, archiver } = work;
+        let BackgroundWork { log, consumers } = work;
         Self {
             shared: Arc::new(Shared {
-                archive: archiver.as_ref().map(ArchiverHandle::reader),
+                consumers: consumers.readers(),
                 appender: spool.appender(),
                 spool,
                 schema,
@@ -318,7 +312,7 @@ impl Writer {
                     syncs,
                     log,
                     stop_log,
-                    archiver,
+                    consumers,
                 }),
             }),
         }

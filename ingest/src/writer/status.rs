@@ -8,6 +8,7 @@ use crate::{
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
+    topics::TopicsStatus,
     writer::{left_out_counts::LeftOutCounts, rejection_counts::RejectionCounts, unverified_counts::UnverifiedCount},
 };
 
@@ -61,6 +62,8 @@ pub struct WriterStatus {
     pub idempotency: KeyCounts,
     /// The archive of the rows, if there is one.
     pub archive: Option<ArchiveStatus>,
+    /// The topics of the rows, if there are any.
+    pub topics: Option<TopicsStatus>,
 }
 
 /// A URL of ClickHouse whose last inserts have failed.

@@ -64,6 +64,11 @@ impl Broker {
         format!("kafka://{}/{prefix}", self.gate.address)
     }
 
+    /// Returns the address at which clients reach the broker.
+    pub fn address(&self) -> SocketAddr {
+        self.gate.address
+    }
+
     /// Cuts all connections, and refuses others until [`come_back`](Self::come_back).
     pub fn go_away(&self) {
         for connection in self.gate.connections.lock().unwrap().take().into_iter().flatten() {

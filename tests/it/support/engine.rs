@@ -92,6 +92,7 @@ fn start_on_new_data(listen: SocketAddr) -> Engine {
     let start = STARTED.fetch_add(1, Ordering::Relaxed);
     let data = folder(start);
     write_definitions_unsynced(&data);
+    allow_kafka(&data);
     if let Some(before) = start.checked_sub(1).map(folder) {
         for file in ["collector.password", "owner.password"] {
             fs::copy(before.join(file), data.join(file)).unwrap();
@@ -115,6 +116,15 @@ pub(super) fn write_definitions_unsynced(data: &Path) {
         "<clickhouse><profiles><collector><fsync_metadata>0</fsync_metadata></collector></profiles></clickhouse>";
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("unsynced.xml"), profile).unwrap();
+}
+
+/// Lets the collector's user of the engine in `data` create tables of the engine Kafka, which read the
+/// topics of a test. The attributes keep the rights that the user has.
+fn allow_kafka(data: &Path) {
+    let grants = "<query kafka=\"engine\">GRANT TABLE ENGINE ON Kafka</query>\
+                  <query kafka=\"source\">GRANT READ ON KAFKA</query>";
+    let users = format!("<clickhouse><users><collector><grants>{grants}</grants></collector></users></clickhouse>");
+    fs::write(data.join("config/users.d/kafka.xml"), users).unwrap();
 }
 
 /// Kills an engine that does not create a database within the time of [`http::send`]: without it,

@@ -21,7 +21,7 @@ use crate::{
     block::{frame_format::FrameFormat, layout::InsertTarget, sealed::SealedBlock},
     spool::{
         frame::{self, Frame, Kind, SEGMENT_HEADER},
-        links::{ArchiveLinks, LinkName, format_of},
+        links::{Consumer, LinkName, SegmentLinks, format_of},
         recover::copy::{BlockCopy, assemble, best_of, sound},
         scan::scan,
     },
@@ -40,7 +40,7 @@ pub(crate) struct ArchiveBlock {
 /// The links, and how far each has been read.
 #[derive(Debug)]
 pub(crate) struct LinkedBlocks {
-    pub(crate) links: Arc<ArchiveLinks>,
+    pub(crate) links: Arc<SegmentLinks>,
     files: BTreeMap<LinkName, LinkState>,
     /// The links of which this build cannot read the header. They stay for another build.
     quarantined: HashSet<LinkName>,
@@ -67,10 +67,11 @@ struct LinkState {
 impl LinkedBlocks {
     /// Returns the blocks of the links. `is_archived`: links whose blocks are archived, all of them.
     /// If a segment cannot have a link now, a later
-    /// [`link_missing`](ArchiveLinks::link_missing) gives it one.
-    pub(crate) fn new(links: Arc<ArchiveLinks>, is_archived: impl Fn(LinkName) -> bool) -> Self {
+    /// [`link_missing`](SegmentLinks::link_missing) gives it one.
+    pub(crate) fn new(links: Arc<SegmentLinks>, is_archived: impl Fn(LinkName) -> bool) -> Self {
         if let Err(error) = links.link_missing(is_archived) {
-            tracing::warn!(%error, "segments have no link for the archive yet; the links will be retried");
+            let consumer = links.consumer();
+            tracing::warn!(%error, "segments have no link for {consumer} yet; the links will be retried");
         }
         Self {
             links,
@@ -194,7 +195,7 @@ impl LinkedBlocks {
                 _ => damage.before_frames + damage.at_the_end,
             };
             self.failures.add_lost(lost);
-            damage.log(name, lost);
+            damage.log(self.links.consumer(), name, lost);
         }
         if !is_active {
             state.is_read = true;
@@ -220,7 +221,8 @@ impl LinkedBlocks {
             self.quarantined.insert(name);
             tracing::error!(
                 link = %path.display(), bytes = metadata.len(),
-                "the archive does not get the rows of a link whose header this build cannot read; it stays on disk"
+                "{} does not get the rows of a link whose header this build cannot read; it stays on disk",
+                self.links.consumer()
             );
         }
         Ok(format)
@@ -269,16 +271,16 @@ struct Damage {
 }
 
 impl Damage {
-    fn log(&self, name: LinkName, lost: u64) {
+    fn log(&self, consumer: Consumer, name: LinkName, lost: u64) {
         let Self { unreadable_pages, .. } = self;
         match lost {
             0 => tracing::warn!(
                 link = %name, bytes = self.at_the_end,
-                "the archive skips bytes at the end of a segment that fail their checksums"
+                "{consumer} skips bytes at the end of a segment that fail their checksums"
             ),
             lost => tracing::error!(
                 link = %name, bytes = lost, unreadable_pages,
-                "rows were damaged on disk before they were archived, and the archive lacks them"
+                "rows were damaged on disk before {consumer} had them, and it lacks them"
             ),
         }
     }

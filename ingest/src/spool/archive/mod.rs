@@ -1,4 +1,4 @@
-//! Archive: the blocks of linked segments, for an archive.
+//! Archive: the blocks of linked segments, for an archive and for topics.
 //!
 //! ```text
 //! blocks         finds the blocks of the links, each once and with all its rows
@@ -14,5 +14,5 @@ mod tests;
 
 pub(crate) use self::{
     blocks::{ArchiveBlock, LinkedBlocks},
-    package::{ReplayedBlock, pack, unpack_blocks},
+    package::{ReplayedBlock, pack, read_rows, unpack_blocks},
 };

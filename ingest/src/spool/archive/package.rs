@@ -24,7 +24,7 @@ use crate::{
     spool::{
         frame::{Kind, Rows},
         handover::package::{PackedBlock, Packer, unpack},
-        links::{ArchiveLinks, LinkName},
+        links::{LinkName, SegmentLinks},
         read::{ReadError, read_rows_from},
     },
 };
@@ -35,7 +35,7 @@ use crate::{
 /// # Errors
 /// The file system's.
 pub(crate) fn pack(
-    links: &ArchiveLinks,
+    links: &SegmentLinks,
     blocks: &[&ArchiveBlock],
     failures: &mut ReadFailures,
 ) -> io::Result<(Bytes, u64)> {
@@ -47,7 +47,7 @@ pub(crate) fn pack(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        let (ranges, rows) = rows_of(&mut file, *link, block, failures)?;
+        let (ranges, rows) = rows_of(&mut file, links, *link, block, &(0..u32::MAX), failures)?;
         if !ranges.is_empty() {
             packer.put(block, &[], &ranges, &rows);
             count += rows.ends.len() as u64;
@@ -56,11 +56,31 @@ pub(crate) fn pack(
     Ok((packer.into_bytes(), count))
 }
 
-/// Returns the rows of a block that can be read, and their numbers.
+/// Reads the rows of a block whose numbers are in a range, and returns them with their numbers; none if
+/// the link was given up. Rows that the disk cannot read again and again count as lost in `failures`.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn read_rows(
+    links: &SegmentLinks,
+    found: &ArchiveBlock,
+    within: &RowRange,
+    failures: &mut ReadFailures,
+) -> io::Result<(Vec<RowRange>, BlockRows)> {
+    let ArchiveBlock { link, block } = found;
+    match File::open(links.path(*link)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Default::default()),
+        opened => rows_of(&mut opened?, links, *link, block, within, failures),
+    }
+}
+
+/// Returns the rows of a block within a range that can be read, and their numbers.
 fn rows_of(
     file: &mut File,
+    links: &SegmentLinks,
     link: LinkName,
     block: &SealedBlock,
+    within: &RowRange,
     failures: &mut ReadFailures,
 ) -> io::Result<(Vec<RowRange>, BlockRows)> {
     let last_offset = Cell::new(0);
@@ -74,7 +94,8 @@ fn rows_of(
     loop {
         let (logged, ranges) = {
             let state = block.state();
-            let all: Vec<_> = state.parts.iter().flat_map(|part| part.ranges().to_vec()).collect();
+            let all = state.parts.iter().flat_map(|part| part.ranges().to_vec());
+            let all: Vec<_> = all.filter_map(|rows| overlap(&rows, within)).collect();
             let frames = state.logged.frames.iter();
             let readable = frames.flat_map(|frame| all.iter().filter_map(|rows| overlap(&frame.rows, rows)));
             let ranges: Vec<_> = readable.collect();
@@ -97,7 +118,8 @@ fn rows_of(
         };
         tracing::error!(
             table = %block.layout.table, block = %block.id, rows = ?damaged.rows,
-            "rows were damaged on disk before they were archived, and the archive lacks them"
+            "rows were damaged on disk before {} had them, and it lacks them",
+            links.consumer()
         );
         failures.add_lost(damaged.length as u64);
         block.state().logged.frames.retain(|candidate| *candidate != damaged);

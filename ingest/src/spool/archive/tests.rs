@@ -21,7 +21,7 @@ use crate::{
         disk::segment_path,
         frame::SEGMENT_HEADER,
         inspect,
-        links::{ArchiveLinks, LinkName},
+        links::{Consumer, LinkName, SegmentLinks},
     },
 };
 
@@ -48,9 +48,9 @@ struct Node {
 
 impl Node {
     fn open(folder: &Path) -> Self {
-        let links = Arc::new(ArchiveLinks::open(folder).unwrap());
+        let links = Arc::new(SegmentLinks::open(folder, Consumer::Archive).unwrap());
         let layouts = TableLayouts::of(&SCHEMA);
-        let (spool, log) = Spool::open_with(folder, layouts, LIMITS, Some(Arc::clone(&links))).unwrap();
+        let (spool, log) = Spool::open_with(folder, layouts, LIMITS, vec![Arc::clone(&links)]).unwrap();
         let blocks = LinkedBlocks::new(links, |_| false);
         Self { spool, log, blocks }
     }
@@ -321,11 +321,11 @@ fn a_file_system_without_links_is_an_error_of_the_start() {
     if device(folder.path()) == device(other.path()) {
         return;
     }
-    ArchiveLinks::open(folder.path()).unwrap();
+    SegmentLinks::open(folder.path(), Consumer::Archive).unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the probe is removed");
     fs::remove_dir(folder.path().join("archive")).unwrap();
     std::os::unix::fs::symlink(other.path(), folder.path().join("archive")).unwrap();
-    let error = ArchiveLinks::open(folder.path()).unwrap_err();
+    let error = SegmentLinks::open(folder.path(), Consumer::Archive).unwrap_err();
     assert!(error.to_string().starts_with("the archive needs hard links"), "{error}");
 }
 

@@ -34,7 +34,7 @@ use crate::{
     spool::{
         disk::{Disk, Segment},
         frame::{self, Kind, SEGMENT_HEADER},
-        links::ArchiveLinks,
+        links::SegmentLinks,
     },
 };
 
@@ -63,8 +63,8 @@ pub(crate) struct Log {
     next_segment: u64,
     /// The idempotency keys, whose index outlives the segments.
     pub(super) keys: Arc<KeyIndex>,
-    /// The second names of the segments, if the rows are archived.
-    archive: Option<Arc<ArchiveLinks>>,
+    /// The second names of the segments, for each consumer of the rows beside ClickHouse.
+    links: Vec<Arc<SegmentLinks>>,
 }
 
 #[derive(Debug)]
@@ -103,13 +103,13 @@ impl Log {
             begun,
             next_segment,
             keys,
-            archive: None,
+            links: Vec::new(),
         }
     }
 
-    /// Gives each segment that is begun from now on a second name for the archive.
-    pub(crate) fn set_archive(&mut self, archive: Arc<ArchiveLinks>) {
-        self.archive = Some(archive);
+    /// Gives each segment that is begun from now on a second name for each consumer.
+    pub(crate) fn set_links(&mut self, links: Vec<Arc<SegmentLinks>>) {
+        self.links = links;
     }
 
     /// Returns the total length of all segments.
@@ -182,17 +182,17 @@ impl Log {
         let segment = self.next_segment;
         self.next_segment += 1;
         let format = FrameFormat::new(random::salt());
-        if let Some(archive) = &self.archive {
-            archive.begin(segment, format);
+        for links in &self.links {
+            links.begin(segment, format);
         }
         let file = self.create(segment, format).inspect_err(|error| {
-            if let Some(archive) = &self.archive {
-                archive.not_begun();
-                archive.write_failed(error);
+            for links in &self.links {
+                links.not_begun();
+                links.write_failed(error);
             }
         })?;
-        if let Some(archive) = &self.archive {
-            archive.link_active();
+        for links in &self.links {
+            links.link_active();
         }
         let length = SEGMENT_HEADER as u64;
         self.segments.insert(
@@ -281,14 +281,14 @@ impl Log {
             Ok(()) => {
                 state.length = batch.at + batch.bytes.len() as u64;
                 state.synced = state.length;
-                if let Some(archive) = &self.archive {
-                    archive.synced(state.length);
+                for links in &self.links {
+                    links.synced(state.length);
                 }
                 Ok(batch.bytes)
             }
             Err(error) => {
-                if let Some(archive) = &self.archive {
-                    archive.write_failed(&error);
+                for links in &self.links {
+                    links.write_failed(&error);
                 }
                 self.abandon_active(batch.bytes.len() as u64);
                 Err((error, batch.bytes))
@@ -299,8 +299,8 @@ impl Log {
     /// Abandons the active segment after a failure to write at most `written` bytes.
     fn abandon_active(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
-        if let Some(archive) = &self.archive {
-            archive.ended();
+        for links in &self.links {
+            links.ended();
         }
         self.unmarked.append(&mut active.unsynced_marks);
         let Some(state) = self.segments.get_mut(&active.segment) else {
@@ -348,8 +348,8 @@ impl Log {
     /// Ends the active segment; the next batch begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(active) = self.active.take() {
-            if let Some(archive) = &self.archive {
-                archive.ended();
+            for links in &self.links {
+                links.ended();
             }
             self.remove_if_done(active.segment);
         }
@@ -428,8 +428,8 @@ impl Log {
     /// Removes every segment that is no longer needed, including the active one.
     pub(crate) fn remove_finished(&mut self) {
         self.active = None;
-        if let Some(archive) = &self.archive {
-            archive.ended();
+        for links in &self.links {
+            links.ended();
         }
         let all: Vec<_> = self.segments.keys().copied().collect();
         for segment in all {
