@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 38] = [
+const STAGES: [&str; 39] = [
     "test",
     "service",
     "collect",
@@ -40,6 +40,7 @@ const STAGES: [&str; 38] = [
     "idempotency",
     "block",
     "native",
+    "row_bytes",
     "lease",
     "sync",
     "ids",
