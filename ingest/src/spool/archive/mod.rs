@@ -14,5 +14,5 @@ mod tests;
 
 pub(crate) use self::{
     blocks::{ArchiveBlock, LinkedBlocks},
-    package::{ReplayedBlock, pack, unpack_blocks},
+    package::{BlockPacker, ReplayedBlock, pack, read_blocks, unpack_blocks},
 };
