@@ -17,7 +17,8 @@ use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
-const ROWS: usize = 1_000;
+/// The number of random rows.
+pub const ROWS: usize = 1_000;
 
 /// The families whose tables are sent row by row.
 const SENT_IN_ROWS: [&str; 5] = ["Dynamic", "Geometry", "JSON", "QBit", "Variant"];
@@ -186,7 +187,7 @@ fn each_family_is_supported_or_refused_with_a_reason() {
 }
 
 /// Returns the events, one row per line as ClickHouse writes it.
-fn random_events(database: &Database) -> String {
+pub fn random_events(database: &Database) -> String {
     let (mut structure, mut computed) = (Vec::new(), Vec::new());
     for (index, (name, ty)) in supported().iter().enumerate() {
         let own = RANDOM
