@@ -126,6 +126,8 @@ fn assert_same_rows(database: &Database, archive: &Path, table: &str) {
     assert_eq!(database.count(&format!("copy_of_{table}")), database.count(table));
     for (name, data_type) in &columns {
         match with_texts(data_type) == *data_type {
+            // In the rarer types, a JSON has date-times in the forms of events, which stay Strings in the copy.
+            true if table == "more_types" && data_type.contains("JSON") => {}
             true => assert_same_values(database, table, name, data_type),
             // The table has the values of typed paths in another form.
             false if data_type.starts_with("JSON") => {}
