@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rowmill_ingest::{
     WriterOptions,
-    archive::{ArchivedObject, Selection},
+    archive::{ArchiveFormat, ArchivedObject, Selection},
     schema::missing_tables,
     store::Servers,
     table::Schema,
@@ -22,6 +22,10 @@ use crate::{cli::ArchiveReplayOptions, database::Database};
 
 /// A duration of a replay that stands for no limit.
 const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// What a replay says of objects of Parquet.
+const PARQUET: &str = "a replay does not read objects of Parquet; ClickHouse itself does, with INSERT INTO … SELECT … \
+                       FROM s3(…, 'Parquet') (docs/archive.md)";
 
 /// The table of rows that ClickHouse has refused.
 const REJECTED: &str = "rejected";
@@ -48,8 +52,16 @@ pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) ->
         writeln!(out, "{} objects, {bytes} bytes", objects.len())?;
         return Ok(());
     }
+    if objects.iter().all(|object| object.format == ArchiveFormat::Parquet) {
+        let tables: BTreeSet<_> = objects.iter().map(|object| &*object.table).collect();
+        for table in tables {
+            writeln!(out, "{table}: {PARQUET}")?;
+        }
+        return Err(format!("{} has only objects of Parquet", options.archive).into());
+    }
     let database = Database::open(&options.database, &options.engine.data, schema)?;
-    let tables = objects.iter().map(|object| &*object.table);
+    let blocks = objects.iter().filter(|object| object.format == ArchiveFormat::Blocks);
+    let tables = blocks.map(|object| &*object.table);
     // The rows that ClickHouse refuses go there.
     let tables: BTreeSet<_> = tables.chain([REJECTED]).collect();
     let missing = runtime.block_on(missing_tables(database.url(), tables))?;
@@ -105,7 +117,7 @@ pub(crate) fn replay(options: &ArchiveReplayOptions, schema: &'static Schema) ->
     if !report.unreadable.is_empty() {
         return Err("some objects cannot be read".into());
     }
-    if left_out.iter().any(|tables| !tables.is_empty()) {
+    if left_out.iter().any(|tables| !tables.is_empty()) || !report.parquet.is_empty() {
         return Err("some rows were left out".into());
     }
     if report.rows == 0 {
@@ -136,6 +148,9 @@ fn print(report: &ReplayReport, out: &mut impl Write) -> io::Result<()> {
     )?;
     for (name, reason) in &report.unreadable {
         writeln!(out, "{name}: its rows are left out: {reason}")?;
+    }
+    for (table, objects) in &report.parquet {
+        writeln!(out, "{table}: {objects} objects are left out: {PARQUET}")?;
     }
     for (table, rows) in &report.unknown_tables {
         writeln!(

@@ -41,6 +41,7 @@ const STAGES: [&str; 39] = [
     "idempotency",
     "block",
     "native",
+    "row_bytes",
     "lease",
     "sync",
     "ids",

@@ -102,6 +102,7 @@
 //! idempotency the keys of accepted requests, over restarts
 //! block      the rows of one table that are inserted together
 //! native     the rows of a block in ClickHouse's columnar format, compressed
+//! row_bytes  the values in the bytes of a row, by the types of its columns
 //! lease      a node number that no other process has
 //! ids        ids of events and visitors
 //! sync       makes the tables in ClickHouse match the schema
@@ -159,6 +160,7 @@ mod privacy;
 mod private;
 pub mod rejected;
 mod request;
+mod row_bytes;
 mod scan;
 mod service;
 mod sharding;

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use clap::{Arg, Args, Command, builder::TypedValueParser, error::ErrorKind};
-use rowmill_ingest::archive::{Archive, ArchiveUrl, InvalidArchiveUrl, Selection};
+use clap::{Arg, Args, Command, ValueEnum, builder::TypedValueParser, error::ErrorKind};
+use rowmill_ingest::archive::{Archive, ArchiveFormat, ArchiveUrl, InvalidArchiveUrl, Selection};
 
 use super::{
     ColumnOptions, DatabaseOptions, EngineDataOptions,
@@ -32,6 +32,15 @@ pub(crate) struct ArchiveOptions {
         value_name = "TABLES"
     )]
     pub(crate) archive_tables: Vec<String>,
+
+    /// Format of the objects.
+    #[arg(
+        long,
+        env = "ROWMILL_ARCHIVE_FORMAT",
+        default_value = "blocks",
+        value_name = "FORMAT"
+    )]
+    pub(crate) archive_format: ArchiveFormatOption,
 
     /// Age of a row at which it is archived even if its object has few others, such as 300, 60s or 5m.
     #[arg(long, env = "ROWMILL_ARCHIVE_SECONDS", default_value = "300s", value_parser = seconds, value_name = "DURATION")]
@@ -65,8 +74,27 @@ impl ArchiveOptions {
             tables: (!self.archive_tables.is_empty()).then(|| self.archive_tables.clone()),
             age: self.archive_seconds,
             max_bytes: self.archive_bytes,
+            format: self.archive_format.into(),
             ..Archive::new(url.clone())
         }))
+    }
+}
+
+/// The format of an archive's objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArchiveFormatOption {
+    /// The blocks of the spool, which `rowmill replay` inserts into ClickHouse again.
+    Blocks,
+    /// Parquet, which ClickHouse and other programs read.
+    Parquet,
+}
+
+impl From<ArchiveFormatOption> for ArchiveFormat {
+    fn from(option: ArchiveFormatOption) -> Self {
+        match option {
+            ArchiveFormatOption::Blocks => Self::Blocks,
+            ArchiveFormatOption::Parquet => Self::Parquet,
+        }
     }
 }
 

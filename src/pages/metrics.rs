@@ -308,6 +308,11 @@ fn archive(text: &mut Exposition, status: &ArchiveStatus) {
         status.bytes,
     );
     text.counter(
+        "rowmill_archive_kept_rows_total",
+        "Rows that Parquet cannot have, and that were uploaded as blocks.",
+        status.kept_rows,
+    );
+    text.counter(
         "rowmill_archive_failures_total",
         "Uploads to the archive that failed and were, or will be, retried.",
         status.failures,

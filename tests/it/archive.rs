@@ -1,6 +1,7 @@
 //! An archive beside ClickHouse: `serve --archive` and `replay`.
 
 mod faults;
+mod parquet;
 
 use std::{fs, path::Path, process::Output};
 

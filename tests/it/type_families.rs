@@ -17,7 +17,8 @@ use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
-const ROWS: usize = 1_000;
+/// The number of random rows.
+pub const ROWS: usize = 1_000;
 
 /// The families whose tables are sent row by row.
 const SENT_IN_ROWS: [&str; 5] = ["Dynamic", "Geometry", "JSON", "QBit", "Variant"];

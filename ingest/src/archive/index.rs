@@ -11,15 +11,17 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
+    format::ArchiveFormat,
     journal::{Journal, Plan},
     object::{self, Description},
+    parquet::{ParquetObject, ParquetParts},
     status::Counts,
 };
 use crate::{
     block::layout::InsertTarget,
     spool::{
         Spool,
-        archive::{ArchiveBlock, LinkedBlocks, pack},
+        archive::{ArchiveBlock, LinkedBlocks, pack, read_blocks},
         links::{LinkName, SegmentLinks},
     },
 };
@@ -30,16 +32,35 @@ const OBJECT_BYTES: usize = 32 << 20;
 /// The largest number of blocks in memory that wait. Further ones stay in their links unread.
 const MAX_BLOCKS: usize = 10_000;
 
-/// An object that is to be uploaded.
+/// The objects of a plan, which are to be uploaded.
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
-    /// The object's name, without the archive's prefix.
+    /// The name of the plan's object, without the archive's prefix.
     pub(super) name: String,
-    /// Empty if no row of it can be read.
-    pub(super) bytes: Bytes,
-    pub(super) rows: u64,
+    /// The object, and beside one of Parquet that of the rows that it cannot have. Empty if no row of
+    /// the blocks can be read.
+    pub(super) objects: Vec<Object>,
     /// The number of blocks of the plan that the disk does not have any more.
     pub(super) missing_blocks: usize,
+}
+
+/// An object that is to be uploaded.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    /// The object's name, without the archive's prefix.
+    pub(super) name: String,
+    pub(super) bytes: Bytes,
+    pub(super) rows: u64,
+    /// The reason why Parquet cannot have a row of the object, whose rows are archived as blocks
+    /// therefore.
+    pub(super) kept: Option<String>,
+}
+
+impl Upload {
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.objects.iter().map(|object| object.rows).sum()
+    }
 }
 
 /// The blocks that wait, and the journal of those that do not.
@@ -58,6 +79,8 @@ pub(super) struct Index {
     spool: Spool,
     /// The tables whose rows are archived.
     tables: HashSet<String>,
+    /// The format of new objects.
+    format: ArchiveFormat,
     /// The bytes of rows that the archive will not get, and that are not counted yet.
     lost_bytes: u64,
 }
@@ -77,7 +100,12 @@ impl Index {
     ///
     /// # Errors
     /// The file system's.
-    pub(super) fn open(links: Arc<SegmentLinks>, spool: Spool, tables: HashSet<String>) -> io::Result<Self> {
+    pub(super) fn open(
+        links: Arc<SegmentLinks>,
+        spool: Spool,
+        tables: HashSet<String>,
+        format: ArchiveFormat,
+    ) -> io::Result<Self> {
         let journal = Journal::open(links.folder())?;
         let blocks = LinkedBlocks::new(links, |link| journal.has_ended(link));
         Ok(Self {
@@ -89,6 +117,7 @@ impl Index {
             leaving: HashMap::new(),
             spool,
             tables,
+            format,
             lost_bytes: 0,
         })
     }
@@ -162,7 +191,7 @@ impl Index {
             let Some(group) = due.max_by_key(|group| group.bytes) else {
                 return Ok(None);
             };
-            let plan = group.plan();
+            let plan = group.plan(self.format);
             self.journal.set_plan(plan)?;
         }
         let Some(plan) = self.journal.plan() else {
@@ -181,15 +210,32 @@ impl Index {
             .collect();
         let blocks: Vec<_> = ids.iter().filter_map(|id| by_id.get(id).copied()).collect();
         let missing_blocks = ids.len() - blocks.len();
-        let (package, rows) = pack(&self.blocks.links, &blocks, &mut self.blocks.failures)?;
-        let bytes = match group {
-            Some(group) if rows > 0 => object::encode(&Description::new(&group.layout, &ids, rows), &package)?,
-            _ => Vec::new(),
+        let name = plan.object.clone();
+        let (links, failures) = (&self.blocks.links, &mut self.blocks.failures);
+        let objects = match (group, ArchiveFormat::of_object(&name)) {
+            (None, _) => Vec::new(),
+            (Some(group), Some((ArchiveFormat::Parquet, _))) => {
+                let mut object = ParquetObject::new(&group.layout);
+                read_blocks(links, &blocks, failures, |block, ranges, rows| {
+                    object.add(block, ranges, rows)
+                })?;
+                parquet_objects(&name, object.finish(&ids)?)
+            }
+            (Some(group), _) => {
+                let (package, rows) = pack(links, &blocks, failures)?;
+                let bytes = object::encode(&Description::new(&group.layout, &ids, rows), &package)?;
+                let name = name.clone();
+                vec![Object {
+                    name,
+                    bytes: bytes.into(),
+                    rows,
+                    kept: None,
+                }]
+            }
         };
         Ok(Some(Upload {
-            name: plan.object.clone(),
-            bytes: bytes.into(),
-            rows,
+            name,
+            objects: objects.into_iter().filter(|object| object.rows > 0).collect(),
             missing_blocks,
         }))
     }
@@ -365,7 +411,7 @@ impl Group {
     }
 
     /// Returns the plan of an object with the oldest blocks.
-    fn plan(&mut self) -> Plan {
+    fn plan(&mut self, format: ArchiveFormat) -> Plan {
         self.blocks.sort_by_key(|found| found.block.id);
         let mut bytes = 0;
         let most = self.blocks.iter().take_while(|found| {
@@ -376,8 +422,25 @@ impl Group {
         let blocks: Vec<_> = most.map(|found| (found.link, found.block.id)).collect();
         let ids: Vec<_> = blocks.iter().map(|(_, id)| *id).collect();
         Plan {
-            object: object::name(&self.layout, &ids),
+            object: object::name(&self.layout, &ids, format),
             blocks,
         }
     }
+}
+
+/// Returns the objects with the parts of an object of Parquet.
+fn parquet_objects(name: &str, parts: ParquetParts) -> Vec<Object> {
+    let file = Object {
+        name: name.to_owned(),
+        bytes: parts.file,
+        rows: parts.rows,
+        kept: None,
+    };
+    let kept = Object {
+        name: object::name_of_kept(name),
+        bytes: parts.kept,
+        rows: parts.kept_rows,
+        kept: parts.reason,
+    };
+    vec![file, kept]
 }

@@ -9,8 +9,10 @@
 //! ```text
 //! url       the address of an archive, and the store behind it
 //! folder    the private files of an archive in a folder
+//! format    the formats of objects
 //! http      requests to S3, over the HTTP and TLS of the collector
 //! object    an object's name, and its bytes
+//! parquet   the rows of an object as Parquet
 //! journal   which blocks are archived, over restarts
 //! index     the blocks that wait, and the objects that they become
 //! run       uploads objects, until the spool is closed
@@ -22,10 +24,12 @@
 //! process is killed then, the next one uploads the same rows under the same name.
 
 mod folder;
+mod format;
 mod http;
 mod index;
 pub(crate) mod journal;
 mod object;
+mod parquet;
 mod read;
 mod run;
 mod status;
@@ -37,6 +41,7 @@ use std::time::Duration;
 
 pub(crate) use self::run::{Archiver, ArchiverHandle, StatusReader, finish, upload_rest};
 pub use self::{
+    format::ArchiveFormat,
     read::{ArchivedObject, Selection},
     status::ArchiveStatus,
     url::{ArchiveError, ArchiveUrl, InvalidArchiveUrl},
@@ -59,6 +64,8 @@ pub use self::{
 pub struct Archive {
     /// The place of the objects.
     pub url: ArchiveUrl,
+    /// The format of new objects. An object whose upload has begun keeps its format.
+    pub format: ArchiveFormat,
     /// The tables whose rows are archived; `None` for all of the schema, without the dead letters.
     pub tables: Option<Vec<String>>,
     /// The age of a row at which it is uploaded, even if its object has few others.
@@ -69,11 +76,12 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Returns an archive of all tables at this address: an object is uploaded after five minutes at
-    /// the latest, and 8 GiB of rows wait while the store is away.
+    /// Returns an archive of the blocks of all tables at this address: an object is uploaded after five
+    /// minutes at the latest, and 8 GiB of rows wait while the store is away.
     pub fn new(url: ArchiveUrl) -> Self {
         Self {
             url,
+            format: ArchiveFormat::Blocks,
             tables: None,
             age: Duration::from_secs(300),
             max_bytes: 8 << 30,

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! TABLE/2026-11-30/20261130T221500.123Z-20261130T221958.004Z-BLOCK-FINGERPRINT.blocks.zst
+//! TABLE/2026-11-30/20261130T221500.123Z-20261130T221958.004Z-BLOCK-FINGERPRINT.parquet
 //! ```
 //!
 //! The times are those at which the first and the last block of the object were opened, in UTC. BLOCK is
 //! the id of the first one, so no other object has the name. FINGERPRINT stands for the names and types
 //! of the columns.
 //!
-//! The bytes are a skippable frame of zstd with the object's description in JSON, and a frame with the
+//! The bytes of blocks are a skippable frame of zstd with the object's description in JSON, and a frame with the
 //! blocks, in the format of the spool's segments. A program for zstd skips the description.
 
 use std::{
@@ -22,10 +23,8 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 use uuid::Uuid;
 
+use super::format::ArchiveFormat;
 use crate::block::layout::InsertTarget;
-
-/// The end of an object's name.
-const EXTENSION: &str = ".blocks.zst";
 
 /// The first bytes of a skippable frame.
 const SKIPPABLE: u32 = 0x184D_2A50;
@@ -78,16 +77,17 @@ impl Description {
 }
 
 /// Returns the name of the object with these blocks, without the archive's prefix.
-pub(super) fn name(layout: &InsertTarget, ids: &[Uuid]) -> String {
+pub(super) fn name(layout: &InsertTarget, ids: &[Uuid], format: ArchiveFormat) -> String {
     let (first, last) = bounds(ids);
     let id = ids.first().copied().unwrap_or_default().simple();
     format!(
-        "{}/{}/{}-{}-{id}-{}{EXTENSION}",
+        "{}/{}/{}-{}-{id}-{}{}",
         folder(layout.schema_table()),
         first.strftime("%Y-%m-%d"),
         time_text(first),
         time_text(last),
         fingerprint(layout),
+        format.extension(),
     )
 }
 
@@ -125,15 +125,23 @@ pub(super) fn table_of(folder: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns the times at which the first and the last block were opened, from an object's name without
-/// its folders; `None` for another file.
-pub(super) fn times_of(name: &str) -> Option<(SystemTime, SystemTime)> {
-    let mut parts = name.strip_suffix(EXTENSION)?.split('-');
+/// Returns the name of the object of blocks beside an object of Parquet: it has the rows that Parquet
+/// cannot have.
+pub(super) fn name_of_kept(name: &str) -> String {
+    let stem = ArchiveFormat::of_object(name).map_or(name, |(_, stem)| stem);
+    format!("{stem}{}", ArchiveFormat::Blocks.extension())
+}
+
+/// Returns the format of an object, and the times at which its first and its last block were opened,
+/// from its name without its folders; `None` for another file.
+pub(super) fn parts_of(name: &str) -> Option<(ArchiveFormat, SystemTime, SystemTime)> {
+    let (format, stem) = ArchiveFormat::of_object(name)?;
+    let mut parts = stem.split('-');
     let mut time = || {
         let time = parts.next()?.parse::<Timestamp>().ok()?;
         SystemTime::try_from(time).ok()
     };
-    Some((time()?, time()?))
+    Some((format, time()?, time()?))
 }
 
 /// Returns the time at which a block was opened, in milliseconds.
@@ -229,14 +237,19 @@ mod tests {
         let id = |ms: u128| Uuid::from_u128(ms << 80 | 7 << 76 | 5);
         // 2026-11-30T22:15:00.123Z and five seconds later.
         let ids = [id(1_796_076_900_123), id(1_796_076_905_123)];
-        let name = name(&layout, &ids);
+        let name = name(&layout, &ids, ArchiveFormat::Parquet);
+        let kept = name_of_kept(&name);
+        assert_eq!(kept, super::name(&layout, &ids, ArchiveFormat::Blocks));
         assert!(
             name.starts_with("rejected/2026-11-30/20261130T221500.123Z-20261130T221505.123Z-"),
             "{name}"
         );
-        let times = times_of(name.rsplit('/').next().unwrap()).unwrap();
-        assert_eq!(times, (opened(ids[0]), opened(ids[1])));
-        assert_eq!(times_of("20261130T221500.123Z-x.blocks.zst"), None);
+        for (name, format) in [(name, ArchiveFormat::Parquet), (kept, ArchiveFormat::Blocks)] {
+            let parts = parts_of(name.rsplit('/').next().unwrap()).unwrap();
+            assert_eq!(parts, (format, opened(ids[0]), opened(ids[1])));
+        }
+        assert_eq!(parts_of("20261130T221500.123Z-x.blocks.zst"), None);
+        assert_eq!(parts_of("20261130T221500.123Z-20261130T221505.123Z.txt"), None);
         assert_eq!(folder("a b_ü-"), "a=20b_=C3=BC-");
         assert_eq!(table_of("a=20b_=C3=BC-"), "a b_ü-");
 

@@ -6,7 +6,8 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
 
 use super::{
-    object::{Description, MAX_BYTES, decode, opened, table_of, times_of},
+    format::ArchiveFormat,
+    object::{Description, MAX_BYTES, decode, opened, parts_of, table_of},
     url::{ArchiveError, ArchiveUrl},
 };
 use crate::spool::archive::{ReplayedBlock, unpack_blocks};
@@ -37,6 +38,8 @@ pub struct ArchivedObject {
     pub name: String,
     /// The table of its rows.
     pub table: String,
+    /// The format of the object. A replay reads objects of blocks.
+    pub format: ArchiveFormat,
     /// The time at which its first block was opened.
     pub first: SystemTime,
     /// The time at which its last block was opened.
@@ -59,7 +62,7 @@ impl ArchiveUrl {
             is_of_store: true,
         })?;
         let object = |meta: object_store::ObjectMeta| {
-            let (first, last) = times_of(meta.location.filename()?)?;
+            let (format, first, last) = parts_of(meta.location.filename()?)?;
             // TABLE/DAY/FILE
             let parts: Vec<_> = meta.location.parts().collect();
             let table = parts.len().checked_sub(3).and_then(|at| parts.get(at))?;
@@ -68,6 +71,7 @@ impl ArchiveUrl {
             (is_selected && selection.has(first, last)).then(|| ArchivedObject {
                 name: meta.location.to_string(),
                 table,
+                format,
                 first,
                 last,
                 bytes: meta.size,
@@ -187,6 +191,7 @@ mod tests {
         let object = |name: &str| ArchivedObject {
             name: name.to_owned(),
             table: "a".to_owned(),
+            format: ArchiveFormat::Blocks,
             first: SystemTime::UNIX_EPOCH,
             last: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
             bytes: 0,

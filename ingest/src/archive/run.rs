@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Archive, ArchiveStatus,
-    index::{Index, Upload},
+    index::{Index, Object, Upload},
     status::Counts,
 };
 use crate::{
@@ -173,14 +173,15 @@ impl Archiver {
         spool: Spool,
         schema: &Schema,
     ) -> io::Result<ArchiverHandle> {
-        let index = Index::open(Arc::clone(&links), spool.clone(), tables_of(archive, schema))?;
+        let tables = tables_of(archive, schema);
+        let index = Index::open(Arc::clone(&links), spool.clone(), tables.clone(), archive.format)?;
         let (stage, receiver) = watch::channel(Stage::Open);
         let counts = Arc::<Counts>::default();
         let archiver = Self {
             archive: archive.clone(),
             links,
             spool,
-            tables: tables_of(archive, schema),
+            tables,
             counts: Arc::clone(&counts),
             stage: receiver,
             index: Some(Box::new(index)),
@@ -274,45 +275,57 @@ impl Archiver {
     }
 
     async fn upload(&mut self, upload: Upload) -> Result<(), Failure> {
-        let Upload {
-            name,
-            bytes,
-            rows,
-            missing_blocks,
-        } = upload;
-        let length = bytes.len() as u64;
-        if rows > 0 {
-            let archive = self.archive.clone();
-            let mut put = pin!(archive.url.put(&name, bytes));
-            // An upload may take long, while the disk fills up.
-            loop {
-                tokio::select! {
-                    result = &mut put => break result.map_err(Failure::Store)?,
-                    () = self.links.filled() => {}
-                    () = sleep(TIDY_INTERVAL) => {}
-                }
-                let (max_bytes, counts) = (archive.max_bytes, Arc::clone(&self.counts));
-                self.blocking(move |index: &mut Index| index.limit(max_bytes, &counts))
-                    .await?;
-            }
+        for object in &upload.objects {
+            self.put(object).await?;
         }
         self.blocking(Index::stored).await?;
-        if missing_blocks > 0 {
+        if upload.missing_blocks > 0 {
             tracing::error!(
-                object = name,
-                rows,
-                missing_blocks,
+                object = upload.name,
+                rows = upload.rows(),
+                missing_blocks = upload.missing_blocks,
                 "an object lacks blocks, which the disk does not have any more; an earlier object of this name may have had them"
             );
         }
-        let counts = &self.counts;
-        if rows > 0 {
-            for (count, by) in [(&counts.objects, 1), (&counts.rows, rows), (&counts.bytes, length)] {
-                count.fetch_add(by, Ordering::Relaxed);
-            }
-            tracing::debug!(object = name, rows, bytes = length, "an object is archived");
-        }
+        upload.objects.iter().for_each(|object| self.count(object));
         Ok(())
+    }
+
+    /// Puts an object into the store.
+    async fn put(&mut self, object: &Object) -> Result<(), Failure> {
+        let archive = self.archive.clone();
+        let mut put = pin!(archive.url.put(&object.name, object.bytes.clone()));
+        // An upload may take long, while the disk fills up.
+        loop {
+            tokio::select! {
+                result = &mut put => return result.map_err(Failure::Store),
+                () = self.links.filled() => {}
+                () = sleep(TIDY_INTERVAL) => {}
+            }
+            let (max_bytes, counts) = (archive.max_bytes, Arc::clone(&self.counts));
+            self.blocking(move |index: &mut Index| index.limit(max_bytes, &counts))
+                .await?;
+        }
+    }
+
+    /// Counts and logs an object that the store has.
+    fn count(&self, object: &Object) {
+        let Object { name, rows, kept, .. } = object;
+        let (rows, bytes) = (*rows, object.bytes.len() as u64);
+        let counts = &self.counts;
+        for (count, by) in [(&counts.objects, 1), (&counts.rows, rows), (&counts.bytes, bytes)] {
+            count.fetch_add(by, Ordering::Relaxed);
+        }
+        tracing::debug!(object = name, rows, bytes, "an object is archived");
+        if let Some(reason) = kept {
+            counts.kept_rows.fetch_add(rows, Ordering::Relaxed);
+            tracing::error!(
+                object = name,
+                rows,
+                reason,
+                "rows cannot be written as Parquet and are archived as blocks, from which `rowmill replay` inserts them"
+            );
+        }
     }
 
     /// Runs work on the index where it may block, and opens the index before the first time.
@@ -322,10 +335,11 @@ impl Archiver {
     ) -> Result<R, Failure> {
         let index = self.index.take();
         let (links, spool, tables) = (Arc::clone(&self.links), self.spool.clone(), self.tables.clone());
+        let format = self.archive.format;
         let done = spawn_blocking(move || {
             let mut index = match index {
                 Some(index) => index,
-                None => Box::new(Index::open(links, spool, tables)?),
+                None => Box::new(Index::open(links, spool, tables, format)?),
             };
             let result = work(&mut index);
             Ok::<_, io::Error>((index, result))

@@ -12,6 +12,8 @@ pub struct ArchiveStatus {
     pub rows: u64,
     /// The length of these objects, in bytes.
     pub bytes: u64,
+    /// Rows that Parquet cannot have, and that were uploaded as blocks beside an object of Parquet.
+    pub kept_rows: u64,
     /// Uploads that failed and were, or will be, retried.
     pub failures: u64,
     /// The length of the segments that are kept for the archive, in bytes. The newest segment stays.
@@ -33,6 +35,7 @@ pub(super) struct Counts {
     pub(super) objects: AtomicU64,
     pub(super) rows: AtomicU64,
     pub(super) bytes: AtomicU64,
+    pub(super) kept_rows: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) pending_bytes: AtomicU64,
     pub(super) only_bytes: AtomicU64,
@@ -48,6 +51,7 @@ impl Counts {
             objects: read(&self.objects),
             rows: read(&self.rows),
             bytes: read(&self.bytes),
+            kept_rows: read(&self.kept_rows),
             failures: read(&self.failures),
             pending_bytes: read(&self.pending_bytes),
             only_bytes: read(&self.only_bytes),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{index::Index, status::Counts};
+use super::{format::ArchiveFormat, index::Index, status::Counts};
 use crate::{
     ack::Ack,
     block::{BlockLimits, content::BlockRows, sealed::SealedBlock},
@@ -56,7 +56,7 @@ fn open(folder: &Path) -> (Arc<SegmentLinks>, Index) {
     let links = Arc::new(SegmentLinks::open(folder, Consumer::Archive).unwrap());
     let spool = Spool::in_memory(TableLayouts::of(&SCHEMA), LIMITS);
     let tables = SCHEMA.tables.iter().map(|table| table.name.to_owned()).collect();
-    let index = Index::open(Arc::clone(&links), spool, tables).unwrap();
+    let index = Index::open(Arc::clone(&links), spool, tables, ArchiveFormat::Blocks).unwrap();
     (links, index)
 }
 
@@ -65,7 +65,7 @@ fn upload(index: &mut Index) -> u64 {
     let mut rows = 0;
     index.read().unwrap();
     while let Some(upload) = index.next_upload(Duration::ZERO).unwrap() {
-        rows += upload.rows;
+        rows += upload.rows();
         index.stored().unwrap();
     }
     index.tidy().unwrap();
@@ -87,7 +87,7 @@ async fn an_error_of_one_link_costs_the_others_nothing() {
     fs::create_dir(&unreadable).unwrap();
     index.read().unwrap_err();
     index.remove_links().unwrap();
-    assert_eq!(index.next_upload(Duration::ZERO).unwrap().unwrap().rows, 6);
+    assert_eq!(index.next_upload(Duration::ZERO).unwrap().unwrap().rows(), 6);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_folder_that_cannot_be_listed_makes_no_object_shorter() {
     let name = links.names().unwrap()[0];
     fs::remove_file(links.path(name)).unwrap();
     let upload = index.next_upload(Duration::ZERO).unwrap().unwrap();
-    assert_eq!((upload.rows, upload.missing_blocks), (0, 1));
+    assert_eq!((upload.rows(), upload.missing_blocks), (0, 1));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ mod named_tuple;
 mod nullable;
 mod owned;
 mod path_variant;
-mod plain_text;
+pub(crate) mod plain_text;
 mod seconds;
 mod text;
 mod time;
@@ -160,6 +160,7 @@ pub use self::{
     vector::QBit,
     zone::{Utc, Zone},
 };
+pub(crate) use self::{variant::NULL as VARIANT_NULL, written::code as dynamic_code};
 pub use crate::leb128::put_length;
 pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
 use crate::{json::Reader, table::refusal::ValueError};

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    fmt::{self, Debug, Display, Formatter},
+    fmt::{self, Debug, Display, Formatter, Write},
     str::FromStr,
 };
 
@@ -95,7 +95,8 @@ impl<const P: u8> Display for Time64<P> {
     }
 }
 
-fn write_date(days: i64, f: &mut Formatter<'_>) -> fmt::Result {
+/// Writes the day that is this many days after 1970-01-01.
+pub(crate) fn write_date(days: i64, f: &mut impl Write) -> fmt::Result {
     let (year, month, day) = date_of(days);
     write!(f, "{year:04}-{month:02}-{day:02}")
 }
@@ -106,13 +107,15 @@ fn write_local(seconds: i64, f: &mut Formatter<'_>) -> fmt::Result {
     write_time(false, seconds.rem_euclid(DAY).unsigned_abs(), f)
 }
 
-fn write_time(is_negative: bool, seconds: u64, f: &mut Formatter<'_>) -> fmt::Result {
+/// Writes a number of seconds as hours, minutes and seconds.
+pub(crate) fn write_time(is_negative: bool, seconds: u64, f: &mut impl Write) -> fmt::Result {
     let sign = if is_negative { "-" } else { "" };
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     write!(f, "{sign}{hours:02}:{minutes:02}:{seconds:02}")
 }
 
-fn write_fraction(ticks: i64, digits: u8, f: &mut Formatter<'_>) -> fmt::Result {
+/// Writes a fraction of a second, in units of its last digit; nothing without digits.
+pub(crate) fn write_fraction(ticks: i64, digits: u8, f: &mut impl Write) -> fmt::Result {
     match digits {
         0 => Ok(()),
         _ => write!(f, ".{ticks:0width$}", width = usize::from(digits)),
@@ -140,6 +143,13 @@ decimal_text! {
 
 /// Writes a number of units of its last digit, as `digits` with an optional sign.
 fn write_decimal(digits: &str, scale: u8, f: &mut Formatter<'_>) -> fmt::Result {
+    let (is_positive, text) = decimal(digits, scale);
+    f.pad_integral(is_positive, "", &text)
+}
+
+/// Returns whether a number of units of its last digit is positive, and its text without the sign.
+/// `digits` may have a sign.
+pub(crate) fn decimal(digits: &str, scale: u8) -> (bool, String) {
     let (is_positive, digits) = match digits.strip_prefix('-') {
         Some(digits) => (false, digits),
         None => (true, digits),
@@ -149,10 +159,10 @@ fn write_decimal(digits: &str, scale: u8, f: &mut Formatter<'_>) -> fmt::Result 
     let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale));
     let fraction = fraction.trim_end_matches('0');
     let text = match fraction {
-        "" => Cow::Borrowed(whole),
-        fraction => Cow::Owned(format!("{whole}.{fraction}")),
+        "" => whole.to_owned(),
+        fraction => format!("{whole}.{fraction}"),
     };
-    f.pad_integral(is_positive, "", &text)
+    (is_positive, text)
 }
 
 #[cfg(test)]

@@ -22,20 +22,20 @@ use crate::{
 
 /// The codes of types in a block
 /// ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/data-types-binary-encoding)).
-mod code {
-    pub(super) const NOTHING: u8 = 0x00;
-    pub(super) const UINT64: u8 = 0x04;
-    pub(super) const INT64: u8 = 0x0A;
-    pub(super) const FLOAT64: u8 = 0x0E;
-    pub(super) const DATE: u8 = 0x0F;
-    pub(super) const DATE_TIME: u8 = 0x11;
-    pub(super) const DATE_TIME64: u8 = 0x13;
-    pub(super) const STRING: u8 = 0x15;
-    pub(super) const ARRAY: u8 = 0x1E;
-    pub(super) const NAMED_TUPLE: u8 = 0x20;
-    pub(super) const NULLABLE: u8 = 0x23;
-    pub(super) const DYNAMIC: u8 = 0x2B;
-    pub(super) const BOOL: u8 = 0x2D;
+pub(crate) mod code {
+    pub(crate) const NOTHING: u8 = 0x00;
+    pub(crate) const UINT64: u8 = 0x04;
+    pub(crate) const INT64: u8 = 0x0A;
+    pub(crate) const FLOAT64: u8 = 0x0E;
+    pub(crate) const DATE: u8 = 0x0F;
+    pub(crate) const DATE_TIME: u8 = 0x11;
+    pub(crate) const DATE_TIME64: u8 = 0x13;
+    pub(crate) const STRING: u8 = 0x15;
+    pub(crate) const ARRAY: u8 = 0x1E;
+    pub(crate) const NAMED_TUPLE: u8 = 0x20;
+    pub(crate) const NULLABLE: u8 = 0x23;
+    pub(crate) const DYNAMIC: u8 = 0x2B;
+    pub(crate) const BOOL: u8 = 0x2D;
 }
 
 /// The number of types that a Dynamic in an array stores separately; ClickHouse chooses the same.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ack::Ack,
-    archive::{ArchiveError, ArchiveUrl, ArchivedObject, Selection},
+    archive::{ArchiveError, ArchiveFormat, ArchiveUrl, ArchivedObject, Selection},
     block::progress::{SharedProgress, WaitCondition},
     spool::{LogEnd, Spool, TableLayouts},
     store::servers::Servers,
@@ -44,6 +44,8 @@ pub struct ReplayReport {
     pub unknown_tables: Vec<(String, u64)>,
     /// Tables whose rows have no ids, each with the number of rows left out.
     pub without_ids: Vec<(String, u64)>,
+    /// Tables that have objects of Parquet, each with their number. A replay does not read them.
+    pub parquet: Vec<(String, u64)>,
     /// Objects that cannot be read, each with the reason. The replay has sent none of their rows.
     pub unreadable: Vec<(String, String)>,
     /// The first object that is not done, if the replay has ended early.
@@ -127,8 +129,8 @@ async fn wait(progress: &Arc<SharedProgress>, rows: u32) {
 /// `deadline` completes. Calls `on_done` for each object whose rows are stored, with their number. Rows
 /// that ClickHouse refuses are stored as dead letters.
 ///
-/// An object that cannot be read is in the report, and the others are sent nevertheless. The replay
-/// ends early once the store fails to return three objects in a row.
+/// An object that cannot be read is in the report, and the others are sent nevertheless. So are objects
+/// of Parquet, which lack what a delivery needs. The replay ends early once the store fails to return three objects in a row.
 ///
 /// The blocks are sent as they were first, under their own tokens, and after a lookup by the ids of
 /// their rows. Rows that a table has are not stored again, so a replay can be repeated.
@@ -163,6 +165,12 @@ pub async fn replay(
         &Flow::FromArchive,
     );
     let mut report = ReplayReport::default();
+    let (parquet, objects): (Vec<_>, Vec<_>) = objects
+        .into_iter()
+        .partition(|object| object.format == ArchiveFormat::Parquet);
+    for object in parquet {
+        count(&mut report.parquet, object.table, 1);
+    }
     let mut deadline = std::pin::pin!(deadline);
     let mut sent: VecDeque<Sent> = VecDeque::new();
     let mut objects = objects.into_iter().peekable();
@@ -267,10 +275,11 @@ async fn read(
     Ok(sent)
 }
 
-fn count(tables: &mut Vec<(String, u64)>, table: String, rows: usize) {
+/// Adds a number of rows or objects to that of a table.
+fn count(tables: &mut Vec<(String, u64)>, table: String, number: usize) {
     match tables.iter_mut().find(|(name, _)| *name == table) {
-        Some((_, sum)) => *sum += rows as u64,
-        None => tables.push((table, rows as u64)),
+        Some((_, sum)) => *sum += number as u64,
+        None => tables.push((table, number as u64)),
     }
 }
 
@@ -293,6 +302,7 @@ mod tests {
         ArchivedObject {
             name: name.to_owned(),
             table: "a".to_owned(),
+            format: ArchiveFormat::Blocks,
             first: SystemTime::UNIX_EPOCH,
             last: SystemTime::UNIX_EPOCH,
             bytes: 0,

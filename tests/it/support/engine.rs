@@ -280,6 +280,11 @@ impl Database {
         result(answer).unwrap();
     }
 
+    /// Sends an INSERT with its rows, or returns ClickHouse's error.
+    pub fn try_insert(&self, statement_and_rows: &[u8]) -> Result<String, String> {
+        result(self.send("POST", &format!("/?database={}", self.name), statement_and_rows))
+    }
+
     pub fn query(&self, sql: &str) -> String {
         self.try_query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,10 +18,13 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::wait_for;
+use super::{http, wait_for};
 
 /// The credentials of the server's only user.
 const CREDENTIALS: &str = r#"{"identities":[{"name":"test","credentials":[{"accessKey":"test","secretKey":"a-secret"}],"actions":["Admin","Read","Write","List","Tagging"]}]}"#;
+
+/// The bit of a folder in a mode of the server.
+const FOLDER: u64 = 1 << 31;
 
 /// A running server, which is killed when it is dropped.
 #[derive(Debug)]
@@ -75,6 +78,28 @@ impl ObjectStore {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
+    }
+
+    /// Returns the names and the bytes of all objects below a bucket or a folder of one.
+    pub fn objects(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
+        // The port of the folders behind the buckets, which asks for no credentials.
+        let filer = SocketAddr::from(([127, 0, 0, 1], self.ports[4]));
+        let path = format!("/buckets/{folder}");
+        let target = format!("{path}/?limit=10000");
+        let listed = http::send(filer, "GET", &target, &[("Accept", "application/json")], b"").json();
+        let mut objects = Vec::new();
+        for entry in listed["Entries"].as_array().into_iter().flatten() {
+            let name = entry["FullPath"].as_str().unwrap().trim_start_matches("/buckets/");
+            match entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0) {
+                true => objects.extend(self.objects(name)),
+                false => {
+                    let answer = http::send(filer, "GET", &format!("/buckets/{name}"), &[], b"");
+                    assert_eq!(answer.status, 200, "{name}");
+                    objects.push((name.to_owned(), answer.body));
+                }
+            }
+        }
+        objects
     }
 
     /// Kills the server.

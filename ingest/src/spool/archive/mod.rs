@@ -14,5 +14,5 @@ mod tests;
 
 pub(crate) use self::{
     blocks::{ArchiveBlock, LinkedBlocks},
-    package::{ReplayedBlock, pack, read_rows, unpack_blocks},
+    package::{BlockPacker, ReplayedBlock, pack, read_blocks, read_rows, unpack_blocks},
 };

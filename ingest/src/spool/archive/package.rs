@@ -29,6 +29,26 @@ use crate::{
     },
 };
 
+/// The bytes of blocks that are being packed.
+#[derive(Debug)]
+pub(crate) struct BlockPacker(Packer);
+
+impl BlockPacker {
+    pub(crate) fn new() -> Self {
+        Self(Packer::new())
+    }
+
+    /// Appends a block. `rows` are its rows in the sorted `ranges`.
+    pub(crate) fn put(&mut self, block: &SealedBlock, ranges: &[RowRange], rows: &BlockRows) {
+        self.0.put(block, &[], ranges, rows);
+    }
+
+    /// Returns the package.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0.into_bytes()
+    }
+}
+
 /// Packs blocks with all rows that the disk has. Returns the bytes and the number of rows. Rows that
 /// the disk cannot read again and again count as lost in `failures`.
 ///
@@ -39,7 +59,26 @@ pub(crate) fn pack(
     blocks: &[&ArchiveBlock],
     failures: &mut ReadFailures,
 ) -> io::Result<(Bytes, u64)> {
-    let mut packer = Packer::new();
+    let mut packer = BlockPacker::new();
+    let count = read_blocks(links, blocks, failures, |block, ranges, rows| {
+        packer.put(block, ranges, rows);
+        Ok(())
+    })?;
+    Ok((packer.into_bytes(), count))
+}
+
+/// Calls `each` with each block of which the disk has rows, the ranges of these rows, and the rows.
+/// Returns the number of rows. Rows that the disk cannot read again and again count as lost in
+/// `failures`.
+///
+/// # Errors
+/// The file system's, and those of `each`.
+pub(crate) fn read_blocks(
+    links: &ArchiveLinks,
+    blocks: &[&ArchiveBlock],
+    failures: &mut ReadFailures,
+    mut each: impl FnMut(&SealedBlock, &[RowRange], &BlockRows) -> io::Result<()>,
+) -> io::Result<u64> {
     let mut count = 0;
     for ArchiveBlock { link, block } in blocks {
         let mut file = match File::open(links.path(*link)) {
@@ -49,11 +88,11 @@ pub(crate) fn pack(
         };
         let (ranges, rows) = rows_of(&mut file, links, *link, block, &(0..u32::MAX), failures)?;
         if !ranges.is_empty() {
-            packer.put(block, &[], &ranges, &rows);
+            each(block, &ranges, &rows)?;
             count += rows.ends.len() as u64;
         }
     }
-    Ok((packer.into_bytes(), count))
+    Ok(count)
 }
 
 /// Reads the rows of a block whose numbers are in a range, and returns them with their numbers; none if
