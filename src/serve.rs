@@ -202,6 +202,7 @@ async fn collect<R: Routes>(
     let writer = match &log {
         Some(log) => {
             check_acks(R::DESTINATIONS, options.ack())?;
+            log.check_keys(R::schema()).map_err(|error| format!("--log: {error}"))?;
             if bounds.archive.is_some() {
                 return Err(
                     "--archive reads the spool, which a collector with --log does not have: leave one of them out"

@@ -35,7 +35,8 @@ pub(crate) fn log_url(text: &str) -> Result<LogUrl, String> {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CollectorLogOptions {
     /// Shared log that keeps the rows in place of the data directory, as
-    /// kafka://host:9092/prefix or kafka+tls://user:password@host:9093/prefix. Default: none.
+    /// kafka://host:9092/prefix or kafka+tls://user:password@host:9093/prefix. With ?key=COLUMN or
+    /// ?key=TABLE.COLUMN, rows with the same value of the column are in one partition. Default: none.
     #[arg(long, env = "ROWMILL_LOG_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) log: Option<String>,
 

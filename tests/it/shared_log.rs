@@ -219,6 +219,38 @@ fn a_route_or_a_request_for_stored_rows_is_not_promised_them() {
 }
 
 #[test]
+fn rows_with_one_value_of_the_key_are_in_one_partition() {
+    let Some(broker) = Broker::start() else { return };
+    let database = Database::named("log_key");
+    let data = tempfile::tempdir().unwrap();
+    let wrong = broker.log("key?key=no_such_column");
+    let error = Collector::try_start_in(data.path(), &database.url(), &log_options(&wrong)).unwrap_err();
+    assert!(
+        error.contains("--log: no table has the column of `key=no_such_column`"),
+        "{error}"
+    );
+    // All events have the same `list_id`, and each its own `email`.
+    let used = |prefix: &str, key: &str, from: u64| {
+        let log = broker.log(&format!("{prefix}?key={key}"));
+        let collector = start_collector(&database, &log, &["--log-deliver"]);
+        for number in from..from + 20 {
+            send(&collector, number);
+        }
+        database.wait_for_rows("mail_statistics", from + 20);
+        assert_eq!(collector.stop().code, Some(0));
+        let partitions = format!(
+            "SELECT uniq(partition), sum(position) FROM (SELECT partition, max(position) AS position \
+             FROM rowmill_log_positions WHERE topic = '{prefix}.mail_statistics' GROUP BY partition) WHERE position > 0 \
+             FORMAT TSV"
+        );
+        database.query(&partitions).trim().to_owned()
+    };
+    assert_eq!(used("one", "mail_statistics.list_id", 0), "1\t20");
+    assert_eq!(used("each", "email", 20), "2\t20");
+    assert_rows(&database, 0..40);
+}
+
+#[test]
 fn two_deliveries_share_the_partitions_and_one_takes_over() {
     let Some(broker) = Broker::start() else { return };
     let (database, log) = (Database::named("log_shared"), broker.log("shared"));

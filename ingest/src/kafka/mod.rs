@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! append     rows of a collector's spool become records of their table's topic
+//! key        the partition of a row, by the value of a column
 //! record     the bytes of such a record: frames of the spool
 //! read       the records of a partition, while memory is free
 //! follow     records of a partition become blocks of a delivery's spool
@@ -29,6 +30,7 @@ mod control;
 mod cuts;
 mod deliver;
 mod follow;
+mod key;
 mod members;
 mod positions;
 mod read;
@@ -45,10 +47,12 @@ use self::{
     client::Log,
     deliver::Member,
     follow::Shared,
+    key::PartitionKey,
     positions::Positions,
 };
 pub use self::{
     client::TopicOptions,
+    key::InvalidLogKey,
     url::{InvalidLogUrl, LogUrl},
 };
 use crate::{
@@ -78,7 +82,12 @@ pub(crate) fn append(spool: &Spool, url: &LogUrl, topics: TopicOptions, tasks: &
     let log = Arc::new(Log::new(url.clone(), topics));
     let producer = Uuid::now_v7();
     for reader in spool.readers() {
-        tasks.spawn(TableAppender::new(Arc::clone(&log), reader, producer).run());
+        // The program has checked the keys; another one gets its rows in any order.
+        let key = PartitionKey::of(&url.keys, reader.layout()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the rows of a table have no partition of their own");
+            None
+        });
+        tasks.spawn(TableAppender::new(Arc::clone(&log), reader, key, producer).run());
     }
 }
 
