@@ -255,7 +255,7 @@ pub mod schema {
 
 /// A shared log, for rows that outlive the collector's machine.
 pub mod log {
-    pub use crate::kafka::{InvalidLogKey, InvalidLogUrl, LogUrl, TopicOptions};
+    pub use crate::kafka::{InvalidLogKey, InvalidLogUrl, LogUrl, PartitionLag, TopicOptions};
 }
 
 /// A hyper server for services.

@@ -6,6 +6,7 @@ use std::fmt::{Display, Write};
 use rowmill_ingest::{
     Writer,
     archive::ArchiveStatus,
+    log::PartitionLag,
     server::Connections,
     writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
 };
@@ -282,7 +283,31 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     if let Some(status) = &status.archive {
         archive(&mut text, status);
     }
+    if !status.log_lag.is_empty() {
+        log_lag(&mut text, &status.log_lag);
+    }
     text.0
+}
+
+/// Adds the lags of the partitions of a shared log that this process delivers.
+fn log_lag(text: &mut Exposition, lags: &[PartitionLag]) {
+    let mut gauge = |name, help, value: fn(&PartitionLag) -> f64| {
+        text.family(name, "gauge", help);
+        for lag in lags {
+            let partition = lag.partition.to_string();
+            text.samples(name, &[("topic", &lag.topic), ("partition", &partition)], value(lag));
+        }
+    };
+    gauge(
+        "rowmill_log_lag_records",
+        "Records of the shared log whose rows are not stored yet, of the partitions that this process delivers.",
+        |lag| lag.records as f64,
+    );
+    gauge(
+        "rowmill_log_lag_seconds",
+        "The age of the oldest of these records.",
+        |lag| lag.age.as_secs_f64(),
+    );
 }
 
 /// Adds the metrics of the archive.
@@ -376,7 +401,7 @@ impl Exposition {
         };
     }
 
-    fn samples(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    fn samples(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let label = |(label, text): &(&str, &str)| format!("{label}=\"{}\"", escaped(text));
         let labels: Vec<String> = labels.iter().map(label).collect();
         let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));

@@ -71,6 +71,14 @@ impl Deliverer {
         Self { child, address }
     }
 
+    /// Returns the sum of a metric over the partitions of a table.
+    fn sum(&self, name: &str, topic: &str) -> f64 {
+        let metrics = http::get(self.address, "/metrics").text();
+        let start = format!("{name}{{topic=\"{topic}\",");
+        let samples = metrics.lines().filter(|line| line.starts_with(&start));
+        samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    }
+
     /// Stops the process and waits until it has ended.
     pub fn stop(mut self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
@@ -216,6 +224,31 @@ fn a_route_or_a_request_for_stored_rows_is_not_promised_them() {
     assert_eq!(send("stored"), (503, "replicated".to_owned()));
     assert_eq!(send("spooled"), (200, "spooled".to_owned()));
     assert_eq!(send("accepted").0, 200);
+}
+
+#[test]
+fn the_lag_is_that_of_rows_that_wait_for_their_table() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_lag"), broker.log("lag"));
+    let collector = start_collector(&database, &log, &[]);
+    let deliverer = Deliverer::start(&database.url(), &log);
+    send(&collector, 0);
+    database.wait_for_rows("mail_statistics", 1);
+    let records = || deliverer.sum("rowmill_log_lag_records", "lag.mail_statistics");
+    let seconds = || deliverer.sum("rowmill_log_lag_seconds", "lag.mail_statistics");
+    wait_for("no lag", || (records() == 0.0 && seconds() == 0.0).then_some(()));
+    database.query("RENAME TABLE mail_statistics TO elsewhere");
+    for number in 1..11 {
+        send(&collector, number);
+    }
+    wait_for("the lag of all records", || (records() == 10.0).then_some(()));
+    wait_for("the age of the oldest record", || (seconds() > 0.5).then_some(()));
+    assert_eq!(deliverer.sum("rowmill_log_lag_records", "lag.rejected"), 0.0);
+    database.query("RENAME TABLE elsewhere TO mail_statistics");
+    database.wait_for_rows("mail_statistics", 11);
+    wait_for("no lag again", || (records() == 0.0 && seconds() == 0.0).then_some(()));
+    // A collector delivers nothing, and has no lag.
+    assert!(!http::get(collector.address, "/metrics").text().contains("rowmill_log_lag"));
 }
 
 #[test]

@@ -152,6 +152,11 @@ impl Uncut {
         self.bytes
     }
 
+    /// Returns the time of the oldest record, in milliseconds since 1970.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
+        self.waiting.front().map(|waiting| waiting.record.at_ms)
+    }
+
     /// Adds the next record.
     pub(super) fn push(&mut self, offset: i64, layout: Arc<InsertTarget>, mut record: RowsRecord) {
         record.forget_layout();

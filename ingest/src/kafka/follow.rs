@@ -30,6 +30,7 @@ use super::{
     client::{Log, LogError, Partition},
     control::Control,
     cuts::{AcceptedCut, Cuts, LogBlock, Sequences, Uncut},
+    lag::{LagGauge, Lags},
     positions::{PartitionId, Position, Positions},
     read::{read, report_removed},
     record::{Layouts, RowsRecord, Unreadable},
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub(super) spool: Spool,
     pub(super) limits: BlockLimits,
     pub(super) positions: Positions,
+    pub(super) lags: Lags,
     /// The memory of the records that wait for a cut, in bytes.
     uncut_bytes: AtomicUsize,
     max_uncut_bytes: usize,
@@ -75,6 +77,7 @@ impl Shared {
             spool,
             limits,
             positions,
+            lags: Lags::default(),
             uncut_bytes: AtomicUsize::new(0),
             max_uncut_bytes: memory_bytes / 4,
         }
@@ -100,6 +103,8 @@ pub(super) struct Follower {
 /// The blocks of one cut, which are on their way to their table.
 struct InFlight {
     blocks: Vec<(Uuid, Arc<SharedProgress>)>,
+    /// The time of the oldest record, if it has any.
+    oldest_ms: Option<i64>,
     position: Position,
 }
 
@@ -122,6 +127,7 @@ struct Follow<'a> {
     in_doubt_until: i64,
     /// Whether a later version has written the next record, which stops the reading.
     is_held: bool,
+    lag: Arc<LagGauge>,
     control: Option<Partition>,
     failures: u32,
     failure_log: FailureLog,
@@ -131,6 +137,8 @@ struct Follow<'a> {
 struct Start {
     /// The offset of the first record that is not stored.
     position: i64,
+    /// The offset after the last record.
+    end: i64,
     /// The last records before it.
     sequences: Sequences,
     /// See [`Follow::in_doubt_until`].
@@ -145,6 +153,7 @@ impl Follower {
     /// Follows the partition until the spool is closed and all blocks that it got are stored.
     pub(super) async fn run(self) {
         let Some(start) = self.start().await else { return };
+        let lag = self.shared.lags.add(&self.id, start.position, start.end);
         let mut follow = Follow {
             shared: &self.shared,
             id: self.id.clone(),
@@ -157,6 +166,7 @@ impl Follower {
             proposed_end: 0,
             in_doubt_until: start.in_doubt_until,
             is_held: false,
+            lag: Arc::clone(&lag),
             control: None,
             failures: 0,
             failure_log: FailureLog::default(),
@@ -165,7 +175,7 @@ impl Follower {
         let mut readers = JoinSet::new();
         let (log, spool) = (Arc::clone(&self.shared.log), self.shared.spool.clone());
         let table = Arc::clone(&follow.own.table);
-        readers.spawn(read(log, spool, table, self.id, start.position, sender));
+        readers.spawn(read(log, spool, table, self.id, start.position, lag, sender));
         follow.run(records, self.cuts).await;
     }
 
@@ -190,6 +200,7 @@ impl Follower {
         };
         let from_first = Start {
             position: first,
+            end,
             sequences: Sequences::new(),
             in_doubt_until: end,
         };
@@ -227,6 +238,7 @@ impl Follower {
         }
         Some(Start {
             position,
+            end,
             sequences: sequences.unwrap_or_default(),
             in_doubt_until: position,
         })
@@ -334,6 +346,7 @@ impl Follow<'_> {
             }
         }
         self.count(before);
+        self.update_oldest();
     }
 
     /// Corrects the memory of all records that wait for a cut.
@@ -411,6 +424,7 @@ impl Follow<'_> {
         // Without its position, a partition may have been cut and stored before, too.
         let is_in_doubt = !is_own || self.uncut.position() < self.in_doubt_until;
         let mut blocks = Vec::new();
+        let oldest_ms = self.uncut.oldest_ms();
         for block in self.uncut.take(&accepted.cut) {
             let id = block_id(&self.id, &block);
             let sealed = SealedBlock::from_shared_log(block.layout, id, block.rows, is_in_doubt);
@@ -421,19 +435,29 @@ impl Follow<'_> {
         self.count(before);
         self.since = (!self.uncut.is_empty()).then(Instant::now);
         self.in_flight.push_back(InFlight {
+            oldest_ms: oldest_ms.filter(|_| !blocks.is_empty()),
             blocks,
             position: Position {
                 position: accepted.cut.end,
                 control_offset: accepted.control_offset,
             },
         });
+        self.update_oldest();
     }
 
     /// Records that the oldest blocks are stored.
     fn settle_oldest(&mut self) {
         if let Some(stored) = self.in_flight.pop_front() {
             self.shared.positions.record(self.id.clone(), stored.position);
+            self.lag.set_position(stored.position.position);
+            self.update_oldest();
         }
+    }
+
+    /// Updates the time of the oldest record that is not stored.
+    fn update_oldest(&self) {
+        let in_flight = self.in_flight.iter().find_map(|in_flight| in_flight.oldest_ms);
+        self.lag.set_oldest(in_flight.or_else(|| self.uncut.oldest_ms()));
     }
 }
 

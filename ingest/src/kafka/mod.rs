@@ -12,6 +12,7 @@
 //! follow     records of a partition become blocks of a delivery's spool
 //! cuts       which records are a block, the same for all processes
 //! deliver    the partitions that this process follows
+//! lag        how far the deliveries are behind the end of the log
 //! members    the processes that deliver, and who owns a partition
 //! control    the records in which they agree on both
 //! positions  how far each partition is stored, in ClickHouse
@@ -31,6 +32,7 @@ mod cuts;
 mod deliver;
 mod follow;
 mod key;
+mod lag;
 mod members;
 mod positions;
 mod read;
@@ -50,9 +52,11 @@ use self::{
     key::PartitionKey,
     positions::Positions,
 };
+pub(crate) use self::lag::Lags;
 pub use self::{
     client::TopicOptions,
     key::InvalidLogKey,
+    lag::PartitionLag,
     url::{InvalidLogUrl, LogUrl},
 };
 use crate::{
@@ -91,7 +95,8 @@ pub(crate) fn append(spool: &Spool, url: &LogUrl, topics: TopicOptions, tasks: &
     }
 }
 
-/// Starts the task that moves the blocks of a log to a spool, whose deliveries insert them.
+/// Starts the task that moves the blocks of a log to a spool, whose deliveries insert them. Returns
+/// the lags of the partitions that it follows.
 pub(crate) fn deliver(
     spool: &Spool,
     url: &LogUrl,
@@ -99,7 +104,7 @@ pub(crate) fn deliver(
     limits: SpoolLimits,
     states: watch::Receiver<Vec<State>>,
     tasks: &mut JoinSet<()>,
-) {
+) -> Lags {
     let log = Arc::new(Log::new(url.clone(), topics));
     let tables = spool
         .readers()
@@ -108,5 +113,7 @@ pub(crate) fn deliver(
         .collect();
     let positions = Positions::new(states);
     let shared = Shared::new(log, spool.clone(), limits.blocks, positions, limits.memory_bytes);
+    let lags = shared.lags.clone();
     tasks.spawn(Member::new(Arc::new(shared)).run(tables));
+    lags
 }

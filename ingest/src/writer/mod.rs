@@ -53,6 +53,7 @@ use crate::{
     budget::RequestMemory,
     deliver::run::StopAfter,
     ids::IdGenerator,
+    kafka::Lags,
     lease,
     spool::{Appender, LogEnd, Spool},
     sync::state::State,
@@ -121,6 +122,8 @@ struct Shared {
     lease: watch::Receiver<lease::Progress>,
     /// Whether the clusters of Distributed tables have been read.
     shards: watch::Receiver<bool>,
+    /// The partitions of a shared log that this writer delivers.
+    lags: Lags,
     archive: Option<StatusReader>,
     work: Mutex<Work>,
 }
@@ -302,6 +305,7 @@ impl Writer {
             request_bytes: self.request_memory().used(),
             idempotency: self.keys().counts(),
             archive: self.shared.archive.as_ref().map(StatusReader::status),
+            log_lag: self.shared.lags.read(),
         }
     }
 

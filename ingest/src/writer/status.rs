@@ -3,6 +3,7 @@
 use crate::{
     archive::ArchiveStatus,
     idempotency::KeyCounts,
+    kafka::PartitionLag,
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
@@ -57,6 +58,8 @@ pub struct WriterStatus {
     pub idempotency: KeyCounts,
     /// The archive of the rows, if there is one.
     pub archive: Option<ArchiveStatus>,
+    /// The lag of each partition of a shared log that this writer delivers now.
+    pub log_lag: Vec<PartitionLag>,
 }
 
 impl WriterStatus {
