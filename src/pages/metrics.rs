@@ -83,7 +83,7 @@ const METRICS: [Metric; 21] = [
     Metric {
         name: "rowmill_rows_refused_total",
         kind: "counter",
-        help: "Rows that ClickHouse refused and that became dead letters.",
+        help: "Rows that ClickHouse, or the shared log, refused and that became dead letters.",
         value: |counts| counts.rows_refused,
     },
     Metric {

@@ -73,9 +73,9 @@ impl Deliverer {
 
     /// Returns the sum of a metric over the partitions of a table.
     fn sum(&self, name: &str, topic: &str) -> f64 {
-        let metrics = http::get(self.address, "/metrics").text();
+        let metrics = http::get(self.address, "/metrics");
         let start = format!("{name}{{topic=\"{topic}\",");
-        let samples = metrics.lines().filter(|line| line.starts_with(&start));
+        let samples = metrics.text().lines().filter(|line| line.starts_with(&start));
         samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
     }
 
@@ -224,6 +224,38 @@ fn a_route_or_a_request_for_stored_rows_is_not_promised_them() {
     assert_eq!(send("stored"), (503, "replicated".to_owned()));
     assert_eq!(send("spooled"), (200, "spooled".to_owned()));
     assert_eq!(send("accepted").0, 200);
+}
+
+#[test]
+fn a_row_that_the_broker_finds_too_long_is_refused_for_good() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_too_long"), broker.log("long"));
+    broker.limit_records(200_000);
+    let collector = start_collector(&database, &log, &["--log-deliver"]);
+    send(&collector, 0);
+    let long = |number: u64| event(number).replace("Ünï", &"x".repeat(250_000));
+    let answer = http::post_json(collector.address, "/wh/mail", &long(1));
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), None);
+    let reason = answer.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(" bytes, more than the shared log accepts"), "{reason}");
+    // The others of a request are recorded, also those after the long one.
+    let lines = [event(2), long(3), event(4)].join("\n");
+    let headers = [("Content-Type", "application/x-ndjson")];
+    let answer = http::send(collector.address, "POST", "/wh/mail", &headers, lines.as_bytes());
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    send(&collector, 5);
+    database.wait_for_rows("mail_statistics", 4);
+    assert_rows(&database, [0, 2, 4, 5].into_iter());
+    database.wait_for_rows("rejected", 2);
+    let letters = database.query(
+        "SELECT code, table, length(payload), payload_bytes > 250000, reason LIKE '%max.message.bytes%' FROM rejected \
+         GROUP BY ALL FORMAT TSV",
+    );
+    assert_eq!(letters.trim(), "log-too-large\tmail_statistics\t65536\t1\t1");
+    let stopped = collector.stop();
+    assert!(stopped.log.contains("a row is longer than the brokers accept"), "{}", stopped.log);
+    assert_eq!(stopped.code, Some(0));
 }
 
 #[test]

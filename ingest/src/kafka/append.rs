@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ use crate::{
     },
     spool::{Next, Outcome, Parked, TableReader},
     store::{Class, backoff::RETRY, failure_log::FailureLog},
+    table::dead_letter::{DEFAULT_PAYLOAD_BYTES, DeadLetter},
 };
 
 /// The maximum length of the rows of one record; a single row may be longer. The brokers' default
@@ -83,6 +85,10 @@ struct PartitionRows {
     /// The numbers of the rows in their block.
     part: Part,
 }
+
+/// A record is longer than the brokers accept.
+#[derive(Debug)]
+struct TooLong;
 
 /// A request that is repeated until the brokers answer.
 #[derive(Debug, Default)]
@@ -145,7 +151,13 @@ impl TableAppender {
         let next = self.next % count.max(1);
         let rows = match &self.key {
             Some(key) => divide(&content, part, count, |row| key.partition(row, count).unwrap_or(next)),
-            None => Vec::from([(next, PartitionRows { content, part: part.clone() })]),
+            None => Vec::from([(
+                next,
+                PartitionRows {
+                    content,
+                    part: part.clone(),
+                },
+            )]),
         };
         let mut rows = rows.into_iter().peekable();
         let queue = &self.queue;
@@ -170,45 +182,46 @@ impl Target {
     async fn append(&mut self, queue: &Queue, block: &Arc<SealedBlock>, rows: PartitionRows) {
         let mut waiting = VecDeque::from(chunks(&rows.content, MAX_RECORD_BYTES));
         while let Some(range) = waiting.pop_front() {
-            let Some(outcome) = self.append_rows(queue, block, &rows, range.clone()).await else {
-                let middle = range.start + range.len() as u32 / 2;
-                waiting.push_front(middle..range.end);
-                waiting.push_front(range.start..middle);
-                continue;
-            };
-            queue.reader.settle(block, &rows.numbers(range), outcome);
+            match self.append_rows(queue, block, &rows.content, range.clone()).await {
+                Ok(()) => queue.reader.settle(block, &rows.numbers(range), Outcome::Logged),
+                Err(TooLong) if range.len() > 1 => {
+                    let middle = range.start + range.len() as u32 / 2;
+                    waiting.push_front(middle..range.end);
+                    waiting.push_front(range.start..middle);
+                }
+                Err(TooLong) => {
+                    let part = rows.numbers(range.clone());
+                    let row = rows.content.select(&range.into()).bytes;
+                    queue.refuse(block, &part, &row).await;
+                }
+            }
         }
     }
 
-    /// Appends rows as one record, until the brokers confirm it. Returns `None` if the record is
-    /// longer than they accept and has more than one row.
+    /// Appends rows as one record, until the brokers confirm it.
+    ///
+    /// # Errors
+    /// The record is longer than the brokers accept.
     async fn append_rows(
         &mut self,
         queue: &Queue,
-        block: &Arc<SealedBlock>,
-        rows: &PartitionRows,
-        range: Range<u32>,
-    ) -> Option<Outcome> {
+        block: &SealedBlock,
+        content: &BlockRows,
+        rows: Range<u32>,
+    ) -> Result<(), TooLong> {
         let mut attempts = Attempts::default();
         loop {
-            let error = match self.try_append(queue, block, &rows.content, range.clone()).await {
+            let error = match self.try_append(queue, block, content, rows.clone()).await {
                 Ok(()) => {
                     attempts.succeed(queue);
-                    return Some(Outcome::Logged);
+                    return Ok(());
                 }
                 Err(error) => error,
             };
             if error.is_too_large() {
                 // The brokers have answered.
                 attempts.succeed(queue);
-                if range.len() > 1 {
-                    return None;
-                }
-                tracing::error!(
-                    table = %block.layout.table, block = %block.id, row = rows.numbers(range).bounds().start,
-                    "a row is longer than the brokers accept, and is lost: raise `max.message.bytes` of the topic"
-                );
-                return Some(Outcome::Lost);
+                return Err(TooLong);
             }
             attempts.fail(queue, &error).await;
         }
@@ -240,15 +253,51 @@ impl Target {
     }
 }
 
+impl Queue {
+    /// Turns the one row of a part, which no record can have, into a dead letter with the start of
+    /// the row.
+    async fn refuse(&self, block: &Arc<SealedBlock>, part: &Part, row: &[u8]) {
+        let (number, bytes) = (part.bounds().start, row.len());
+        tracing::error!(
+            table = %block.layout.table, block = %block.id, row = number, bytes,
+            "a row is longer than the brokers accept, and becomes a dead letter: raise `max.message.bytes` of the topic"
+        );
+        self.reader.mark_too_long(block, number, bytes);
+        let reason = format!(
+            "the row has {bytes} bytes, more than a record of the shared log may have (`max.message.bytes` of its topic)"
+        );
+        let dead_letter = DeadLetter {
+            time: Timestamp::now(),
+            id: block.id.as_u64_pair().1 ^ u64::from(number),
+            service: "",
+            name: "",
+            table: block.layout.schema_table(),
+            column: "",
+            code: "log-too-large",
+            reason: &reason,
+            payload: row,
+            ip: "",
+        };
+        let kept = self
+            .reader
+            .move_to_dead_letters(block, part, |out| dead_letter.encode(DEFAULT_PAYLOAD_BYTES, out));
+        if kept.await.is_err() {
+            tracing::error!(
+                table = %block.layout.table, block = %block.id, row = number,
+                "a row is lost: it is longer than the brokers accept, and has no dead letter"
+            );
+            self.reader.settle(block, part, Outcome::Lost);
+        }
+    }
+}
+
 impl PartitionRows {
     /// Returns the numbers in the block of a range of these rows.
     fn numbers(&self, range: Range<u32>) -> Part {
         if range.len() == self.content.ends.len() {
             return self.part.clone();
         }
-        Part::of(ranges_of(
-            self.part.rows().skip(range.start as usize).take(range.len()),
-        ))
+        Part::of(ranges_of(self.part.rows().skip(range.start as usize).take(range.len())))
     }
 }
 
@@ -310,7 +359,9 @@ fn divide(
     };
     let indexes = indexes.into_iter().enumerate();
     let with_rows = indexes.filter(|(_, indexes)| !indexes.is_empty());
-    with_rows.map(|(partition, indexes)| (partition, of_partition(indexes))).collect()
+    with_rows
+        .map(|(partition, indexes)| (partition, of_partition(indexes)))
+        .collect()
 }
 
 /// Divides rows into runs of at most `max_bytes`, and of at least one row.

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::{
     block::{
         parts::Part,
-        progress::SharedProgress,
+        progress::{SharedProgress, TooLong},
         sealed::{SealedBlock, is_of_row},
     },
-    spool::Spool,
+    spool::{Spool, TableReader},
 };
 
 impl Spool {
@@ -61,6 +61,16 @@ impl Spool {
         };
         let share = memory.max / 2 / self.shared.queues().count().max(1);
         self.shared.queue(table).lock().in_memory() >= share
+    }
+}
+
+impl TableReader {
+    /// Records that a row is longer than the shared log accepts, before it is settled: its sender
+    /// must not send it again.
+    pub(crate) fn mark_too_long(&self, block: &SealedBlock, row: u32, bytes: usize) {
+        block
+            .progress
+            .update(|progress| progress.too_long.push(TooLong { row, bytes }));
     }
 }
 

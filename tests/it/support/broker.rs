@@ -10,7 +10,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -18,6 +21,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use super::record_limit::pass_requests;
 
 /// A running broker, which is killed when it is dropped. Clients reach it through a gate.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ struct Gate {
     address: SocketAddr,
     /// The open connections; `None` while the gate is closed.
     connections: Arc<Mutex<Option<Vec<TcpStream>>>>,
+    /// The maximum length of the records of one append, in bytes.
+    max_record_bytes: Arc<AtomicUsize>,
 }
 
 /// Returns the program of the broker, if it is installed.
@@ -69,6 +76,12 @@ impl Broker {
         for connection in self.gate.connections.lock().unwrap().take().into_iter().flatten() {
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Refuses longer records on connections that are opened from now on, as `max.message.bytes` of a
+    /// topic does.
+    pub fn limit_records(&self, max_bytes: usize) {
+        self.gate.max_record_bytes.store(max_bytes, Ordering::SeqCst);
     }
 
     /// Accepts connections again.
@@ -136,6 +149,8 @@ impl Gate {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Some(Vec::new())));
         let open = Arc::clone(&connections);
+        let max_record_bytes = Arc::new(AtomicUsize::new(usize::MAX));
+        let limit = Arc::clone(&max_record_bytes);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let mut open = open.lock().unwrap();
@@ -145,11 +160,21 @@ impl Gate {
                 let Ok(server) = TcpStream::connect(broker) else { return };
                 open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (client_in, server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || pass(client_in, server));
+                match limit.load(Ordering::SeqCst) {
+                    usize::MAX => thread::spawn(move || pass(client_in, server)),
+                    max_bytes => thread::spawn(move || {
+                        // Ends with the client or the broker.
+                        let _ = pass_requests(client_in, server, max_bytes);
+                    }),
+                };
                 thread::spawn(move || pass(server_in, client));
             }
         });
-        Self { address, connections }
+        Self {
+            address,
+            connections,
+            max_record_bytes,
+        }
     }
 }
 

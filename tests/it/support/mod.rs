@@ -12,6 +12,7 @@ pub mod engine;
 pub mod http;
 pub mod object_store;
 pub mod proxy;
+pub mod record_limit;
 pub mod replicated;
 pub mod service;
 pub mod tls_client;
