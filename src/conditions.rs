@@ -4,15 +4,14 @@
 //! another collector would have the same condition. Each line names a number, and the table if the
 //! condition belongs to one. No line contains a value of an event.
 
-use rowmill_ingest::{Writer, writer::TableCounts};
+use rowmill_ingest::writer::{TableCounts, WriterStatus};
 
 /// An insert that has failed this often in a row is a condition. By then the delays between the
 /// attempts add up to some seconds.
 const MANY_FAILURES: u64 = 5;
 
 /// Returns a line for each condition.
-pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
-    let status = writer.status();
+pub(crate) fn conditions(status: &WriterStatus) -> Vec<String> {
     let mut lines: Vec<_> = status.tables.iter().flat_map(of_table).collect();
     lines.extend(line(
         status.node.clashes,
@@ -26,7 +25,7 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         status.differing_defaults,
         "columns have another DEFAULT in ClickHouse than in the schema, which the rows have (see `rowmill plan`); columns",
     ));
-    if let Some(archive) = status.archive {
+    if let Some(archive) = &status.archive {
         let waiting = if archive.is_failing { archive.pending_bytes } else { 0 };
         lines.extend(line(
             waiting,

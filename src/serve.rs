@@ -237,6 +237,7 @@ async fn collect<R: Routes>(
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(
         writer.clone(),
+        deliverer.clone(),
         stores.clone(),
         stopping.clone(),
         connections.connections.clone(),

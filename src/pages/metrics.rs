@@ -4,11 +4,10 @@
 use std::fmt::{Display, Write};
 
 use rowmill_ingest::{
-    Writer,
     archive::ArchiveStatus,
     log::PartitionLag,
     server::Connections,
-    writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
+    writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount, WriterStatus},
 };
 
 /// One family of counters or gauges with the source of its values.
@@ -149,9 +148,8 @@ const METRICS: [Metric; 21] = [
 ];
 
 /// Returns the metrics of a collector.
-pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
+pub(super) fn metrics(status: WriterStatus, connections: &Connections) -> String {
     let mut text = Exposition::default();
-    let status = writer.status();
     for metric in METRICS {
         text.family(metric.name, metric.kind, metric.help);
         for counts in &status.tables {
@@ -433,7 +431,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use rowmill_ingest::{ClickHouseUrl, WriterOptions, store::Servers};
+    use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 
     use super::*;
     use crate::tables;
@@ -455,7 +453,7 @@ mod tests {
         }
         let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(&tables::SCHEMA, Servers::without_sync(store), &WriterOptions::default());
-        let mut text = Exposition(metrics(&writer, &Connections::default()));
+        let mut text = Exposition(metrics(writer.status(), &Connections::default()));
         text.family("rowmill_odd_total", "counter", "A table with an odd name.");
         text.sample("rowmill_odd_total", Some(("table", "a\"b\\c\nd")), 1);
 

@@ -227,6 +227,41 @@ fn a_route_or_a_request_for_stored_rows_is_not_promised_them() {
 }
 
 #[test]
+fn the_pages_of_a_collector_that_delivers_are_those_of_both() {
+    let Some(broker) = Broker::start() else { return };
+    let (database, log) = (Database::named("log_both"), broker.log("both"));
+    let other = start_collector(&database, &log, &[]);
+    let collector = start_collector(&database, &log, &["--log-deliver"]);
+    for number in 0..10 {
+        send(if number < 4 { &collector } else { &other }, number);
+    }
+    database.wait_for_rows("mail_statistics", 10);
+    let of_table = |name: &str| format!("rowmill_{name}{{table=\"mail_statistics\"}}");
+    wait_for("all rows in the counter", || {
+        (collector.metric(&of_table("rows_inserted_total")) == 10).then_some(())
+    });
+    assert_eq!(collector.metric(&of_table("rows_appended_total")), 4);
+    let lag = http::get(collector.address, "/metrics");
+    assert!(lag.text().contains("rowmill_log_lag_records{topic=\"both.mail_statistics\",partition=\"1\"} 0"));
+    // The delivery's trouble is there, and does not keep events away.
+    database.query("RENAME TABLE mail_statistics TO elsewhere");
+    send(&collector, 10);
+    wait_for("the held table", || {
+        (collector.metric(&of_table("table_held")) == 1).then_some(())
+    });
+    let ready = http::get(collector.address, "/ready");
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready.text().contains("table mail_statistics: rows wait for an operator"),
+        "{}",
+        ready.text()
+    );
+    database.query("RENAME TABLE elsewhere TO mail_statistics");
+    database.wait_for_rows("mail_statistics", 11);
+    assert_rows(&database, 0..11);
+}
+
+#[test]
 fn a_row_that_the_broker_finds_too_long_is_refused_for_good() {
     let Some(broker) = Broker::start() else { return };
     let (database, log) = (Database::named("log_too_long"), broker.log("long"));

@@ -352,11 +352,13 @@ impl Follow<'_> {
     /// Corrects the memory of all records that wait for a cut.
     fn count(&self, before: usize) {
         let after = self.uncut.bytes();
-        let counter = &self.shared.uncut_bytes;
+        let Shared { spool, uncut_bytes, .. } = self.shared;
         if after >= before {
-            counter.fetch_add(after - before, Ordering::Relaxed);
+            uncut_bytes.fetch_add(after - before, Ordering::Relaxed);
+            spool.book_records(after - before);
         } else {
-            counter.fetch_sub(before - after, Ordering::Relaxed);
+            uncut_bytes.fetch_sub(before - after, Ordering::Relaxed);
+            spool.release_records(before - after);
         }
     }
 
@@ -467,7 +469,9 @@ impl Drop for Follow<'_> {
         for (block, _) in self.in_flight.iter().flat_map(|in_flight| &in_flight.blocks) {
             self.shared.spool.doubt(*block);
         }
-        self.shared.uncut_bytes.fetch_sub(self.uncut.bytes(), Ordering::Relaxed);
+        let uncut = self.uncut.bytes();
+        self.shared.uncut_bytes.fetch_sub(uncut, Ordering::Relaxed);
+        self.shared.spool.release_records(uncut);
     }
 }
 

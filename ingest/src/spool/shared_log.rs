@@ -31,6 +31,17 @@ impl Spool {
         Some(progress)
     }
 
+    /// Counts memory of records that wait to become blocks, whatever the budget: the reader of the
+    /// log checks it first.
+    pub(crate) fn book_records(&self, bytes: usize) {
+        self.shared.memory.take(bytes);
+    }
+
+    /// Counts memory of records no more.
+    pub(crate) fn release_records(&self, bytes: usize) {
+        self.shared.memory.release(bytes);
+    }
+
     /// Records that another process may store the rows of a block, too.
     pub(crate) fn doubt(&self, block: Uuid) {
         for queue in self.shared.queues() {

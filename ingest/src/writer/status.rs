@@ -63,6 +63,34 @@ pub struct WriterStatus {
 }
 
 impl WriterStatus {
+    /// Returns the status of a process whose writer appends rows to a shared log, and whose other
+    /// writer has the status `delivery` and stores the rows of this log, which other processes may
+    /// have appended. Rows count as inserted once they are in their table. Whether events are
+    /// accepted depends on the first writer alone.
+    ///
+    /// ```
+    /// use rowmill_ingest::{Writer, writer::WriterStatus};
+    ///
+    /// fn status(collector: &Writer, deliverer: &Writer) -> WriterStatus {
+    ///     collector.status().with_delivery(deliverer.status())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Self) -> Self {
+        for counts in delivery.tables {
+            match self.tables.iter_mut().find(|own| own.table == counts.table) {
+                Some(own) => own.add_delivery(&counts),
+                None => self.tables.push(counts),
+            }
+        }
+        if self.schema == SchemaState::Ready {
+            self.schema = delivery.schema;
+        }
+        self.memory_bytes += delivery.memory_bytes;
+        self.log_lag = delivery.log_lag;
+        self
+    }
+
     /// Returns the counters of the table `name`; `None` if the writer has no such table.
     ///
     /// ```
