@@ -2,6 +2,7 @@
 
 mod cost;
 mod faults;
+mod spool;
 
 use std::{
     fs,

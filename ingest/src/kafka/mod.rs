@@ -16,6 +16,7 @@
 //! members    the processes that deliver, and who owns a partition
 //! control    the records in which they agree on both
 //! positions  how far each partition is stored, in ClickHouse
+//! inspect    reports of the rows that are not stored yet
 //! client     the connections to the brokers
 //! url        the address of the log
 //! ```
@@ -31,6 +32,7 @@ mod control;
 mod cuts;
 mod deliver;
 mod follow;
+mod inspect;
 mod key;
 mod lag;
 mod members;
@@ -55,6 +57,7 @@ use self::{
 pub(crate) use self::lag::Lags;
 pub use self::{
     client::TopicOptions,
+    inspect::{LogEnds, LogInspectError, LogReport, LogRows, PartitionReport, inspect_log},
     key::InvalidLogKey,
     lag::PartitionLag,
     url::{InvalidLogUrl, LogUrl},

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -76,6 +76,20 @@ impl Broker {
         for connection in self.gate.connections.lock().unwrap().take().into_iter().flatten() {
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Appends a record of another program to the first partition of a topic.
+    pub fn produce(&self, topic: &str, record: &str) {
+        let mut program = Command::new(program().unwrap())
+            .args(["cat", "produce", topic])
+            .args(["--broker", &format!("tcp://{}", self.gate.address)])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = program.stdin.take().unwrap();
+        writeln!(input, "{record}").unwrap();
+        drop(input);
+        assert!(program.wait().unwrap().success());
     }
 
     /// Refuses longer records on connections that are opened from now on, as `max.message.bytes` of a
