@@ -1,5 +1,6 @@
 //! A shared log in place of the spool: `serve --log` and `deliver`, with a broker of its own.
 
+mod connections;
 mod cost;
 mod faults;
 mod spool;
@@ -22,7 +23,9 @@ use crate::support::{
     broker::Broker,
     collector::{self, Collector},
     engine::Database,
-    http, wait_for,
+    http,
+    kafka_gate::Rule,
+    wait_for,
 };
 
 /// The topics of a broker that stands alone, and the log in place of the default.
@@ -77,7 +80,9 @@ impl Deliverer {
         let metrics = http::get(self.address, "/metrics");
         let start = format!("{name}{{topic=\"{topic}\",");
         let samples = metrics.text().lines().filter(|line| line.starts_with(&start));
-        samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+        samples
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum()
     }
 
     /// Stops the process and waits until it has ended.
@@ -242,8 +247,11 @@ fn the_pages_of_a_collector_that_delivers_are_those_of_both() {
         (collector.metric(&of_table("rows_inserted_total")) == 10).then_some(())
     });
     assert_eq!(collector.metric(&of_table("rows_appended_total")), 4);
-    let lag = http::get(collector.address, "/metrics");
-    assert!(lag.text().contains("rowmill_log_lag_records{topic=\"both.mail_statistics\",partition=\"1\"} 0"));
+    wait_for("no lag", || {
+        let metrics = http::get(collector.address, "/metrics");
+        let lag = "rowmill_log_lag_records{topic=\"both.mail_statistics\",partition=\"1\"} 0\n";
+        metrics.text().contains(lag).then_some(())
+    });
     // The delivery's trouble is there, and does not keep events away.
     database.query("RENAME TABLE mail_statistics TO elsewhere");
     send(&collector, 10);
@@ -253,7 +261,9 @@ fn the_pages_of_a_collector_that_delivers_are_those_of_both() {
     let ready = http::get(collector.address, "/ready");
     assert_eq!(ready.status, 200);
     assert!(
-        ready.text().contains("table mail_statistics: rows wait for an operator"),
+        ready
+            .text()
+            .contains("table mail_statistics: rows wait for an operator"),
         "{}",
         ready.text()
     );
@@ -266,8 +276,9 @@ fn the_pages_of_a_collector_that_delivers_are_those_of_both() {
 fn a_row_that_the_broker_finds_too_long_is_refused_for_good() {
     let Some(broker) = Broker::start() else { return };
     let (database, log) = (Database::named("log_too_long"), broker.log("long"));
-    broker.limit_records(200_000);
-    let collector = start_collector(&database, &log, &["--log-deliver"]);
+    broker.set_rule(Rule::MaxRecordBytes(200_000));
+    let options = ["--log-deliver", "--max-body-bytes", "1000000"];
+    let collector = start_collector(&database, &log, &options);
     send(&collector, 0);
     let long = |number: u64| event(number).replace("Ünï", &"x".repeat(250_000));
     let answer = http::post_json(collector.address, "/wh/mail", &long(1));
@@ -290,7 +301,11 @@ fn a_row_that_the_broker_finds_too_long_is_refused_for_good() {
     );
     assert_eq!(letters.trim(), "log-too-large\tmail_statistics\t65536\t1\t1");
     let stopped = collector.stop();
-    assert!(stopped.log.contains("a row is longer than the brokers accept"), "{}", stopped.log);
+    assert!(
+        stopped.log.contains("a row is longer than the brokers accept"),
+        "{}",
+        stopped.log
+    );
     assert_eq!(stopped.code, Some(0));
 }
 
@@ -316,7 +331,11 @@ fn the_lag_is_that_of_rows_that_wait_for_their_table() {
     database.wait_for_rows("mail_statistics", 11);
     wait_for("no lag again", || (records() == 0.0 && seconds() == 0.0).then_some(()));
     // A collector delivers nothing, and has no lag.
-    assert!(!http::get(collector.address, "/metrics").text().contains("rowmill_log_lag"));
+    assert!(
+        !http::get(collector.address, "/metrics")
+            .text()
+            .contains("rowmill_log_lag")
+    );
 }
 
 #[test]

@@ -10,10 +10,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -21,14 +18,20 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio_rustls::rustls::ServerConfig;
 
-use super::record_limit::pass_requests;
+use super::{
+    kafka_gate::{Rule, pass_requests},
+    tls_proxy::TlsProxy,
+};
 
 /// A running broker, which is killed when it is dropped. Clients reach it through a gate.
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
     gate: Gate,
+    /// Ends TLS before the gate, if clients use TLS.
+    pub tls: Option<TlsProxy>,
 }
 
 /// Passes connections on to the broker, unless it is closed.
@@ -37,8 +40,8 @@ struct Gate {
     address: SocketAddr,
     /// The open connections; `None` while the gate is closed.
     connections: Arc<Mutex<Option<Vec<TcpStream>>>>,
-    /// The maximum length of the records of one append, in bytes.
-    max_record_bytes: Arc<AtomicUsize>,
+    /// The rule for connections that are opened from now on.
+    rule: Arc<Mutex<Rule>>,
 }
 
 /// Returns the program of the broker, if it is installed.
@@ -52,6 +55,15 @@ fn program() -> Option<PathBuf> {
 impl Broker {
     /// Starts a broker; returns `None`, and says so, if it is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts a broker that clients reach through TLS, as `localhost`.
+    pub fn start_tls(config: Arc<ServerConfig>) -> Option<Self> {
+        Self::start_with(Some(config))
+    }
+
+    fn start_with(tls: Option<Arc<ServerConfig>>) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("skipped: `pip install -r tests/kafka/requirements.txt` in tests/kafka/venv installs the broker");
             return None;
@@ -59,16 +71,29 @@ impl Broker {
         // pip does not keep the right to execute.
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let gate = TcpListener::bind("127.0.0.1:0").unwrap();
-        let advertised = format!("tcp://{}", gate.local_addr().unwrap());
+        let address = gate.local_addr().unwrap();
+        let tls = tls.map(|config| TlsProxy::start(address, config));
+        let advertised = match &tls {
+            Some(tls) => format!("tcp://localhost:{}", tls.address.port()),
+            None => format!("tcp://{address}"),
+        };
         // Another process may take the port first.
         let (child, port) = (0..10).find_map(|_| try_start(&program, &advertised)).unwrap();
         let gate = Gate::open_to(gate, SocketAddr::from(([127, 0, 0, 1], port)));
-        Some(Self { child, gate })
+        Some(Self { child, gate, tls })
     }
 
     /// Returns the URL of a log with this prefix.
     pub fn log(&self, prefix: &str) -> String {
-        format!("kafka://{}/{prefix}", self.gate.address)
+        self.log_as("", prefix)
+    }
+
+    /// Returns the URL of a log with this prefix for a client with credentials, such as `user:password@`.
+    pub fn log_as(&self, credentials: &str, prefix: &str) -> String {
+        match &self.tls {
+            Some(tls) => format!("kafka+tls://{credentials}localhost:{}/{prefix}", tls.address.port()),
+            None => format!("kafka://{credentials}{}/{prefix}", self.gate.address),
+        }
     }
 
     /// Cuts all connections, and refuses others until [`come_back`](Self::come_back).
@@ -92,10 +117,9 @@ impl Broker {
         assert!(program.wait().unwrap().success());
     }
 
-    /// Refuses longer records on connections that are opened from now on, as `max.message.bytes` of a
-    /// topic does.
-    pub fn limit_records(&self, max_bytes: usize) {
-        self.gate.max_record_bytes.store(max_bytes, Ordering::SeqCst);
+    /// Sets the rule for connections that are opened from now on.
+    pub fn set_rule(&self, rule: Rule) {
+        *self.gate.rule.lock().unwrap() = rule;
     }
 
     /// Accepts connections again.
@@ -163,8 +187,8 @@ impl Gate {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Some(Vec::new())));
         let open = Arc::clone(&connections);
-        let max_record_bytes = Arc::new(AtomicUsize::new(usize::MAX));
-        let limit = Arc::clone(&max_record_bytes);
+        let rule = Arc::new(Mutex::new(Rule::Open));
+        let current = Arc::clone(&rule);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let mut open = open.lock().unwrap();
@@ -174,11 +198,12 @@ impl Gate {
                 let Ok(server) = TcpStream::connect(broker) else { return };
                 open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (client_in, server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                match limit.load(Ordering::SeqCst) {
-                    usize::MAX => thread::spawn(move || pass(client_in, server)),
-                    max_bytes => thread::spawn(move || {
+                match current.lock().unwrap().clone() {
+                    Rule::Open => thread::spawn(move || pass(client_in, server)),
+                    rule => thread::spawn(move || {
                         // Ends with the client or the broker.
-                        let _ = pass_requests(client_in, server, max_bytes);
+                        let _ = pass_requests(client_in.try_clone().unwrap(), server, &rule);
+                        let _ = client_in.shutdown(Shutdown::Both);
                     }),
                 };
                 thread::spawn(move || pass(server_in, client));
@@ -187,7 +212,7 @@ impl Gate {
         Self {
             address,
             connections,
-            max_record_bytes,
+            rule,
         }
     }
 }
