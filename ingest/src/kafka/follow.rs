@@ -6,6 +6,8 @@
 //! take      an accepted cut makes blocks of the records before it
 //! settle    blocks that are stored, in order, move the partition's position
 //! ```
+//!
+//! `start` finds the first record.
 
 use std::{
     collections::VecDeque,
@@ -29,10 +31,10 @@ use uuid::Uuid;
 use super::{
     client::{Log, LogError, Partition},
     control::Control,
-    cuts::{AcceptedCut, Cuts, LogBlock, Sequences, Uncut},
+    cuts::{AcceptedCut, Cuts, LogBlock, Uncut},
     lag::{LagGauge, Lags},
     positions::{PartitionId, Position, Positions},
-    read::{read, report_removed},
+    read::read,
     record::{Layouts, RowsRecord, Unreadable},
 };
 use crate::{
@@ -133,18 +135,6 @@ struct Follow<'a> {
     failure_log: FailureLog,
 }
 
-/// Where a follower begins.
-struct Start {
-    /// The offset of the first record that is not stored.
-    position: i64,
-    /// The offset after the last record.
-    end: i64,
-    /// The last records before it.
-    sequences: Sequences,
-    /// See [`Follow::in_doubt_until`].
-    in_doubt_until: i64,
-}
-
 /// A proposal on its way to the control topic. Returns the connection for the next one, and the
 /// cut's offset there.
 type Proposal = Pin<Box<dyn Future<Output = Result<(Partition, i64), LogError>> + Send>>;
@@ -177,71 +167,6 @@ impl Follower {
         let table = Arc::clone(&follow.own.table);
         readers.spawn(read(log, spool, table, self.id, start.position, lag, sender));
         follow.run(records, self.cuts).await;
-    }
-
-    /// Returns where to begin; `None` if the spool was closed before that was known.
-    async fn start(&self) -> Option<Start> {
-        let mut failures = 0;
-        let (first, end) = loop {
-            let bounds = async {
-                let partition = self.shared.log.partition(&self.id.0, self.id.1).await?;
-                partition.bounds().await
-            };
-            match bounds.await {
-                Ok(bounds) => break bounds,
-                Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(topic = &*self.id.0, partition = self.id.1, %error, "a partition of the shared log cannot be read and will be retried");
-                    }
-                    sleep(RETRY.wait(failures)).await;
-                }
-            }
-        };
-        let from_first = Start {
-            position: first,
-            end,
-            sequences: Sequences::new(),
-            in_doubt_until: end,
-        };
-        let Some(stored) = self.stored else {
-            return Some(from_first);
-        };
-        let (topic, partition) = (&*self.id.0, self.id.1);
-        let position = stored.position;
-        if position < first {
-            report_removed(topic, partition, first - position);
-            return Some(from_first);
-        }
-        if position > end {
-            tracing::error!(
-                topic,
-                partition,
-                position,
-                end,
-                "the partition ends before the position of the rows that are stored: it was created again, or the \
-                 brokers have lost records; it is not delivered: stop the deliveries, and delete the control topic \
-                 and the rows of `rowmill_log_positions`"
-            );
-            self.shared.spool.closed().await;
-            return None;
-        }
-        // The member has read the cut that ends there, unless the brokers have removed it.
-        let sequences = self.cuts.borrow().sequences_at(position).cloned();
-        if sequences.is_none() {
-            tracing::warn!(
-                topic,
-                partition,
-                position,
-                "the control topic has no cut at the position of the rows that are stored: raise its `retention.ms`"
-            );
-        }
-        Some(Start {
-            position,
-            end,
-            sequences: sequences.unwrap_or_default(),
-            in_doubt_until: position,
-        })
     }
 }
 

@@ -10,6 +10,7 @@
 //! record     the bytes of such a record: frames of the spool
 //! read       the records of a partition, while memory is free
 //! follow     records of a partition become blocks of a delivery's spool
+//! start      where that begins
 //! cuts       which records are a block, the same for all processes
 //! deliver    the partitions that this process follows
 //! lag        how far the deliveries are behind the end of the log
@@ -39,6 +40,7 @@ mod members;
 mod positions;
 mod read;
 mod record;
+mod start;
 mod url;
 
 use std::{sync::Arc, time::Duration};
@@ -46,6 +48,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
+pub(crate) use self::lag::Lags;
 use self::{
     append::{MAX_RECORD_BYTES, TableAppender},
     client::Log,
@@ -54,7 +57,6 @@ use self::{
     key::PartitionKey,
     positions::Positions,
 };
-pub(crate) use self::lag::Lags;
 pub use self::{
     client::TopicOptions,
     inspect::{LogEnds, LogInspectError, LogReport, LogRows, PartitionReport, inspect_log},
