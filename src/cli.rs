@@ -37,7 +37,7 @@ pub(crate) use self::{
     init::{Embed, InitOptions},
     network::{AdminListen, NetworkOptions},
     serve::{Compat, ServeOptions},
-    shared_log::log_url,
+    shared_log::{LogInspectOptions, LogTopicOptions, SpoolLogOption, log_url},
     sign::SignOptions,
     uploads::uploads_folder,
 };
@@ -122,10 +122,10 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolCommand {
     /// List the waiting blocks, oldest first.
-    List(SpoolOptions),
+    List(InspectOptions),
     /// Read the whole spool and compare the checksums; fails if data is damaged or incomplete.
-    Verify(SpoolOptions),
-    /// Send the waiting rows to ClickHouse; the collector must not be running.
+    Verify(InspectOptions),
+    /// Send the waiting rows to ClickHouse; the collector of the data directory must not be running.
     Replay(ReplayOptions),
     /// Write the waiting rows of each block to files, each with the request that inserts its rows.
     Export(ExportOptions),
@@ -151,9 +151,24 @@ pub(crate) struct SpoolOptions {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct InspectOptions {
+    #[command(flatten)]
+    pub(crate) spool: SpoolOptions,
+
+    #[command(flatten)]
+    pub(crate) log: LogInspectOptions,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ReplayOptions {
     #[command(flatten)]
     pub(crate) spool: SpoolOptions,
+
+    #[command(flatten)]
+    pub(crate) log: SpoolLogOption,
+
+    #[command(flatten)]
+    pub(crate) topics: LogTopicOptions,
 
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
@@ -235,6 +250,9 @@ impl ColumnOptions {
 pub(crate) struct ExportOptions {
     #[command(flatten)]
     pub(crate) spool: SpoolOptions,
+
+    #[command(flatten)]
+    pub(crate) log: LogInspectOptions,
 
     /// Export only the blocks of this table.
     #[arg(long)]

@@ -31,6 +31,7 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
         listen: options.listen,
         data: options.data.clone(),
         tie: if options.tied { Tie::Stdin } else { Tie::Free },
+        grants: Vec::new(),
     })?;
     Ok(())
 }

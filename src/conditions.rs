@@ -4,18 +4,14 @@
 //! another collector would have the same condition. Each line names a number, and the table if the
 //! condition belongs to one. No line contains a value of an event.
 
-use rowmill_ingest::{
-    Writer,
-    writer::{FailingServer, TableCounts},
-};
+use rowmill_ingest::writer::{FailingServer, TableCounts, WriterStatus};
 
 /// An insert that has failed this often in a row is a condition. By then the delays between the
 /// attempts add up to some seconds.
 const MANY_FAILURES: u64 = 5;
 
 /// Returns a line for each condition.
-pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
-    let status = writer.status();
+pub(crate) fn conditions(status: &WriterStatus) -> Vec<String> {
     let mut lines: Vec<_> = status.tables.iter().flat_map(of_table).collect();
     lines.extend(line(
         status.node.clashes,
@@ -29,19 +25,21 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
         status.differing_defaults,
         "columns have another DEFAULT in ClickHouse than in the schema, which the rows have (see `rowmill plan`); columns",
     ));
-    for failing in status.failing_servers {
+    for failing in &status.failing_servers {
         let FailingServer {
             url, failures, server, ..
         } = failing;
-        let failures = if failures >= MANY_FAILURES { failures } else { 0 };
-        let server = server.map(|name| format!(" (the last one at the server {name})"));
+        let failures = if *failures >= MANY_FAILURES { *failures } else { 0 };
+        let server = server
+            .as_ref()
+            .map(|name| format!(" (the last one at the server {name})"));
         let text = format!(
             "inserts into {url} fail{}; consecutive failures",
             server.unwrap_or_default()
         );
         lines.extend(line(failures, &text));
     }
-    if let Some(archive) = status.archive {
+    if let Some(archive) = &status.archive {
         let waiting = if archive.is_failing { archive.pending_bytes } else { 0 };
         lines.extend(line(
             waiting,
@@ -52,7 +50,7 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
             "rows that the archive did not get (the log has the reasons); bytes since the start",
         ));
     }
-    if let Some(topics) = status.topics {
+    if let Some(topics) = &status.topics {
         let waiting = if topics.is_failing() { topics.pending_bytes } else { 0 };
         lines.extend(line(
             waiting,

@@ -47,7 +47,7 @@ async fn run(
     let writer = Writer::deliver_log(schema, servers, &bounds, &log, options.topics.topics());
 
     let connections = Connections::default();
-    let pages = PagesLayer::new(writer.clone(), urls, stopping.clone(), connections, destinations);
+    let pages = PagesLayer::new(writer.clone(), None, urls, stopping.clone(), connections, destinations);
     let token = token(options.admin_token_file.as_deref())?;
     let (_listener, address) = AdminListener::at(options.listen, token, &pages, None)
         .await

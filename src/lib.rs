@@ -24,6 +24,7 @@ mod gallery;
 mod handover;
 mod init;
 mod log;
+mod log_spool;
 mod memory;
 mod pages;
 mod plan_file;

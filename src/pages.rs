@@ -25,6 +25,7 @@ use rowmill_ingest::{
     schema::SchemaState,
     server::Connections,
     store::{Client, ping},
+    writer::WriterStatus,
 };
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
@@ -84,6 +85,8 @@ struct Listener {
 #[derive(Debug)]
 struct Shared {
     writer: Writer,
+    /// The writer that delivers the rows of a shared log, beside one that appends them.
+    delivery: Option<Writer>,
     /// The servers, each with the client that pings it.
     stores: Vec<(ClickHouseUrl, Client)>,
     stopping: Stopping,
@@ -96,6 +99,7 @@ struct Shared {
 impl PagesLayer {
     pub(crate) fn new(
         writer: Writer,
+        delivery: Option<Writer>,
         stores: Vec<ClickHouseUrl>,
         stopping: Stopping,
         connections: Connections,
@@ -110,6 +114,7 @@ impl PagesLayer {
             listener: Arc::new(Listener {
                 shared: Arc::new(Shared {
                     writer,
+                    delivery,
                     stores,
                     stopping,
                     connections,
@@ -241,7 +246,7 @@ impl Shared {
             _ => response(
                 StatusCode::OK,
                 "text/plain; version=0.0.4",
-                metrics(&self.writer, &self.connections),
+                metrics(self.status(), &self.connections),
             ),
         }
     }
@@ -252,15 +257,25 @@ impl Shared {
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         };
         let mut text = format!("{first}\n");
-        if scope == Scope::Events && self.writer.status().schema == SchemaState::Rejected {
+        let rows = self.status();
+        if scope == Scope::Events && rows.schema == SchemaState::Rejected {
             text.push_str(MISMATCH);
             text.push('\n');
         }
-        for condition in conditions(&self.writer) {
+        for condition in conditions(&rows) {
             text.push_str(&condition);
             text.push('\n');
         }
         response(status, "text/plain", text)
+    }
+
+    /// Returns the status of the rows, with that of the delivery if this process has one of its own.
+    fn status(&self) -> WriterStatus {
+        let status = self.writer.status();
+        match &self.delivery {
+            Some(delivery) => status.with_delivery(delivery.status()),
+            None => status,
+        }
     }
 
     /// Answers whether a balancer should send events here, and says nothing else.
@@ -278,7 +293,7 @@ impl Shared {
         if self.stopping.is_announced() {
             return Err("the collector is stopping");
         }
-        let status = self.writer.status();
+        let status = self.status();
         if status.is_disk_failing {
             return Err("the last write to the spool failed");
         }
@@ -314,7 +329,7 @@ impl Shared {
     async fn ping_stores(&self) -> Result<(), &'static str> {
         for (store, client) in &self.stores {
             match ping(client, READY_TIMEOUT).await {
-                Ok(()) if self.writer.status().schema == SchemaState::Ready => return Ok(()),
+                Ok(()) if self.status().schema == SchemaState::Ready => return Ok(()),
                 Ok(()) => return Err("the collector is still preparing the tables in ClickHouse"),
                 // The response only says that ClickHouse is unreachable; the delivery task has
                 // already logged why.

@@ -203,6 +203,7 @@ async fn collect<R: Routes>(
     let writer = match &log {
         Some(log) => {
             check_acks(R::DESTINATIONS, options.ack())?;
+            log.check_keys(R::schema()).map_err(|error| format!("--log: {error}"))?;
             let consumers = [
                 ("--archive", bounds.archive.is_some()),
                 ("--topics", bounds.topics.is_some()),
@@ -241,6 +242,7 @@ async fn collect<R: Routes>(
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(
         writer.clone(),
+        deliverer.clone(),
         stores.clone(),
         stopping.clone(),
         connections.connections.clone(),

@@ -1,6 +1,8 @@
-//! `rowmill spool`: lists, verifies, replays, exports and hands over the rows that wait on disk.
+//! `rowmill spool`: lists, verifies, replays, exports and hands over the rows that wait on disk, or in
+//! a shared log.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs,
     io::{self, Write},
@@ -24,21 +26,34 @@ use tokio::{
 use crate::{
     cli::{ExportOptions, ReplayOptions, SecretOptions, SpoolCommand, SpoolOptions},
     database::Database,
+    log_spool,
     serve::spool_folder,
 };
 
 /// A duration of a replay that stands for no limit.
-const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(crate) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The time between two attempts to reach a ClickHouse that is unavailable.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn spool(command: SpoolCommand, schema: &'static Schema) -> Result<(), Box<dyn Error>> {
     match command {
-        SpoolCommand::List(options) => list(&options),
-        SpoolCommand::Verify(options) => verify(&options),
-        SpoolCommand::Replay(options) => replay(&options, schema),
-        SpoolCommand::Export(options) => export(&options),
+        SpoolCommand::List(options) => match options.log.log.url()? {
+            Some(log) => log_spool::list(&log, &options.log, schema),
+            None => list(&options.spool),
+        },
+        SpoolCommand::Verify(options) => match options.log.log.url()? {
+            Some(log) => log_spool::verify(&log, &options.log, schema),
+            None => verify(&options.spool),
+        },
+        SpoolCommand::Replay(options) => match options.log.url()? {
+            Some(log) => log_spool::replay(&log, &options, schema),
+            None => replay(&options, schema),
+        },
+        SpoolCommand::Export(options) => match options.log.log.url()? {
+            Some(log) => log_spool::export(&log, &options, schema),
+            None => export(&options),
+        },
         SpoolCommand::Send(options) => {
             let data = &options.spool.data;
             hand_over(data, &options.url, &options.secret, options.within, schema)
@@ -192,7 +207,8 @@ fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dy
     let report = Runtime::new()?.block_on(async {
         let now = Instant::now();
         let deadline = now.checked_add(options.within).unwrap_or(now + NO_LIMIT);
-        prepare_tables(&store, schema, &waiting, options.create_tables, deadline).await?;
+        let tables = waiting.blocks.iter().map(|block| &*block.table).collect();
+        prepare_tables(&store, schema, &tables, options.create_tables, deadline).await?;
         let writer = Writer::open(schema, Servers::without_sync(store), &writer_options, &folder)?;
         Ok::<_, Box<dyn Error>>(writer.drain_until(sleep_until(deadline)).await)
     })?;
@@ -206,19 +222,18 @@ fn replay(options: &ReplayOptions, schema: &'static Schema) -> Result<(), Box<dy
     Err(format!("{} rows are still in the spool", report.rows_left()).into())
 }
 
-/// Checks that the database has a table for each waiting block, and first creates the schema's
-/// tables if `create` is set. Waits until `deadline` for a ClickHouse that is unavailable.
+/// Checks that the database has the tables of waiting rows, and first creates the schema's tables if
+/// `create` is set. Waits until `deadline` for a ClickHouse that is unavailable.
 ///
 /// # Errors
 /// A table is missing, or ClickHouse is unavailable or refuses the user.
-async fn prepare_tables(
+pub(crate) async fn prepare_tables(
     store: &ClickHouseUrl,
     schema: &Schema,
-    waiting: &SpoolReport,
+    tables: &BTreeSet<&str>,
     create: bool,
     deadline: Instant,
 ) -> Result<(), Box<dyn Error>> {
-    let names = || waiting.blocks.iter().map(|block| &*block.table);
     let missing = loop {
         let created = if create {
             sync(store, schema).await.map(drop)
@@ -226,7 +241,7 @@ async fn prepare_tables(
             Ok(())
         };
         let missing = match created {
-            Ok(()) => missing_tables(store, names()).await,
+            Ok(()) => missing_tables(store, tables.iter().copied()).await,
             Err(error) => Err(error),
         };
         match missing {
@@ -311,13 +326,7 @@ fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
 fn export_block(block: &BlockReport, folder: &Path, to: &Path) -> Result<usize, Box<dyn Error>> {
     for part in &block.parts {
         let rows = block.read(folder, part)?;
-        // A table's name may be invalid as a file name.
-        let table: String = block
-            .table
-            .chars()
-            .map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' })
-            .collect();
-        let name = format!("{table}-{}-{}", block.id, part.first);
+        let name = format!("{}-{}-{}", as_file_name(&block.table), block.id, part.first);
         fs::write(to.join(format!("{name}.rows")), rows)?;
         let request = format!("{}\n-- insert_deduplication_token = {}\n", block.statement, part.token);
         fs::write(to.join(format!("{name}.sql")), request)?;
@@ -325,7 +334,14 @@ fn export_block(block: &BlockReport, folder: &Path, to: &Path) -> Result<usize, 
     Ok(block.parts.len())
 }
 
-fn age(opened: SystemTime) -> String {
+/// Returns the name of a table, which may be invalid as a file name, with only letters, digits, `_` and
+/// `-`.
+pub(crate) fn as_file_name(table: &str) -> String {
+    let safe = |c: char| if c.is_alphanumeric() || c == '_' { c } else { '-' };
+    table.chars().map(safe).collect()
+}
+
+pub(crate) fn age(opened: SystemTime) -> String {
     let seconds = SystemTime::now()
         .duration_since(opened)
         .unwrap_or(Duration::ZERO)

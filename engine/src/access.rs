@@ -150,6 +150,8 @@ pub(crate) struct Access {
     pub(crate) collector: Account,
     pub(crate) owner: Account,
     pub(crate) reader: Account,
+    /// Rights of the collector besides its own.
+    pub(crate) grants: Vec<String>,
 }
 
 impl Access {
@@ -163,6 +165,7 @@ impl Access {
             collector: account(data, "collector")?,
             owner: account(data, "owner")?,
             reader: account(data, "reader")?,
+            grants: Vec::new(),
         })
     }
 
@@ -228,6 +231,10 @@ impl Access {
             all.map(|grant| format!("        <query>{grant}</query>\n"))
                 .collect::<String>()
         };
+        let further = self.grants.iter();
+        let further: String = further
+            .map(|grant| format!("        <query>GRANT {grant}</query>\n"))
+            .collect();
         let user = |account: &Account, networks: &str, profile: &str, rights: String| {
             let Account { name, password, .. } = account;
             format!(
@@ -270,7 +277,7 @@ impl Access {
                 &self.collector,
                 ANYWHERE,
                 "collector",
-                rights(&COLLECTOR_GRANTS, &TABLE_ENGINES)
+                rights(&COLLECTOR_GRANTS, &TABLE_ENGINES) + &further
             ),
             owner = user(
                 &self.owner,
@@ -436,6 +443,19 @@ mod tests {
         assert_eq!(mode(&folder.0.join("config")), OWNER_ONLY_FOLDER);
         let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(names.count(), 7, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn only_the_collector_gets_further_rights() {
+        let folder = Folder::new("grants");
+        let mut access = Access::of(&folder.0).unwrap();
+        let further = "<query>GRANT TABLE ENGINE ON Kafka</query>";
+        assert!(!access.users().contains(further));
+        access.grants.push("TABLE ENGINE ON Kafka".to_owned());
+        let users = access.users();
+        let (before, after) = users.split_once(further).unwrap();
+        assert!(before.contains("<collector>\n      <password>") && after.contains("</collector>\n    <owner>"));
+        assert!(!after.contains("Kafka"));
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct RunOptions {
     pub data: PathBuf,
     /// The event that ends the engine.
     pub tie: Tie,
+    /// Rights of the collector's account besides its own, such as `TABLE ENGINE ON Kafka`. The
+    /// program gives none.
+    pub grants: Vec<String>,
 }
 
 /// The event that ends an engine.
@@ -107,7 +110,8 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
             place.listen
         ));
     }
-    let access = Access::of(&place.data)?;
+    let mut access = Access::of(&place.data)?;
+    access.grants = options.grants;
     attach::forget(&place.data)?;
     let (events, inbox) = mpsc::channel();
     // Duplicate standard input, because the library replaces it in this process.

@@ -260,7 +260,10 @@ pub mod schema {
 
 /// A shared log, for rows that outlive the collector's machine.
 pub mod log {
-    pub use crate::kafka::{InvalidLogUrl, LogUrl, TopicOptions};
+    pub use crate::kafka::{
+        InvalidLogKey, InvalidLogUrl, LogEnds, LogInspectError, LogReport, LogRows, LogUrl, PartitionLag,
+        PartitionReport, TopicOptions, inspect_log,
+    };
 }
 
 /// A hyper server for services.

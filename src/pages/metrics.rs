@@ -6,10 +6,10 @@ mod topics;
 use std::fmt::{Display, Write};
 
 use rowmill_ingest::{
-    Writer,
     archive::ArchiveStatus,
+    log::PartitionLag,
     server::Connections,
-    writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount},
+    writer::{KeyCounts, LeftOutCounts, NodeStatus, RejectionCounts, TableCounts, UnverifiedCount, WriterStatus},
 };
 
 /// One family of counters or gauges with the source of its values.
@@ -84,7 +84,7 @@ const METRICS: [Metric; 21] = [
     Metric {
         name: "rowmill_rows_refused_total",
         kind: "counter",
-        help: "Rows that ClickHouse refused and that became dead letters.",
+        help: "Rows that ClickHouse, or the shared log, refused and that became dead letters.",
         value: |counts| counts.rows_refused,
     },
     Metric {
@@ -150,9 +150,8 @@ const METRICS: [Metric; 21] = [
 ];
 
 /// Returns the metrics of a collector.
-pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
+pub(super) fn metrics(status: WriterStatus, connections: &Connections) -> String {
     let mut text = Exposition::default();
-    let status = writer.status();
     for metric in METRICS {
         text.family(metric.name, metric.kind, metric.help);
         for counts in &status.tables {
@@ -287,7 +286,31 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     if let Some(status) = &status.topics {
         topics::topics(&mut text, status);
     }
+    if !status.log_lag.is_empty() {
+        log_lag(&mut text, &status.log_lag);
+    }
     text.0
+}
+
+/// Adds the lags of the partitions of a shared log that this process delivers.
+fn log_lag(text: &mut Exposition, lags: &[PartitionLag]) {
+    let mut gauge = |name, help, value: fn(&PartitionLag) -> f64| {
+        text.family(name, "gauge", help);
+        for lag in lags {
+            let partition = lag.partition.to_string();
+            text.samples(name, &[("topic", &lag.topic), ("partition", &partition)], value(lag));
+        }
+    };
+    gauge(
+        "rowmill_log_lag_records",
+        "Records of the shared log whose rows are not stored yet, of the partitions that this process delivers.",
+        |lag| lag.records as f64,
+    );
+    gauge(
+        "rowmill_log_lag_seconds",
+        "The age of the oldest of these records.",
+        |lag| lag.age.as_secs_f64(),
+    );
 }
 
 /// Adds the metrics of the archive.
@@ -386,7 +409,7 @@ impl Exposition {
         };
     }
 
-    fn samples(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    fn samples(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let label = |(label, text): &(&str, &str)| format!("{label}=\"{}\"", escaped(text));
         let labels: Vec<String> = labels.iter().map(label).collect();
         let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
@@ -418,7 +441,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use rowmill_ingest::{ClickHouseUrl, WriterOptions, store::Servers};
+    use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 
     use super::*;
     use crate::tables;
@@ -440,7 +463,7 @@ mod tests {
         }
         let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(&tables::SCHEMA, Servers::without_sync(store), &WriterOptions::default());
-        let mut text = Exposition(metrics(&writer, &Connections::default()));
+        let mut text = Exposition(metrics(writer.status(), &Connections::default()));
         text.family("rowmill_odd_total", "counter", "A table with an odd name.");
         text.sample("rowmill_odd_total", Some(("table", "a\"b\\c\nd")), 1);
 

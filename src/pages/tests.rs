@@ -22,7 +22,7 @@ async fn ready(writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
 
 async fn get(page: &str, writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
     let (_stop, stopping) = Stopping::new();
-    let pages = PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default(), &[])
+    let pages = PagesLayer::new(writer.clone(), None, vec![store], stopping, Connections::default(), &[])
         .layer(service_fn(not_found));
     let request = Request::get(page).body(()).unwrap();
     let response = pages.oneshot(request).await.unwrap();
@@ -79,7 +79,7 @@ async fn concurrent_requests_share_one_connection_to_clickhouse() {
     let writer = Writer::start(&tables::SCHEMA, unreachable, &WriterOptions::default());
     let (_stop, stopping) = Stopping::new();
     let pages =
-        PagesLayer::new(writer, vec![store], stopping, Connections::default(), &[]).layer(service_fn(not_found));
+        PagesLayer::new(writer, None, vec![store], stopping, Connections::default(), &[]).layer(service_fn(not_found));
     let request = || pages.clone().oneshot(Request::get("/ready?store=1").body(()).unwrap());
     let mut requests = JoinSet::new();
     for _ in 0..100 {

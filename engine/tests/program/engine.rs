@@ -31,6 +31,7 @@ fn command() -> Result<(), Box<dyn Error>> {
                 listen: SocketAddr::from(([127, 0, 0, 1], 0)),
                 data: PathBuf::new(),
                 tie: Tie::Free,
+                grants: Vec::new(),
             };
             while let Some(flag) = arguments.next() {
                 let mut value = || arguments.next().ok_or("a value is missing");

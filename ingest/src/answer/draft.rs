@@ -165,6 +165,20 @@ impl ResponseDraft {
         self
     }
 
+    /// Returns the response to a request with a row that the shared log does not accept, since it
+    /// has this many bytes. The log has the other rows.
+    #[cold]
+    pub(crate) fn too_long(mut self, bytes: usize) -> Self {
+        self.status = StatusCode::PAYLOAD_TOO_LARGE;
+        self.media_type = self.media_type.and(Some(content::JSON));
+        self.body = format!(
+            r#"{{"message":"Payload Too Large","reason":"a row has {bytes} bytes, more than the shared log accepts, and is in the dead letters; all other rows of the request are recorded; do not send it again"}}"#
+        )
+        .into();
+        self.special = None;
+        self
+    }
+
     /// Returns the response, `elapsed_ms` after the request arrived; its headers replace those in
     /// `headers`.
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {

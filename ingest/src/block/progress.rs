@@ -33,6 +33,16 @@ pub(crate) struct Progress {
     pub(crate) is_in_shared_log: bool,
     /// The rows that ClickHouse has refused.
     pub(crate) refused: Vec<u32>,
+    /// The rows among them that the shared log has refused.
+    pub(crate) too_long: Vec<TooLong>,
+}
+
+/// A row that is longer than the shared log accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) row: u32,
+    /// The length of the row.
+    pub(crate) bytes: usize,
 }
 
 impl Progress {
@@ -49,6 +59,13 @@ impl Progress {
         } else {
             Ack::Accepted
         }
+    }
+
+    /// Returns the length of the longest of `rows` that the shared log has refused, in bytes, once
+    /// it has all others; `None` if it has refused none of them.
+    pub(crate) fn too_long_bytes(&self, rows: &Range<u32>) -> Option<usize> {
+        let refused = self.too_long.iter().filter(|refused| rows.contains(&refused.row));
+        refused.map(|refused| refused.bytes).max().filter(|_| self.is_done)
     }
 }
 

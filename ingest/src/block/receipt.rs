@@ -38,6 +38,16 @@ pub(crate) struct Waiting {
     pub(crate) is_durable: bool,
 }
 
+/// The end of a wait for rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The level of all rows, up to the requested one.
+    pub(crate) level: Ack,
+    /// The length of the longest row that the shared log has refused, in bytes, if that alone keeps
+    /// the rows from the requested level.
+    pub(crate) too_long_bytes: Option<usize>,
+}
+
 impl Receipt {
     /// The receipt of rows that need no wait.
     pub(crate) const NONE: Self = Self {
@@ -74,23 +84,34 @@ impl Receipt {
     /// returns their level, up to the requested one. It is lower if the disk fails, ClickHouse has
     /// not answered, or rows are only in memory.
     pub async fn reached_within(self, limit: Duration) -> Ack {
+        self.end_within(limit).await.level
+    }
+
+    /// Waits as [`reached_within`](Self::reached_within) does.
+    pub(crate) async fn end_within(self, limit: Duration) -> Reached {
         let requested = self
             .waiting
             .as_ref()
             .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
         let others = self.others.as_ref().map(|others| others.rows());
-        match (timeout(limit, self.reached()).await, requested) {
-            (Ok(reached), _) => reached,
-            (Err(_), Some((progress, rows, ack))) => {
-                let reached = progress.read(|progress| progress.level(&rows)).min(ack);
-                let others = others.into_iter().flatten();
-                let level = |(progress, rows): (Arc<SharedProgress>, Range<u32>)| {
-                    progress.read(|progress| progress.level(&rows))
-                };
-                others.map(level).fold(reached, Ack::min)
-            }
-            (Err(_), None) => Ack::Accepted,
-        }
+        let reached = timeout(limit, self.reached()).await;
+        let Some((progress, rows, ack)) = requested else {
+            return Reached {
+                level: Ack::Accepted,
+                too_long_bytes: None,
+            };
+        };
+        let blocks =
+            || iter::once((&progress, &rows)).chain(others.iter().flatten().map(|(progress, rows)| (progress, rows)));
+        let level = reached.unwrap_or_else(|_| {
+            let levels = blocks().map(|(progress, rows)| progress.read(|progress| progress.level(rows)));
+            levels.fold(ack, Ack::min)
+        });
+        let too_long_bytes = match level < ack {
+            true => too_long_bytes(blocks(), ack),
+            false => None,
+        };
+        Reached { level, too_long_bytes }
     }
 
     /// Waits as [`reached_within`](Self::reached_within) does, without a time limit.
@@ -140,6 +161,25 @@ impl Waiting {
     }
 }
 
+/// Returns the length of the longest row that the shared log has refused, in bytes; `None` if it has
+/// refused none, or if other rows have not reached `ack` either.
+#[cold]
+fn too_long_bytes<'r>(
+    blocks: impl Iterator<Item = (&'r Arc<SharedProgress>, &'r Range<u32>)>,
+    ack: Ack,
+) -> Option<usize> {
+    let mut longest = None;
+    for (progress, rows) in blocks {
+        let (bytes, level) = progress.read(|progress| (progress.too_long_bytes(rows), progress.level(rows)));
+        match bytes {
+            Some(_) => longest = longest.max(bytes),
+            None if level < ack => return None,
+            None => {}
+        }
+    }
+    longest
+}
+
 /// Waits as [`reached`](Receipt::reached) does: `writer.insert(&row, Ack::Stored)?.await`.
 impl IntoFuture for Receipt {
     type Output = Ack;
@@ -153,7 +193,7 @@ impl IntoFuture for Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::progress::Progress;
+    use crate::block::progress::{Progress, TooLong};
 
     fn receipt(progress: &Arc<SharedProgress>, row: u32, ack: Ack) -> Receipt {
         let waiting = Waiting {
@@ -212,6 +252,33 @@ mod tests {
         }));
         assert_eq!(receipt(&progress, 1, Ack::Stored).reached().await, Ack::Spooled);
         assert_eq!(receipt(&progress, 2, Ack::Stored).reached().await, Ack::Stored);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_the_shared_log_refuses_is_told_once_all_others_are_there() {
+        let progress = || {
+            Arc::new(SharedProgress::new(Progress {
+                is_failing: true,
+                is_in_shared_log: true,
+                refused: vec![1],
+                too_long: vec![TooLong { row: 1, bytes: 900 }],
+                ..Progress::default()
+            }))
+        };
+        let (first, second) = (progress(), progress());
+        let end = async |rows: [u32; 2]| {
+            let receipts = [(&first, rows[0]), (&second, rows[1])];
+            let receipts = receipts.map(|(progress, row)| receipt(progress, row, Ack::Replicated));
+            Receipt::of_all(receipts).end_within(Duration::ZERO).await
+        };
+        let reached = |level, too_long_bytes| Reached { level, too_long_bytes };
+        assert_eq!(end([1, 0]).await, reached(Ack::Accepted, None));
+        first.update(|progress| progress.is_done = true);
+        assert_eq!(end([1, 0]).await, reached(Ack::Accepted, None));
+        second.update(|progress| progress.is_done = true);
+        assert_eq!(end([1, 0]).await, reached(Ack::Accepted, Some(900)));
+        assert_eq!(end([0, 1]).await, reached(Ack::Accepted, Some(900)));
+        assert_eq!(end([0, 2]).await, reached(Ack::Replicated, None));
     }
 
     #[tokio::test]

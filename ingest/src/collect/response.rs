@@ -51,11 +51,14 @@ impl Collector {
                 // Drop the header values during the wait; the response reuses the map's capacity.
                 parts.headers.clear();
                 Response::Waiting(Box::pin(async move {
-                    let reached = pending.receipt.reached_within(self.ack_timeout).await;
-                    let draft = if reached >= pending.ack || pending.best_effort {
-                        draft.acknowledged(reached)
+                    let end = pending.receipt.end_within(self.ack_timeout).await;
+                    let draft = if end.level >= pending.ack || pending.best_effort {
+                        draft.acknowledged(end.level)
                     } else {
-                        let draft = draft.unacknowledged(reached);
+                        let draft = match end.too_long_bytes {
+                            Some(bytes) => draft.too_long(bytes),
+                            None => draft.unacknowledged(end.level),
+                        };
                         self.writer.rejections().count_response(draft.status());
                         draft
                     };

@@ -211,6 +211,11 @@ impl Partition {
         limited(REQUEST_TIMEOUT, read).await
     }
 
+    /// Returns the offset after the last record.
+    pub(super) async fn end(&self) -> Result<i64, LogError> {
+        limited(CONNECT_TIMEOUT, self.client.get_offset(OffsetAt::Latest)).await
+    }
+
     /// Returns the offsets of the first record and after the last one.
     pub(super) async fn bounds(&self) -> Result<(i64, i64), LogError> {
         let first = limited(REQUEST_TIMEOUT, self.client.get_offset(OffsetAt::Earliest)).await?;

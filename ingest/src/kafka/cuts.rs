@@ -152,6 +152,22 @@ impl Uncut {
         self.bytes
     }
 
+    /// Returns the time of the oldest record, in milliseconds since 1970.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
+        self.waiting.front().map(|waiting| waiting.record.at_ms)
+    }
+
+    /// Returns whether a record is a copy of one that was read before.
+    pub(super) fn is_copy(&self, record: &RowsRecord) -> bool {
+        let waiting = self.waiting.iter().rev();
+        let last = waiting
+            .map(|waiting| &waiting.record)
+            .find(|earlier| earlier.producer == record.producer)
+            .map(|earlier| earlier.sequence);
+        let before = || self.sequences.get(&record.producer).map(|(sequence, _)| *sequence);
+        last.or_else(before).is_some_and(|last| record.sequence <= last)
+    }
+
     /// Adds the next record.
     pub(super) fn push(&mut self, offset: i64, layout: Arc<InsertTarget>, mut record: RowsRecord) {
         record.forget_layout();

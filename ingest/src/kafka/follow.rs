@@ -6,6 +6,8 @@
 //! take      an accepted cut makes blocks of the records before it
 //! settle    blocks that are stored, in order, move the partition's position
 //! ```
+//!
+//! `start` finds the first record.
 
 use std::{
     collections::VecDeque,
@@ -29,9 +31,10 @@ use uuid::Uuid;
 use super::{
     client::{Log, LogError, Partition},
     control::Control,
-    cuts::{AcceptedCut, Cuts, LogBlock, Sequences, Uncut},
+    cuts::{AcceptedCut, Cuts, LogBlock, Uncut},
+    lag::{LagGauge, Lags},
     positions::{PartitionId, Position, Positions},
-    read::{read, report_removed},
+    read::read,
     record::{Layouts, RowsRecord, Unreadable},
 };
 use crate::{
@@ -56,6 +59,7 @@ pub(super) struct Shared {
     pub(super) spool: Spool,
     pub(super) limits: BlockLimits,
     pub(super) positions: Positions,
+    pub(super) lags: Lags,
     /// The memory of the records that wait for a cut, in bytes.
     uncut_bytes: AtomicUsize,
     max_uncut_bytes: usize,
@@ -75,6 +79,7 @@ impl Shared {
             spool,
             limits,
             positions,
+            lags: Lags::default(),
             uncut_bytes: AtomicUsize::new(0),
             max_uncut_bytes: memory_bytes / 4,
         }
@@ -100,6 +105,8 @@ pub(super) struct Follower {
 /// The blocks of one cut, which are on their way to their table.
 struct InFlight {
     blocks: Vec<(Uuid, Arc<SharedProgress>)>,
+    /// The time of the oldest record, if it has any.
+    oldest_ms: Option<i64>,
     position: Position,
 }
 
@@ -122,19 +129,10 @@ struct Follow<'a> {
     in_doubt_until: i64,
     /// Whether a later version has written the next record, which stops the reading.
     is_held: bool,
+    lag: Arc<LagGauge>,
     control: Option<Partition>,
     failures: u32,
     failure_log: FailureLog,
-}
-
-/// Where a follower begins.
-struct Start {
-    /// The offset of the first record that is not stored.
-    position: i64,
-    /// The last records before it.
-    sequences: Sequences,
-    /// See [`Follow::in_doubt_until`].
-    in_doubt_until: i64,
 }
 
 /// A proposal on its way to the control topic. Returns the connection for the next one, and the
@@ -145,6 +143,7 @@ impl Follower {
     /// Follows the partition until the spool is closed and all blocks that it got are stored.
     pub(super) async fn run(self) {
         let Some(start) = self.start().await else { return };
+        let lag = self.shared.lags.add(&self.id, start.position, start.end);
         let mut follow = Follow {
             shared: &self.shared,
             id: self.id.clone(),
@@ -157,6 +156,7 @@ impl Follower {
             proposed_end: 0,
             in_doubt_until: start.in_doubt_until,
             is_held: false,
+            lag: Arc::clone(&lag),
             control: None,
             failures: 0,
             failure_log: FailureLog::default(),
@@ -165,71 +165,8 @@ impl Follower {
         let mut readers = JoinSet::new();
         let (log, spool) = (Arc::clone(&self.shared.log), self.shared.spool.clone());
         let table = Arc::clone(&follow.own.table);
-        readers.spawn(read(log, spool, table, self.id, start.position, sender));
+        readers.spawn(read(log, spool, table, self.id, start.position, lag, sender));
         follow.run(records, self.cuts).await;
-    }
-
-    /// Returns where to begin; `None` if the spool was closed before that was known.
-    async fn start(&self) -> Option<Start> {
-        let mut failures = 0;
-        let (first, end) = loop {
-            let bounds = async {
-                let partition = self.shared.log.partition(&self.id.0, self.id.1).await?;
-                partition.bounds().await
-            };
-            match bounds.await {
-                Ok(bounds) => break bounds,
-                Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(topic = &*self.id.0, partition = self.id.1, %error, "a partition of the shared log cannot be read and will be retried");
-                    }
-                    sleep(RETRY.wait(failures)).await;
-                }
-            }
-        };
-        let from_first = Start {
-            position: first,
-            sequences: Sequences::new(),
-            in_doubt_until: end,
-        };
-        let Some(stored) = self.stored else {
-            return Some(from_first);
-        };
-        let (topic, partition) = (&*self.id.0, self.id.1);
-        let position = stored.position;
-        if position < first {
-            report_removed(topic, partition, first - position);
-            return Some(from_first);
-        }
-        if position > end {
-            tracing::error!(
-                topic,
-                partition,
-                position,
-                end,
-                "the partition ends before the position of the rows that are stored: it was created again, or the \
-                 brokers have lost records; it is not delivered: stop the deliveries, and delete the control topic \
-                 and the rows of `rowmill_log_positions`"
-            );
-            self.shared.spool.closed().await;
-            return None;
-        }
-        // The member has read the cut that ends there, unless the brokers have removed it.
-        let sequences = self.cuts.borrow().sequences_at(position).cloned();
-        if sequences.is_none() {
-            tracing::warn!(
-                topic,
-                partition,
-                position,
-                "the control topic has no cut at the position of the rows that are stored: raise its `retention.ms`"
-            );
-        }
-        Some(Start {
-            position,
-            sequences: sequences.unwrap_or_default(),
-            in_doubt_until: position,
-        })
     }
 }
 
@@ -334,16 +271,19 @@ impl Follow<'_> {
             }
         }
         self.count(before);
+        self.update_oldest();
     }
 
     /// Corrects the memory of all records that wait for a cut.
     fn count(&self, before: usize) {
         let after = self.uncut.bytes();
-        let counter = &self.shared.uncut_bytes;
+        let Shared { spool, uncut_bytes, .. } = self.shared;
         if after >= before {
-            counter.fetch_add(after - before, Ordering::Relaxed);
+            uncut_bytes.fetch_add(after - before, Ordering::Relaxed);
+            spool.book_records(after - before);
         } else {
-            counter.fetch_sub(before - after, Ordering::Relaxed);
+            uncut_bytes.fetch_sub(before - after, Ordering::Relaxed);
+            spool.release_records(before - after);
         }
     }
 
@@ -411,6 +351,7 @@ impl Follow<'_> {
         // Without its position, a partition may have been cut and stored before, too.
         let is_in_doubt = !is_own || self.uncut.position() < self.in_doubt_until;
         let mut blocks = Vec::new();
+        let oldest_ms = self.uncut.oldest_ms();
         for block in self.uncut.take(&accepted.cut) {
             let id = block_id(&self.id, &block);
             let sealed = SealedBlock::from_shared_log(block.layout, id, block.rows, is_in_doubt);
@@ -421,19 +362,29 @@ impl Follow<'_> {
         self.count(before);
         self.since = (!self.uncut.is_empty()).then(Instant::now);
         self.in_flight.push_back(InFlight {
+            oldest_ms: oldest_ms.filter(|_| !blocks.is_empty()),
             blocks,
             position: Position {
                 position: accepted.cut.end,
                 control_offset: accepted.control_offset,
             },
         });
+        self.update_oldest();
     }
 
     /// Records that the oldest blocks are stored.
     fn settle_oldest(&mut self) {
         if let Some(stored) = self.in_flight.pop_front() {
             self.shared.positions.record(self.id.clone(), stored.position);
+            self.lag.set_position(stored.position.position);
+            self.update_oldest();
         }
+    }
+
+    /// Updates the time of the oldest record that is not stored.
+    fn update_oldest(&self) {
+        let in_flight = self.in_flight.iter().find_map(|in_flight| in_flight.oldest_ms);
+        self.lag.set_oldest(in_flight.or_else(|| self.uncut.oldest_ms()));
     }
 }
 
@@ -443,7 +394,9 @@ impl Drop for Follow<'_> {
         for (block, _) in self.in_flight.iter().flat_map(|in_flight| &in_flight.blocks) {
             self.shared.spool.doubt(*block);
         }
-        self.shared.uncut_bytes.fetch_sub(self.uncut.bytes(), Ordering::Relaxed);
+        let uncut = self.uncut.bytes();
+        self.shared.uncut_bytes.fetch_sub(uncut, Ordering::Relaxed);
+        self.shared.spool.release_records(uncut);
     }
 }
 

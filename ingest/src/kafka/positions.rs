@@ -33,6 +33,9 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS `rowmill_log_positions` (`topic
      `position` Int64, `control_offset` Int64, `at` DateTime64(3, 'UTC') DEFAULT now64(3)) \
      ENGINE = ReplacingMergeTree(`position`) ORDER BY (`topic`, `partition`)";
 
+/// The name of the table.
+pub(super) const TABLE: &str = "rowmill_log_positions";
+
 /// The timeout of one statement; all of them are small.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,7 +63,7 @@ struct PositionRow {
 }
 
 /// Positions of partitions.
-type PositionMap = BTreeMap<PartitionId, Position>;
+pub(super) type PositionMap = BTreeMap<PartitionId, Position>;
 
 /// The positions of a log, and those that are not written yet.
 #[derive(Debug)]
@@ -220,6 +223,11 @@ fn raise(positions: &mut PositionMap, partition: &PartitionId, position: Positio
 /// Creates the table on a server and returns the positions in it.
 async fn read(client: &Client) -> Result<PositionMap, ClickHouseError> {
     within(STATEMENT_TIMEOUT, client.query(CREATE).execute()).await?;
+    select(client).await
+}
+
+/// Returns the positions in the table of a server.
+pub(super) async fn select(client: &Client) -> Result<PositionMap, ClickHouseError> {
     let select = client.query(
         "SELECT topic, partition, max(position) AS last_position, \
          argMax(control_offset, position) AS last_control \

@@ -1,12 +1,16 @@
 //! Read: the records of one partition, in order, while memory is free.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use rskafka::record::RecordAndOffset;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::{
     client::{Log, LogError, Partition},
+    lag::LagGauge,
     positions::PartitionId,
 };
 use crate::{
@@ -17,23 +21,30 @@ use crate::{
 /// The wait while memory is short.
 const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
+/// The interval at which the end of a partition is asked for while no records are read.
+const END_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Reads the records of a partition from `offset` on, until the receiver is dropped. Reads no more
-/// while `spool` has enough rows of `table`.
+/// while `spool` has enough rows of `table`. Keeps the end of the partition in `lag` meanwhile, too.
 pub(super) async fn read(
     log: Arc<Log>,
     spool: Spool,
     table: Arc<str>,
     (topic, partition): PartitionId,
     mut offset: i64,
+    lag: Arc<LagGauge>,
     records: mpsc::Sender<Vec<RecordAndOffset>>,
 ) {
     let mut connection: Option<Partition> = None;
     let mut failures = 0;
     let mut failure_log = FailureLog::default();
     loop {
-        while spool.has_enough_of(&table) {
-            sleep(MEMORY_WAIT).await;
-        }
+        let memory = async {
+            while spool.has_enough_of(&table) {
+                sleep(MEMORY_WAIT).await;
+            }
+        };
+        watch_end(&lag, connection.as_ref(), memory).await;
         let result = async {
             let connection = match connection.take() {
                 Some(connection) => connection,
@@ -53,11 +64,13 @@ pub(super) async fn read(
             Ok::<_, LogError>((connection, read))
         };
         match result.await {
-            Ok((open, (read, _))) => {
-                (connection, failures) = (Some(open), 0);
+            Ok((open, (read, end))) => {
+                lag.set_end(end);
+                failures = 0;
+                let open = connection.insert(open);
                 let Some(last) = read.last() else { continue };
                 offset = last.offset + 1;
-                if records.send(read).await.is_err() {
+                if watch_end(&lag, Some(&*open), records.send(read)).await.is_err() {
                     return;
                 }
             }
@@ -75,6 +88,22 @@ pub(super) async fn read(
                 }
                 sleep(RETRY.wait(failures)).await;
             }
+        }
+    }
+}
+
+/// Waits, and asks for the end of the partition once in a while: with ClickHouse away, no records
+/// are read, and the lag grows.
+async fn watch_end<T>(lag: &LagGauge, connection: Option<&Partition>, wait: impl Future<Output = T>) -> T {
+    let mut wait = pin!(wait);
+    loop {
+        if let Ok(done) = timeout(END_INTERVAL, wait.as_mut()).await {
+            return done;
+        }
+        if let Some(connection) = connection
+            && let Ok(end) = connection.end().await
+        {
+            lag.set_end(end);
         }
     }
 }

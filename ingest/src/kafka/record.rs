@@ -82,6 +82,8 @@ pub(super) struct RowsRecord {
     pub(super) producer: Uuid,
     pub(super) sequence: u64,
     pub(super) block: Uuid,
+    /// The time at which it was appended, in milliseconds since 1970.
+    pub(super) at_ms: i64,
     /// The body of the open frame, which states the insert target, until it is forgotten.
     layout: Range<usize>,
     /// The length of each row.
@@ -106,6 +108,7 @@ impl RowsRecord {
         let header = |name| record.headers.get(name);
         let producer = Uuid::from_slice(header(PRODUCER)?).ok()?;
         let sequence = u64::from_le_bytes(header(SEQUENCE)?.as_slice().try_into().ok()?);
+        let at_ms = record.timestamp.timestamp_millis();
         let value = record.value?;
         let SegmentHeader::Known(format) = frame::read_segment_header(&value) else {
             return None;
@@ -125,6 +128,7 @@ impl RowsRecord {
             producer,
             sequence,
             block,
+            at_ms,
             layout,
             lengths,
             rows: bytes,

@@ -23,6 +23,10 @@ const MAX_PREFIX: usize = 100;
 /// `plain`, `scram-sha-256` or `scram-sha-512`, by default `scram-sha-512`. Each table has the topic
 /// `prefix.TABLE`.
 ///
+/// `key=COLUMN` or `key=TABLE.COLUMN`, percent-encoded and repeatable, chooses the partition of a row:
+/// rows with the same value of the column go to one partition, in their order. Without it, the rows
+/// of a block go to one partition, and the next block to the next one.
+///
 /// ```
 /// use rowmill_ingest::log::LogUrl;
 ///
@@ -37,6 +41,8 @@ pub struct LogUrl {
     pub(super) is_tls: bool,
     pub(super) login: Option<Login>,
     pub(super) prefix: String,
+    /// The columns whose values choose the partition of a row: `COLUMN` or `TABLE.COLUMN`.
+    pub(super) keys: Vec<String>,
 }
 
 /// How a client proves who it is.
@@ -136,7 +142,7 @@ impl FromStr for LogUrl {
                 "the topic prefix has characters other than letters, digits, `_` and `-`, or is empty or longer than 100",
             ));
         }
-        let mechanism = mechanism(query)?;
+        let Parameters { mechanism, keys } = Parameters::parse(query)?;
         let login = match login {
             Some(login) => Some(Login::parse(login, mechanism.unwrap_or(Mechanism::ScramSha512))?),
             None if mechanism.is_some() => return Err(InvalidLogUrl("`sasl` needs a user and a password")),
@@ -147,6 +153,7 @@ impl FromStr for LogUrl {
             is_tls,
             login,
             prefix: prefix.to_owned(),
+            keys,
         })
     }
 }
@@ -163,15 +170,41 @@ fn broker(host: &str) -> Result<String, InvalidLogUrl> {
     }
 }
 
-fn mechanism(query: &str) -> Result<Option<Mechanism>, InvalidLogUrl> {
-    match query {
-        "" => Ok(None),
-        "sasl=plain" => Ok(Some(Mechanism::Plain)),
-        "sasl=scram-sha-256" => Ok(Some(Mechanism::ScramSha256)),
-        "sasl=scram-sha-512" => Ok(Some(Mechanism::ScramSha512)),
-        _ => Err(InvalidLogUrl(
-            "the only parameter is `sasl`, which is `plain`, `scram-sha-256` or `scram-sha-512`",
-        )),
+/// The part of a URL after the `?`.
+#[derive(Default)]
+struct Parameters {
+    mechanism: Option<Mechanism>,
+    keys: Vec<String>,
+}
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, InvalidLogUrl> {
+        let mut parameters = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sasl", name)) if parameters.mechanism.is_none() => parameters.mechanism = Some(mechanism(name)?),
+                Some(("key", column)) if !column.is_empty() => {
+                    let column = percent_decode_str(column).decode_utf8();
+                    let column = column.map_err(|_| InvalidLogUrl("`key` is not percent-encoded UTF-8"))?;
+                    parameters.keys.push(column.into_owned());
+                }
+                _ => {
+                    return Err(InvalidLogUrl(
+                        "the parameters are `sasl`, once, and `key`, with the name of a column",
+                    ));
+                }
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+fn mechanism(name: &str) -> Result<Mechanism, InvalidLogUrl> {
+    match name {
+        "plain" => Ok(Mechanism::Plain),
+        "scram-sha-256" => Ok(Mechanism::ScramSha256),
+        "scram-sha-512" => Ok(Mechanism::ScramSha512),
+        _ => Err(InvalidLogUrl("`sasl` is `plain`, `scram-sha-256` or `scram-sha-512`")),
     }
 }
 
@@ -217,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn a_url_names_the_columns_that_choose_a_partition() {
+        let url: LogUrl = "kafka://u:p@a/p?key=uid&sasl=plain&key=mail_statistics.e%2Dmail"
+            .parse()
+            .unwrap();
+        assert_eq!(url.keys, ["uid", "mail_statistics.e-mail"]);
+        assert_eq!(url.login.unwrap().mechanism, Mechanism::Plain);
+        assert!("kafka://a/p".parse::<LogUrl>().unwrap().keys.is_empty());
+    }
+
+    #[test]
     fn a_text_that_is_not_a_url_is_an_error_without_its_password() {
         for text in [
             "",
@@ -232,6 +275,10 @@ mod tests {
             "kafka://secret@a/p",
             "kafka://u:secret@a/p?sasl=gssapi",
             "kafka://u:secret%ff@a/p",
+            "kafka://a/p?key=",
+            "kafka://a/p?key=%ff",
+            "kafka://a/p?acks=secret",
+            "kafka://u:secret@a/p?sasl=plain&sasl=plain",
         ] {
             let error = text.parse::<LogUrl>().unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

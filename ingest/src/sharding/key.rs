@@ -108,8 +108,12 @@ impl ShardingKey {
             if of_table.is_none_or(|(_, data_type)| *data_type != *column.data_type) {
                 return Err(UnknownKey::Column(column.name.to_string()));
             }
-            let (value, width, has_flag) =
-                value_of(column).ok_or_else(|| UnknownKey::Type(column.data_type.to_string()))?;
+            let data_type = inner_type(&column.data_type, "LowCardinality");
+            let (value, width, has_flag) = column
+                .shape
+                .as_ref()
+                .and_then(|shape| value_of(data_type, shape))
+                .ok_or_else(|| UnknownKey::Type(column.data_type.to_string()))?;
             arguments[argument] = Some(value);
             steps.push(Step::Take {
                 argument,
@@ -129,6 +133,37 @@ impl ShardingKey {
             function,
             steps: steps.into(),
             arguments,
+        })
+    }
+
+    /// Returns the key that is the xxHash64 of the bytes of one column, for the rows of `layout`. A
+    /// row whose value is NULL has no key.
+    ///
+    /// # Errors
+    /// The rows do not have the column, or it or a column before it has a type that is not computed
+    /// here.
+    pub(crate) fn of_column(name: &str, layout: &InsertTarget) -> Result<Self, UnknownKey> {
+        let at = layout.columns.iter().position(|column| *column.name == *name);
+        let at = at.ok_or_else(|| UnknownKey::Column(name.to_owned()))?;
+        let (before, column) = (&layout.columns[..at], &layout.columns[at]);
+        let mut steps = Vec::new();
+        before.iter().try_for_each(|column| skip_column(column, &mut steps))?;
+        let data_type = inner_type(&column.data_type, "LowCardinality");
+        let data_type = inner_type(data_type, "Nullable");
+        let (value, width, has_flag) = column
+            .shape
+            .as_ref()
+            .and_then(|shape| value_of(data_type, shape))
+            .ok_or_else(|| UnknownKey::Type(column.data_type.to_string()))?;
+        steps.push(Step::Take {
+            argument: 0,
+            width,
+            has_flag,
+        });
+        Ok(Self {
+            function: Function::XxHash64,
+            steps: steps.into(),
+            arguments: [value].into(),
         })
     }
 
@@ -254,14 +289,17 @@ fn fixed_length(shape: &ShapeBuf) -> Option<usize> {
     }
 }
 
-/// Returns the kind and the length of a column's values, and whether a flag is before each; `None` for
-/// a type that is not computed here.
-fn value_of(column: &TargetColumn) -> Option<(Value, Width, bool)> {
-    let data_type = &*column.data_type;
-    let inner = data_type.strip_prefix("LowCardinality(");
-    let data_type = inner.and_then(|inner| inner.strip_suffix(')')).unwrap_or(data_type);
+/// Returns the type within `wrapper`, or the type itself if it is not wrapped.
+fn inner_type<'t>(data_type: &'t str, wrapper: &str) -> &'t str {
+    let inner = data_type.strip_prefix(wrapper).and_then(|rest| rest.strip_prefix('('));
+    inner.and_then(|inner| inner.strip_suffix(')')).unwrap_or(data_type)
+}
+
+/// Returns the kind and the length of the values of a type, and whether a flag is before each; `None`
+/// for a type that is not computed here.
+fn value_of(data_type: &str, shape: &ShapeBuf) -> Option<(Value, Width, bool)> {
     let name = data_type.split('(').next()?;
-    let (shape, has_flag) = match column.shape.as_ref()? {
+    let (shape, has_flag) = match shape {
         // A column with a DEFAULT has the shape of a Nullable one.
         ShapeBuf::Nullable(value) | ShapeBuf::WithDefaultFlag(value) => (&**value, true),
         shape => (shape, false),

@@ -144,6 +144,15 @@ impl TableCounts {
         self.bytes_pending += shard.bytes_pending;
         self.block_age = self.block_age.max(shard.block_age);
     }
+
+    /// Adds the counters of the delivery of the same table from a shared log. Rows count as inserted
+    /// once they are in their table, not once the log has them.
+    pub(crate) fn add_delivery(&mut self, delivery: &Self) {
+        self.add(delivery);
+        self.rows_inserted = delivery.rows_inserted;
+        self.inserts = delivery.inserts;
+        self.block_age = delivery.block_age;
+    }
 }
 
 impl Counters {

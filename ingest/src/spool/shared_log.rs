@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::{
     block::{
         parts::Part,
-        progress::SharedProgress,
+        progress::{SharedProgress, TooLong},
         sealed::{SealedBlock, is_of_row},
     },
-    spool::Spool,
+    spool::{Spool, TableReader},
 };
 
 impl Spool {
@@ -29,6 +29,17 @@ impl Spool {
         drop(blocks);
         queue.wake_delivery();
         Some(progress)
+    }
+
+    /// Counts memory of records that wait to become blocks, whatever the budget: the reader of the
+    /// log checks it first.
+    pub(crate) fn book_records(&self, bytes: usize) {
+        self.shared.memory.take(bytes);
+    }
+
+    /// Counts memory of records no more.
+    pub(crate) fn release_records(&self, bytes: usize) {
+        self.shared.memory.release(bytes);
     }
 
     /// Records that another process may store the rows of a block, too.
@@ -61,6 +72,16 @@ impl Spool {
         };
         let share = memory.max / 2 / self.shared.queues().count().max(1);
         self.shared.queue(table).lock().in_memory() >= share
+    }
+}
+
+impl TableReader {
+    /// Records that a row is longer than the shared log accepts, before it is settled: its sender
+    /// must not send it again.
+    pub(crate) fn mark_too_long(&self, block: &SealedBlock, row: u32, bytes: usize) {
+        block
+            .progress
+            .update(|progress| progress.too_long.push(TooLong { row, bytes }));
     }
 }
 

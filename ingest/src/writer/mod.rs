@@ -52,6 +52,7 @@ use crate::{
     budget::RequestMemory,
     deliver::run::StopAfter,
     ids::IdGenerator,
+    kafka::Lags,
     lease,
     spool::{Appender, Spool},
     sync::state::State,
@@ -125,6 +126,8 @@ struct Shared {
     /// Whether the clusters of Distributed tables have been read.
     shards: watch::Receiver<bool>,
     consumers: ConsumerReaders,
+    /// The partitions of a shared log that this writer delivers.
+    lags: Lags,
     work: Mutex<Work>,
 }
 
@@ -307,6 +310,7 @@ impl Writer {
             idempotency: self.keys().counts(),
             archive: self.shared.consumers.archive(),
             topics: self.shared.consumers.topics(),
+            log_lag: self.shared.lags.read(),
         }
     }
 

@@ -27,7 +27,7 @@ use crate::{
         IdGenerator,
         id_file::{IdFile, Record},
     },
-    kafka::{self, LogUrl, TopicOptions},
+    kafka::{self, Lags, LogUrl, TopicOptions},
     lease,
     spool::{LogEnd, Spool, SpoolError, TableLayouts},
     store::servers::Servers,
@@ -287,9 +287,12 @@ impl Writer {
             let (limit, age) = (limit.max(MIN_PARTS_PER_SECOND), options.limits().blocks.age);
             syncs.spawn(keep_pace(spool.clone(), states.clone(), limit, age));
         }
-        if let Flow::FromLog(url, topics) = flow {
-            kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries);
-        }
+        let lags = match flow {
+            Flow::FromLog(url, topics) => {
+                kafka::deliver(&spool, url, *topics, options.limits(), states.clone(), &mut deliveries)
+            }
+            _ => Lags::default(),
+        };
         let BackgroundWork { log, consumers } = work;
         Self {
             shared: Arc::new(Shared {
@@ -307,6 +310,7 @@ impl Writer {
                 ids: generator,
                 lease,
                 shards,
+                lags,
                 work: Mutex::new(Work {
                     deliveries,
                     syncs,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     archive::ArchiveStatus,
     idempotency::KeyCounts,
+    kafka::PartitionLag,
     lease::NodeStatus,
     spool::TableCounts,
     sync::state::SchemaState,
@@ -64,6 +65,8 @@ pub struct WriterStatus {
     pub archive: Option<ArchiveStatus>,
     /// The topics of the rows, if there are any.
     pub topics: Option<TopicsStatus>,
+    /// The lag of each partition of a shared log that this writer delivers now.
+    pub log_lag: Vec<PartitionLag>,
 }
 
 /// A URL of ClickHouse whose last inserts have failed.
@@ -79,6 +82,34 @@ pub struct FailingServer {
 }
 
 impl WriterStatus {
+    /// Returns the status of a process whose writer appends rows to a shared log, and whose other
+    /// writer has the status `delivery` and stores the rows of this log, which other processes may
+    /// have appended. Rows count as inserted once they are in their table. Whether events are
+    /// accepted depends on the first writer alone.
+    ///
+    /// ```
+    /// use rowmill_ingest::{Writer, writer::WriterStatus};
+    ///
+    /// fn status(collector: &Writer, deliverer: &Writer) -> WriterStatus {
+    ///     collector.status().with_delivery(deliverer.status())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Self) -> Self {
+        for counts in delivery.tables {
+            match self.tables.iter_mut().find(|own| own.table == counts.table) {
+                Some(own) => own.add_delivery(&counts),
+                None => self.tables.push(counts),
+            }
+        }
+        if self.schema == SchemaState::Ready {
+            self.schema = delivery.schema;
+        }
+        self.memory_bytes += delivery.memory_bytes;
+        self.log_lag = delivery.log_lag;
+        self
+    }
+
     /// Returns the counters of the table `name`; `None` if the writer has no such table.
     ///
     /// ```

@@ -97,6 +97,8 @@ struct Totals {
     errors: Vec<ItemError>,
     /// The lowest level of the parts whose wait is over; `None` if there is none.
     reached: Option<Ack>,
+    /// The length of the longest row that a shared log does not accept, in bytes.
+    too_long_bytes: Option<usize>,
     pending: VecDeque<Receipt>,
     /// The time from which on the upload waits for memory again.
     next_memory_wait: Instant,
@@ -114,6 +116,7 @@ impl Upload {
             rejected: 0,
             errors: Vec::new(),
             reached: None,
+            too_long_bytes: None,
             pending: VecDeque::new(),
             next_memory_wait: now,
             next_log: now + LOG_INTERVAL,
@@ -425,7 +428,13 @@ impl Upload {
             };
             // Once one part was late, the others have to be on disk only.
             receipt.lower(self.ack.max(Ack::Spooled));
-            let reached = receipt.reached_within(self.collector.ack_timeout).await;
+            let end = receipt.end_within(self.collector.ack_timeout).await;
+            totals.too_long_bytes = totals.too_long_bytes.max(end.too_long_bytes);
+            // The log has the other rows of the part.
+            let reached = match end.too_long_bytes {
+                Some(_) => self.ack,
+                None => end.level,
+            };
             if reached < self.ack {
                 // The answer cannot promise the level any more, so nothing else waits for it.
                 self.ack = reached;
@@ -461,7 +470,10 @@ impl Upload {
                 (_, 0) => draft,
                 (None, _) => accepted(draft, self.requested, promised),
                 (Some(reached), _) if reached >= promised || report.failure.is_some() => {
-                    draft.acknowledged(reached.min(promised))
+                    match totals.too_long_bytes.filter(|_| report.failure.is_none()) {
+                        Some(bytes) => draft.too_long(bytes),
+                        None => draft.acknowledged(reached.min(promised)),
+                    }
                 }
                 (Some(reached), _) => draft.unacknowledged(reached),
             };
