@@ -19,7 +19,7 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 39] = [
+const STAGES: [&str; 40] = [
     "test",
     "service",
     "collect",
