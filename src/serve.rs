@@ -1,6 +1,8 @@
 //! `rowmill serve`: starts the engine if needed, the writer with its schema, the layers and the
 //! server, and stops all of them in reverse order.
 
+mod writers;
+
 use std::{
     env,
     error::Error,
@@ -12,13 +14,12 @@ use std::{
 
 use rowmill_engine::Account;
 use rowmill_ingest::{
-    Ack, ClickHouseUrl, EventOptions, Writer, WriterOptions,
+    ClickHouseUrl, EventOptions, Writer,
     handover::Target,
     layer::{EventLayer, HeaderSet},
     route::{Destination, Routes},
     schema::SchemaState,
     server::{ServeOptions as Bounds, Tls, not_found, serve as serve_http},
-    store::Servers,
     table::Schema,
     writer::DrainReport,
 };
@@ -30,7 +31,7 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{AdminListen, Compat, HandoverOptions, LogFormat, NetworkOptions, ServeOptions, is_password_in, log_url},
+    cli::{AdminListen, Compat, HandoverOptions, LogFormat, NetworkOptions, ServeOptions, is_password_in},
     data_folder, descriptors,
     engine::EmbeddedClickHouse,
     examples::Examples,
@@ -176,56 +177,7 @@ async fn collect<R: Routes>(
         tie::stop_at_end_of_input()?;
     }
 
-    let bounds = WriterOptions {
-        memory_bytes: options.memory_bytes,
-        disk_bytes: options.spool_bytes,
-        idempotency_keys: options.idempotency_keys,
-        insert_timeout: options.insert_timeout_seconds,
-        insert_quorum: options.insert_quorum,
-        max_parts_per_second: Some(options.max_parts_per_second).filter(|limit| *limit > 0.0),
-        cluster_inserts: options.cluster_inserts.into(),
-        rejected_days: options.rejected_days,
-        rejected_payload_bytes: options.rejected_payload_bytes,
-        rejected_bytes_per_second: options.rejected_bytes_per_second,
-        node: options.node,
-        audit_after: options.audit.then_some(options.audit_after_seconds),
-        archive: options
-            .archive
-            .archive(R::schema().tables.iter().map(|table| table.name))?,
-        topics: options.topics.topics(R::schema())?,
-        ..WriterOptions::default()
-    };
-    let servers: Servers = stores.iter().cloned().collect();
-    let log = options.shared_log.log.as_deref().map(log_url).transpose()?;
-    let topics = options.shared_log.topics.topics();
-    let deliverer = log.as_ref().filter(|_| options.shared_log.log_deliver);
-    let deliverer = deliverer.map(|log| Writer::deliver_log(R::schema(), servers.clone(), &bounds, log, topics));
-    let writer = match &log {
-        Some(log) => {
-            check_acks(R::DESTINATIONS, options.ack())?;
-            log.check_keys(R::schema()).map_err(|error| format!("--log: {error}"))?;
-            let consumers = [
-                ("--archive", bounds.archive.is_some()),
-                ("--topics", bounds.topics.is_some()),
-            ];
-            if let Some((option, _)) = consumers.iter().find(|(_, is_set)| *is_set) {
-                return Err(format!(
-                    "{option} reads the spool, which a collector with --log does not have: leave one of them out"
-                )
-                .into());
-            }
-            let rows = data_folder::waiting_rows(&spool_folder(&options.data))?;
-            if rows > 0 {
-                tracing::warn!(
-                    rows,
-                    "rows of an earlier start wait in the spool, which a collector with --log does not read: store them \
-                     with `rowmill spool replay`"
-                );
-            }
-            Writer::append_to_log(R::schema(), servers, &bounds, log, topics)
-        }
-        None => Writer::open(R::schema(), servers, &bounds, &spool_folder(&options.data))?,
-    };
+    let (writer, deliverer) = writers::start(options, R::schema(), R::DESTINATIONS, stores.iter().cloned().collect())?;
     let sync_started = Instant::now();
     tokio::select! {
         // A schema mismatch ends the start with an error; the writer has already logged an
@@ -381,23 +333,6 @@ fn drain_to(options: &ServeOptions) -> Result<Option<Target>, Box<dyn Error>> {
             Err("--handover-secret-file needs a listener for the rows; name its address with --admin-listen".into())
         }
         None => Ok(None),
-    }
-}
-
-/// Checks that no route promises more than a collector with a shared log learns.
-fn check_acks(destinations: &[Destination], default: Ack) -> Result<(), String> {
-    let stored = destinations.iter().find(|route| route.acks.ack == Some(Ack::Stored));
-    match (stored, default) {
-        (Some(route), _) => Err(format!(
-            "the route `{}` has `ack: stored`, which a collector with --log cannot promise, since another process \
-             stores the row: set `ack: replicated`",
-            route.path
-        )),
-        (None, Ack::Stored) => Err(
-            "--ack stored is not possible with --log, since another process stores the rows: use --ack replicated"
-                .to_owned(),
-        ),
-        _ => Ok(()),
     }
 }
 
