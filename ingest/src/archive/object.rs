@@ -13,14 +13,12 @@
 //! blocks, in the format of the spool's segments. A program for zstd skips the description.
 
 use std::{
-    hash::Hasher,
     io::{self, Read, Write},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash64;
 use uuid::Uuid;
 
 use super::format::ArchiveFormat;
@@ -68,7 +66,7 @@ impl Description {
             blocks: ids.len() as u64,
             first: time_text(first),
             last: time_text(last),
-            fingerprint: fingerprint(layout),
+            fingerprint: layout.fingerprint(),
             columns: columns
                 .map(|column| (column.name.to_string(), column.data_type.to_string()))
                 .collect(),
@@ -86,7 +84,7 @@ pub(super) fn name(layout: &InsertTarget, ids: &[Uuid], format: ArchiveFormat) -
         first.strftime("%Y-%m-%d"),
         time_text(first),
         time_text(last),
-        fingerprint(layout),
+        layout.fingerprint(),
         format.extension(),
     )
 }
@@ -160,18 +158,6 @@ fn bounds(ids: &[Uuid]) -> (Timestamp, Timestamp) {
 
 fn time_text(time: Timestamp) -> String {
     time.strftime("%Y%m%dT%H%M%S%.3fZ").to_string()
-}
-
-/// Returns the fingerprint of the names and types of the columns.
-fn fingerprint(layout: &InsertTarget) -> String {
-    let mut hash = XxHash64::with_seed(0);
-    for column in &layout.columns {
-        for text in [&column.name, &column.data_type] {
-            hash.write(text.as_bytes());
-            hash.write(&[0]);
-        }
-    }
-    format!("{:016x}", hash.finish())
 }
 
 /// Returns the bytes of an object.
