@@ -139,7 +139,17 @@ fn print(name: &str, cost: &Cost) {
 /// Fills a log through a collector, and returns the number of its records.
 fn fill(bench: &Bench, broker: &Broker, options: &Options) -> Result<usize, Failure> {
     let (log, partitions) = (broker.log(), options.partitions.to_string());
-    let arguments = ["--log", &log, "--log-replicas", "1", "--log-partitions", &partitions];
+    let arguments = [
+        "--log",
+        &log,
+        "--log-replicas",
+        "1",
+        "--log-partitions",
+        &partitions,
+        // A request is a block, which is longer than the body of an event.
+        "--max-body-bytes",
+        "4MiB",
+    ];
     let collector = bench.collector_with(&program(), DATABASE, &arguments)?;
     let mut records = 0;
     for first in (0..options.rows).step_by(EVENTS) {
