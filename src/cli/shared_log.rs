@@ -87,7 +87,7 @@ impl LogInspectOptions {
     /// The URL or an option of the connection is invalid.
     pub(crate) fn database(&self) -> Result<Option<ClickHouseUrl>, Box<dyn Error>> {
         let url = self.clickhouse.as_ref().map(|url| self.connection.url(url));
-        Ok(url.transpose()?)
+        url.transpose()
     }
 }
 

@@ -70,7 +70,7 @@ impl<'a, B: Backend> Target<'a, B> {
             (Self::Any(servers, _), Server::Any(server)) => {
                 // Another server may accept what this one refuses until an operator acts.
                 let is_refusing = error.is_some_and(|error| error.class() == Class::Hold && !error.is_view_error());
-                servers.record(server, !is_unreachable && !(is_refusing && servers.has_turns()));
+                servers.record(server, !(is_unreachable || is_refusing && servers.has_turns()));
             }
             (Self::Shard(_), Server::Shard(chosen)) => {
                 chosen.record(!is_unreachable);

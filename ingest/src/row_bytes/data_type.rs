@@ -83,9 +83,9 @@ impl DataType {
     /// Returns the bytes of a Decimal with this precision.
     pub(crate) fn decimal_width(precision: u8) -> usize {
         match precision {
-            ..=9 => 4,
-            ..=18 => 8,
-            ..=38 => 16,
+            0..=9 => 4,
+            10..=18 => 8,
+            19..=38 => 16,
             _ => 32,
         }
     }

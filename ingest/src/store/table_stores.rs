@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ const LIFETIME: Duration = Duration::from_secs(60);
 
 /// The known stores of one server's tables.
 #[derive(Debug, Default)]
-pub(crate) struct TableStores(Mutex<HashMap<String, (Instant, Option<Arc<str>>)>>);
+pub(crate) struct TableStores(Mutex<Answers>);
+
+/// The store of each table that has one, and the time of the answer.
+type Answers = HashMap<String, (Instant, Option<Arc<str>>)>;
 
 /// What a server says of a table.
 #[derive(Debug, Row, Deserialize)]
@@ -57,7 +60,7 @@ impl TableStores {
         Ok(store)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Option<Arc<str>>)>> {
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -69,8 +69,11 @@ fn open(folder: &Path) -> (Arc<SegmentLinks>, Backlog) {
     open_with(folder, 100)
 }
 
-/// Takes the next rows, and returns them with their numbers in their blocks, and what makes them sent.
-fn take(backlog: &mut Backlog, most: usize) -> Option<(Vec<(u32, u32)>, Vec<(uuid::Uuid, u32)>)> {
+/// Rows with their numbers in their blocks, and the cursors that make them sent.
+type Taken = (Vec<(u32, u32)>, Vec<(uuid::Uuid, u32)>);
+
+/// Takes the next rows.
+fn take(backlog: &mut Backlog, most: usize) -> Option<Taken> {
     let batch = backlog.take(table(), most).unwrap()?;
     let mut rows = Vec::new();
     for read in &batch.rows {

@@ -265,23 +265,7 @@ impl Writer {
             // The deliveries that read the log insert its rows through the Distributed tables.
             (watch::channel(true).1, Weak::new())
         } else {
-            // A block of a log is cut without regard to shards.
-            let routes_rows = options.cluster_inserts == ClusterInserts::Shards && matches!(flow, Flow::ToTables);
-            // The blocks of a log or an archive do not tell which server may have them.
-            let turns = match flow {
-                Flow::ToTables => Turns::All,
-                _ => Turns::One,
-            };
-            Self::start_deliveries(
-                schema,
-                &spool,
-                &states,
-                options,
-                turns,
-                routes_rows,
-                &mut deliveries,
-                &mut syncs,
-            )
+            Self::start_deliveries(schema, &spool, &states, options, flow, &mut deliveries, &mut syncs)
         };
         if let (Flow::ToTables | Flow::FromLog(..), Some(limit)) = (flow, options.max_parts_per_second) {
             let (limit, age) = (limit.max(MIN_PARTS_PER_SECOND), options.limits().blocks.age);
@@ -322,18 +306,23 @@ impl Writer {
         }
     }
 
-    /// Starts the deliveries of all queues of a spool; `routes_rows` as in [`Follow`]. Returns whether
-    /// the clusters of the schema have been read, and what stops the log with the last delivery.
+    /// Starts the deliveries of all queues of a spool. Returns whether the clusters of the schema have
+    /// been read, and what stops the log with the last delivery.
     fn start_deliveries(
         schema: &'static Schema,
         spool: &Spool,
         states: &watch::Receiver<Vec<State>>,
         options: &WriterOptions,
-        turns: Turns,
-        routes_rows: bool,
+        flow: &Flow<'_>,
         deliveries: &mut JoinSet<()>,
         syncs: &mut JoinSet<()>,
     ) -> (watch::Receiver<bool>, Weak<StopAfter>) {
+        // The blocks of a log or an archive do not tell which server may have them. One of a log is cut
+        // without regard to shards.
+        let (turns, has_shards) = match flow {
+            Flow::ToTables => (Turns::All, options.cluster_inserts == ClusterInserts::Shards),
+            _ => (Turns::One, false),
+        };
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
         let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
         if let Some(audit) = audit.clone() {
@@ -352,7 +341,7 @@ impl Writer {
         // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
         let stop_log = Arc::downgrade(&delivery);
-        let shards = follow_clusters(schema, &delivery, states, routes_rows, deliveries);
+        let shards = follow_clusters(schema, &delivery, states, has_shards, deliveries);
         for reader in spool.readers() {
             if reader.layout().shard.is_none() {
                 deliveries.spawn(run(Arc::clone(&delivery), reader));

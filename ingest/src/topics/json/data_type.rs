@@ -78,9 +78,9 @@ impl DataType {
 
     fn decimal(precision: usize, scale: usize) -> Self {
         let bytes = match precision {
-            ..=9 => 4,
-            ..=18 => 8,
-            ..=38 => 16,
+            0..=9 => 4,
+            10..=18 => 8,
+            19..=38 => 16,
             _ => 32,
         };
         Self::Decimal { bytes, scale }
