@@ -74,21 +74,16 @@ pub(crate) fn pack(
 /// # Errors
 /// The file system's, and those of `each`.
 pub(crate) fn read_blocks(
-    links: &ArchiveLinks,
+    links: &SegmentLinks,
     blocks: &[&ArchiveBlock],
     failures: &mut ReadFailures,
     mut each: impl FnMut(&SealedBlock, &[RowRange], &BlockRows) -> io::Result<()>,
 ) -> io::Result<u64> {
     let mut count = 0;
-    for ArchiveBlock { link, block } in blocks {
-        let mut file = match File::open(links.path(*link)) {
-            // The link was given up.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => opened?,
-        };
-        let (ranges, rows) = rows_of(&mut file, links, *link, block, &(0..u32::MAX), failures)?;
+    for found in blocks {
+        let (ranges, rows) = read_rows(links, found, &(0..u32::MAX), failures)?;
         if !ranges.is_empty() {
-            each(block, &ranges, &rows)?;
+            each(&found.block, &ranges, &rows)?;
             count += rows.ends.len() as u64;
         }
     }
