@@ -324,8 +324,8 @@ impl LinkState {
         let id = frame.header.block;
         match frame.header.kind {
             Kind::Synced | Kind::Moved | Kind::Done | Kind::Split => return,
-            // The block has been read, and goes to a server now.
-            Kind::Seal if !frame.body.is_empty() && !self.copies.contains_key(&id) => return,
+            // The block goes to a server.
+            Kind::Seal if !frame.body.is_empty() => return,
             Kind::Open | Kind::Rows | Kind::KeyedRows | Kind::Seal => {}
         }
         let copy = self.copies.entry(id).or_default();

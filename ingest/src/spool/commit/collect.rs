@@ -168,9 +168,12 @@ impl Source<'_> {
         }
         let is_all = entry.rows == rows;
         if is_all && is_sealed {
-            batch.put(Kind::Seal, self.block, 0..rows, |out| {
-                out.extend_from_slice(self.sent_to.unwrap_or_default().as_bytes());
-            });
+            batch.put(Kind::Seal, self.block, 0..rows, |_| {});
+            if let Some(server) = self.sent_to {
+                batch.put(Kind::Seal, self.block, 0..rows, |out| {
+                    out.extend_from_slice(server.as_bytes());
+                });
+            }
             entry.is_sealed = true;
         }
         entry.bytes = (batch.len() - before) as u64;

@@ -98,10 +98,12 @@ impl Packer {
         for done in others(ranges, block.rows) {
             self.frame(block.id, Kind::Done, done, |_| {});
         }
-        let sent_to = block.state().sent_to.clone();
-        self.frame(block.id, Kind::Seal, 0..block.rows, |out| {
-            out.extend_from_slice(sent_to.as_deref().unwrap_or_default().as_bytes());
-        });
+        self.frame(block.id, Kind::Seal, 0..block.rows, |_| {});
+        if let Some(server) = block.state().sent_to.clone() {
+            self.frame(block.id, Kind::Seal, 0..block.rows, |out| {
+                out.extend_from_slice(server.as_bytes());
+            });
+        }
     }
 
     fn frame(&mut self, block: Uuid, kind: Kind, rows: RowRange, body: impl FnOnce(&mut Vec<u8>)) {

@@ -109,12 +109,13 @@ impl BlockCopy {
                     rows,
                 });
             }
-            Kind::Seal => {
+            Kind::Seal if frame.body.is_empty() => {
                 self.is_sealed = true;
                 self.rows = self.rows.max(rows.end);
-                if let Ok(server) = str::from_utf8(frame.body)
-                    && !server.is_empty()
-                {
+            }
+            // A block that was never sealed goes to a server as well, without its incomplete rows.
+            Kind::Seal => {
+                if let Ok(server) = str::from_utf8(frame.body) {
                     self.sent_to = Some(server.into());
                 }
             }

@@ -2,7 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    future::Future,
+    path::Path,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use crate::{
     ack::Ack,
@@ -86,6 +94,18 @@ impl Opened {
             }
         }
         panic!("the commits do not end");
+    }
+
+    /// Records the server of the oldest block on disk.
+    fn send_to(&mut self, server: &str) {
+        let Found::Rows(block, _) = self.readers[0].check() else {
+            panic!("no block")
+        };
+        let mut recorded = pin!(self.readers[0].send_to(&block, server.into()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(recorded.as_mut().poll(&mut cx).is_pending());
+        assert!(matches!(self.committer.commit_once(), Ok(Remaining::Nothing)));
+        assert!(recorded.poll(&mut cx).is_ready());
     }
 
     fn knows(&self, keys: impl IntoIterator<Item = u8>) -> Vec<u8> {
@@ -198,8 +218,14 @@ fn a_request_that_is_cut_between_two_frames_has_neither_key_nor_rows() {
     for cut in [1 << 20, 2 << 20, whole.len() - 1_000] {
         let torn = tempfile::tempdir().unwrap();
         fs::write(torn.path().join("0000000000000001.spool"), &whole[..cut]).unwrap();
-        let (rows, keys) = recovered(torn.path());
-        assert_eq!((rows, keys), (vec![1], BTreeSet::from([1])), "{cut}");
+        let complete = (vec![1], BTreeSet::from([1]));
+        assert_eq!(recovered(torn.path()), complete, "{cut}");
+
+        // The server of the block does not make it complete.
+        let mut opened = Opened::on(torn.path());
+        opened.send_to("http://b/stats");
+        drop(opened);
+        assert_eq!(recovered(torn.path()), complete, "{cut}");
     }
 }
 
