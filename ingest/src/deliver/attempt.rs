@@ -57,7 +57,12 @@ impl<'a, B: Backend> TableDelivery<'a, B> {
         // delivery never closes the semaphore.
         let _permit = target.permits().acquire().await;
         let server = self.server_for(block, part).await?;
+        let was_in_doubt = self.reader.is_in_doubt(block, part);
         let result = self.look_up_and_send(server.backend(), block, part, tries).await;
+        if was_in_doubt && result.is_err() && target.has_turns() {
+            // Another replica may still have the rows, which a server of other rows must not get.
+            self.reader.doubt(block, part);
+        }
         let error = match &result {
             Err(Failure::Server(error)) => Some(error),
             _ => None,

@@ -39,19 +39,21 @@ impl<B: Backend> TableDelivery<'_, B> {
             }
             Target::Any(pool, _) => pool,
         };
-        if !pool.has_turns() {
-            return pool.choose().map(Server::Any).ok_or_else(none);
-        }
         let (is_in_doubt, sent_to) = {
             let state = block.state();
             (state.parts.has_doubt(), state.sent_to.clone())
         };
         let server = match sent_to {
-            _ if !is_in_doubt => pool.choose(),
+            _ if !is_in_doubt || !pool.may_have_turns() => pool.choose(),
+            // Also the only server may be another one than at an earlier start.
             Some(sent_to) => Some(self.known_server(pool, block, &sent_to).await?),
-            None => self.search(pool, block, part).await?,
+            None if pool.has_turns() => self.search(pool, block, part).await?,
+            None => pool.choose(),
         };
         let server = server.ok_or_else(none)?;
+        if !pool.has_turns() {
+            return Ok(Server::Any(server));
+        }
         let name = self.name_of(pool, &server, block).await?;
         let is_known = block.state().sent_to.as_deref() == Some(&*name);
         if !is_known {
@@ -87,8 +89,9 @@ impl<B: Backend> TableDelivery<'_, B> {
     }
 
     /// Returns the server that has rows of which the spool does not know the server: those that a
-    /// collector with one URL has left. If no server shows them, the next one in turn gets them; if the
-    /// servers cannot tell, the first one.
+    /// collector with one URL has left, or that were not sent before a restart. If no server shows them,
+    /// the next one in turn gets them; if the servers cannot tell, the first one. Until all servers
+    /// answer, one that does not may have the rows.
     async fn search(
         &self,
         pool: &ServerPool<B>,
@@ -106,6 +109,9 @@ impl<B: Backend> TableDelivery<'_, B> {
                 Found::Unknowable => _ = unknowing.get_or_insert(server),
                 Found::None => {}
             }
+        }
+        if pool.all_with_rows().is_none() {
+            return Err(Failure::Away("one of the URLs".to_owned()));
         }
         Ok(unknowing.or_else(|| pool.choose()))
     }

@@ -82,6 +82,11 @@ impl<C> ServerPool<C> {
         }
     }
 
+    /// Returns whether blocks take turns if there are several servers.
+    pub(super) fn may_have_turns(&self) -> bool {
+        self.turns == Turns::All
+    }
+
     /// Returns whether blocks go to several servers, so that each must stay with its own while it may
     /// be stored.
     pub(super) fn has_turns(&self) -> bool {

@@ -55,6 +55,11 @@ impl<'a, B: Backend> Target<'a, B> {
         }
     }
 
+    /// Returns whether blocks take turns over several servers.
+    pub(super) fn has_turns(self) -> bool {
+        matches!(self, Self::Any(pool, _) if pool.has_turns())
+    }
+
     /// Returns the permits for inserts.
     pub(super) fn permits(self) -> &'a Semaphore {
         match self {

@@ -84,11 +84,12 @@ async fn read(client: &Client, table: &str, timeout: Duration) -> Result<Option<
     if !facts.engine.starts_with("Replicated") {
         return Ok(None);
     }
-    // Tables of two Keepers may have the same path, but hardly the same replicas.
+    // Tables of two Keepers may have the same path, but hardly the same replicas. A table with one
+    // replica has its rows for itself.
     let query = client
         .query(
             "SELECT concat(zookeeper_path, ' ', arrayStringConcat(arraySort(mapKeys(replica_is_active)), ',')) \
-             FROM system.replicas WHERE database = currentDatabase() AND table = ?",
+             FROM system.replicas WHERE database = currentDatabase() AND table = ? AND length(replica_is_active) > 1",
         )
         .bind(table);
     within(timeout, query.fetch_optional::<String>()).await
