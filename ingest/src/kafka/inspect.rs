@@ -211,7 +211,9 @@ impl LogEnds {
     pub async fn records_left(&self, database: &ClickHouseUrl) -> Result<u64, LogInspectError> {
         let positions = stored(database).await?;
         let left = |of: &PartitionEnd| {
-            let position = positions.get(&of.id).map_or(of.first, |at| at.position.max(of.first));
+            // No delivery reads a partition that ends before its position.
+            let position = positions.get(&of.id).map(|at| at.position).filter(|at| *at <= of.end);
+            let position = position.unwrap_or(of.first).max(of.first);
             u64::try_from(of.end - position).unwrap_or(0)
         };
         Ok(self.0.iter().map(left).sum())
