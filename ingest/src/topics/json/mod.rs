@@ -282,8 +282,8 @@ impl<'r> Input<'r> {
         let start = out.len();
         self.put(ty, true, out)?;
         if out.get(start) != Some(&b'"') {
-            out.insert(start, b'"');
-            out.push(b'"');
+            let key = out.split_off(start);
+            put_text(&key, out);
         }
         Ok(())
     }
