@@ -28,7 +28,7 @@ use std::fmt;
 pub(crate) use self::{cursor::Cursor, data_type::DataType, json::put_json, text::put_day_or_time};
 
 /// The deepest nesting of types and values; the types of the schema nest less deeply.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 300;
 
 /// The reason why a value cannot be read or written. Its text has nothing of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn another_text_is_no_type() {
-        let deep = format!("{}UInt8{}", "Array(".repeat(100), ")".repeat(100));
+        let deep = format!("{}UInt8{}", "Array(".repeat(400), ")".repeat(400));
         for text in [
             "",
             "UInt7",
