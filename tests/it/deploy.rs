@@ -299,15 +299,17 @@ struct Local {
 }
 
 impl Local {
-    fn interrupt(&mut self) -> Option<i32> {
-        let _ = kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT);
-        self.child.wait().unwrap().code()
+    /// Stops the fleet, and returns its exit code. A shell that was started in the background ignores
+    /// SIGINT, so this sends SIGTERM.
+    fn stop(&mut self) -> Option<i32> {
+        let _ = kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM);
+        wait_for("the end of the local fleet", || self.child.try_wait().unwrap()).code()
     }
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.interrupt();
+        self.stop();
     }
 }
 
@@ -355,7 +357,7 @@ fn the_local_fleet_stores_an_event_and_ends() {
         by_shard.iter().all(|rows| *rows > 0) && by_shard.iter().sum::<u64>() == 20,
         "{by_shard:?}"
     );
-    assert_eq!(local.interrupt(), Some(0));
+    assert_eq!(local.stop(), Some(0));
     for port in port..port + PORTS {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{port} is open");
     }
