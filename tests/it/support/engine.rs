@@ -127,8 +127,8 @@ fn allow_kafka(data: &Path) {
     fs::write(data.join("config/users.d/kafka.xml"), users).unwrap();
 }
 
-/// Kills an engine that does not create a database within the time of [`http::send`]: without it,
-/// each further test would wait as long. Reports first what its threads wait for.
+/// Kills an engine that does not create a database, or not within the time of [`http::send`]: without
+/// it, each further test would wait as long. Reports first why, or what its threads wait for.
 fn watch() {
     loop {
         thread::sleep(Duration::from_secs(5));
@@ -137,16 +137,19 @@ fn watch() {
         let create = format!("CREATE DATABASE {} ENGINE = Memory", database.name);
         let drop = format!("DROP DATABASE {}", database.name);
         let answer = panic::catch_unwind(|| database.on_server(&create).and_then(|_| database.on_server(&drop)));
+        let Some(process) = process else { continue };
         // Another engine may have been started in the meantime.
-        if let (Err(_), Some(process)) = (answer, process)
-            && running(&mut engine_as_it_is().lock()) == Some(process)
-        {
-            report(&format!(
+        if matches!(answer, Ok(Ok(_))) || running(&mut engine_as_it_is().lock()) != Some(process) {
+            continue;
+        }
+        match answer {
+            Ok(refused) => report(&format!("does not create a database, and is killed: {refused:?}")),
+            Err(_) => report(&format!(
                 "does not answer, and is killed. Its threads:\n{}",
                 threads_of(process)
-            ));
-            let _ = killpg(process, Signal::SIGKILL);
+            )),
         }
+        let _ = killpg(process, Signal::SIGKILL);
     }
 }
 
