@@ -98,8 +98,11 @@ impl<B: Backend> TableDelivery<'_, B> {
         block: &Arc<SealedBlock>,
         part: &Part,
     ) -> Result<Option<PoolServer<B>>, Failure> {
+        let usable = pool.usable();
+        // A server that becomes ready meanwhile is not among them.
+        let is_complete = usable.len() == pool.len();
         let mut unknowing = None;
-        for server in pool.usable() {
+        for server in usable {
             let lookup = self.look_up(server.backend(), block, part).await;
             if let Err(Failure::Server(error)) = &lookup {
                 pool.record(&server, !error.is_unreachable());
@@ -110,7 +113,7 @@ impl<B: Backend> TableDelivery<'_, B> {
                 Found::None => {}
             }
         }
-        if pool.all_with_rows().is_none() {
+        if !is_complete {
             return Err(Failure::Away("one of the URLs".to_owned()));
         }
         Ok(unknowing.or_else(|| pool.choose()))

@@ -82,6 +82,11 @@ impl<C> ServerPool<C> {
         }
     }
 
+    /// Returns the number of servers, whether they answer or not.
+    pub(super) fn len(&self) -> usize {
+        self.states.borrow().len()
+    }
+
     /// Returns whether blocks take turns if there are several servers.
     pub(super) fn may_have_turns(&self) -> bool {
         self.turns == Turns::All
@@ -90,7 +95,7 @@ impl<C> ServerPool<C> {
     /// Returns whether blocks go to several servers, so that each must stay with its own while it may
     /// be stored.
     pub(super) fn has_turns(&self) -> bool {
-        self.turns == Turns::All && self.states.borrow().len() > 1
+        self.turns == Turns::All && self.len() > 1
     }
 
     /// Returns the server of the next insert; `None` if no server is ready.
